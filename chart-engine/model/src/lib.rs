@@ -1,0 +1,1 @@
+//! Charts: metadata, files, loading from a folder or an archive, dependencies.

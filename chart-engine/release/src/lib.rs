@@ -1,0 +1,1 @@
+//! Releases: records, history and the actions on them.

@@ -1,0 +1,1 @@
+//! Charts and values rendered into manifests, hooks and notes.

@@ -1,0 +1,2 @@
+//! The `tug` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Controllers: deployments, replica sets, endpoints, garbage collection and the rest.

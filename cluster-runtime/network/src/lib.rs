@@ -1,0 +1,1 @@
+//! Pod networks, service balancing and cluster DNS of a node.

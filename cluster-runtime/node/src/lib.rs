@@ -1,0 +1,1 @@
+//! The node agent: pods, containers, images and logs.

@@ -1,0 +1,1 @@
+//! The scheduler: filters that say why, scores, bindings.

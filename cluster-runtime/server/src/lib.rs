@@ -1,0 +1,1 @@
+//! A node of the bundled cluster: certificates, wiring, start and stop.
