@@ -227,6 +227,7 @@ impl Emitter {
             empty: true,
             slot,
         });
+        self.slot = self.slot_in_parent();
     }
 
     fn close(&mut self, when_empty: &str) {
