@@ -49,8 +49,15 @@ impl Lab {
             peers::skip(&format!("a network namespace cannot be made: {error}"));
             return None;
         }
-        let folder = tempfile::Builder::new().prefix("tug-lab-").tempdir().expect("a temporary folder");
-        Some(Self { folder, work: Some(work), thread: Some(thread) })
+        let folder = tempfile::Builder::new()
+            .prefix("tug-lab-")
+            .tempdir()
+            .expect("a temporary folder");
+        Some(Self {
+            folder,
+            work: Some(work),
+            thread: Some(thread),
+        })
     }
 
     /// Does something inside the lab's network.
@@ -64,7 +71,11 @@ impl Lab {
             // The receiver waits below.
             let _ = send.send(outcome);
         });
-        self.work.as_ref().expect("open until dropped").send(run).expect("the lab's thread lives");
+        self.work
+            .as_ref()
+            .expect("open until dropped")
+            .send(run)
+            .expect("the lab's thread lives");
         match receive.recv().expect("the lab's thread answers") {
             Ok(value) => value,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -110,7 +121,10 @@ impl Lab {
             .collect::<Vec<_>>()
             .join(" ");
         let output = self.inside(move || command.output());
-        Output::new(typed.clone(), &output.unwrap_or_else(|error| panic!("`{typed}`: {error}")))
+        Output::new(
+            typed.clone(),
+            &output.unwrap_or_else(|error| panic!("`{typed}`: {error}")),
+        )
     }
 
     /// Runs `tug`.
@@ -130,7 +144,8 @@ impl Lab {
     /// Asks a server on loopback for a path: status code and body, or `None` while nothing answers.
     pub fn get(&self, port: u16, path: &str) -> Option<(u16, String)> {
         let path = path.to_owned();
-        self.inside(move || get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &path)).ok()
+        self.inside(move || get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &path))
+            .ok()
     }
 }
 

@@ -12,9 +12,16 @@ const REQUIRE: &str = "TUG_TEST_REQUIRE_PEERS";
 /// When it was not built: it is with `cargo test --workspace`, or with `cargo build --bin tug`.
 pub fn tug() -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
-    let folder = test.parent().and_then(Path::parent).expect("tests are in target/PROFILE/deps");
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests are in target/PROFILE/deps");
     let tug = folder.join("tug");
-    assert!(tug.exists(), "`{}` is missing: run `cargo build --bin tug`", tug.display());
+    assert!(
+        tug.exists(),
+        "`{}` is missing: run `cargo build --bin tug`",
+        tug.display()
+    );
     tug
 }
 
@@ -26,7 +33,9 @@ pub fn repository() -> &'static Path {
 /// A program on the path.
 pub fn peer(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
 }
 
 /// Whether what is missing is a failure.

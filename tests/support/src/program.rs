@@ -19,7 +19,10 @@ impl Output {
     pub(crate) fn new(command: String, output: &process::Output) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let status = output.status;
-        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
+        let code = status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal))
+            .unwrap_or(-1);
         Self {
             command,
             code,
@@ -34,7 +37,14 @@ impl Output {
     /// When it did not.
     #[track_caller]
     pub fn ok(&self) -> &str {
-        assert!(self.code == 0, "`{}` failed with {}\n{}{}", self.command, self.code, self.stdout, self.stderr);
+        assert!(
+            self.code == 0,
+            "`{}` failed with {}\n{}{}",
+            self.command,
+            self.code,
+            self.stdout,
+            self.stderr
+        );
         &self.stdout
     }
 
@@ -54,6 +64,7 @@ impl Output {
     /// When it did not, or printed something else.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(self.ok()).unwrap_or_else(|error| panic!("{}: {error}\n{}", self.command, self.stdout))
+        serde_json::from_str(self.ok())
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", self.command, self.stdout))
     }
 }
