@@ -9,9 +9,10 @@ use cluster_objects::Object;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
-/// The version of the whole store; each committed transaction makes the next one.
+/// The version of the whole store; each changed object makes the next one.
 ///
-/// It is the `resourceVersion` of the API: every object carries the revision of the transaction that wrote it.
+/// It is the `resourceVersion` of the API: every object carries the revision of the change that wrote it. No two
+/// changes share one, also not in one transaction, so that a watch cut off between them resumes without a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
@@ -43,7 +44,7 @@ pub enum Precondition {
 /// What happens to one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
-    /// The object is stored; its `metadata.resourceVersion` is set to the revision of the commit.
+    /// The object is stored; its `metadata.resourceVersion` is set to the revision of the change.
     Put(Arc<Object>),
     /// The object is removed.
     Delete,
@@ -62,7 +63,7 @@ pub struct Write {
     pub change: Change,
 }
 
-/// Writes that are all done, at one revision, or none of them.
+/// Writes that are all done, at consecutive revisions, or none of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transaction {
     /// The writes; a key appears at most once.
@@ -72,10 +73,11 @@ pub struct Transaction {
 /// The outcome of a transaction that went through.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The revision that it made; the newest one where nothing changed, as when all keys are only checked.
+    /// The revision of its last change; the newest one where nothing changed, as when all keys are only checked.
     pub revision: Revision,
     /// The stored object of each put, the last state of each deleted one (stamped with the revision of the
-    /// deletion, as watchers see it), in the order of the writes; `None` for checks.
+    /// deletion, as watchers see it), in the order of the writes; `None` for checks and for deletions of what was
+    /// not there.
     pub objects: Vec<Option<Arc<Object>>>,
 }
 
@@ -102,7 +104,7 @@ pub struct ListAnswer {
 /// One change, as watchers see it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The revision of the commit.
+    /// The revision of the change.
     pub revision: Revision,
     /// The key that changed.
     pub key: Key,

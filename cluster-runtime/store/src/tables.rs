@@ -83,17 +83,9 @@ impl Tables {
     /// Does all of a transaction or nothing.
     pub(crate) fn apply(&mut self, transaction: Transaction) -> Result<Committed, StoreError> {
         self.check(&transaction)?;
-        let revision = Revision(self.revision.0 + 1);
-        let before = self.retained.len();
-        let changed = transaction
-            .writes
-            .into_iter()
-            .map(|write| self.write(write, revision));
-        let objects = changed.collect();
-        if self.retained.len() > before {
-            self.revision = revision;
-            self.evict();
-        }
+        let writes = transaction.writes.into_iter();
+        let objects = writes.map(|write| self.write(write)).collect();
+        self.evict();
         Ok(Committed {
             revision: self.revision,
             objects,
@@ -126,34 +118,30 @@ impl Tables {
         self.tables.get(&key.table)?.get(&Place::of(key))
     }
 
-    fn write(&mut self, write: Write, revision: Revision) -> Option<Arc<Object>> {
-        match write.change {
-            Change::Check => None,
-            Change::Put(object) => {
-                let object = stamp(object, revision);
-                let stored = Stored {
-                    bytes: weigh(&object) + ENTRY_BYTES,
-                    object: object.clone(),
-                    revision,
-                };
-                self.change(&write.key, Some(stored), object.clone(), revision);
-                Some(object)
-            }
-            Change::Delete => {
-                let object = stamp(self.stored(&write.key)?.object.clone(), revision);
-                self.change(&write.key, None, object.clone(), revision);
-                Some(object)
-            }
-        }
+    fn write(&mut self, write: Write) -> Option<Arc<Object>> {
+        let (object, deleted) = match write.change {
+            Change::Check => return None,
+            Change::Put(object) => (object, false),
+            Change::Delete => (self.stored(&write.key)?.object.clone(), true),
+        };
+        let revision = Revision(self.revision.0 + 1);
+        Some(self.change(&write.key, object, deleted, revision))
     }
 
-    fn change(&mut self, key: &Key, stored: Option<Stored>, object: Arc<Object>, revision: Revision) {
-        let deleted = stored.is_none();
+    /// Stores or removes an object at the next revision, and keeps the event.
+    fn change(&mut self, key: &Key, object: Arc<Object>, deleted: bool, revision: Revision) -> Arc<Object> {
+        let object = stamp(object, revision);
+        let stored = (!deleted).then(|| Stored {
+            bytes: weigh(&object) + ENTRY_BYTES,
+            object: object.clone(),
+            revision,
+        });
         let key = Key {
             table: self.name(&key.table),
             namespace: self.name(&key.namespace),
             name: key.name.clone(),
         };
+        self.revision = revision;
         self.live_bytes += stored.as_ref().map_or(0, |stored| stored.bytes);
         let table = self.tables.entry(key.table.clone());
         let table = table.or_insert_with(|| Table::new(Revision(0)));
@@ -170,10 +158,11 @@ impl Tables {
         table.push(Arc::new(Event {
             revision,
             key,
-            object,
+            object: object.clone(),
             previous: previous.map(|stored| stored.object),
             deleted,
         }));
+        object
     }
 
     fn evict(&mut self) {

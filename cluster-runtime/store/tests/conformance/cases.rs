@@ -113,7 +113,7 @@ pub(crate) async fn a_put_is_stamped_and_read_back<S: Store>(open: impl Open<S>)
     );
 }
 
-pub(crate) async fn each_commit_makes_the_next_revision<S: Store>(open: impl Open<S>) {
+pub(crate) async fn each_change_makes_the_next_revision<S: Store>(open: impl Open<S>) {
     let store = open(Limits::default()).await;
     let start = store.revision();
     let first = set(&store, &key("a", "x"), "1").await;
@@ -121,6 +121,14 @@ pub(crate) async fn each_commit_makes_the_next_revision<S: Store>(open: impl Ope
     assert_eq!(first.0, start.0 + 1);
     assert_eq!(second.0, start.0 + 2);
     assert_eq!(store.revision(), second);
+    let writes = ["x", "y", "z"].map(|name| put(&key("a", name), Precondition::None, "3"));
+    let committed = commit(&store, writes).await.unwrap();
+    let stamps = committed.objects.iter().flatten();
+    let stamps: Vec<_> = stamps
+        .map(|object| object.resource_version().to_owned())
+        .collect();
+    assert_eq!(stamps, [3, 4, 5].map(|step| (start.0 + step).to_string()));
+    assert_eq!(committed.revision.0, start.0 + 5);
 }
 
 pub(crate) async fn checks_alone_make_no_revision<S: Store>(open: impl Open<S>) {
@@ -392,7 +400,7 @@ pub(crate) async fn a_watch_starts_at_any_retained_revision<S: Store>(open: impl
     let mut later = store.watch(&everything(), created).unwrap();
     for stream in [&mut all, &mut later] {
         let second = event(stream).await;
-        assert_eq!((second.revision, &*second.key.name), (both, "y"));
+        assert_eq!((second.revision.0, &*second.key.name), (both.0 - 1, "y"));
         let third = event(stream).await;
         assert_eq!((third.revision, value(&third.object)), (both, "2".to_owned()));
         assert_eq!(

@@ -26,7 +26,7 @@ macro_rules! all_cases {
             $open,
             [
                 a_put_is_stamped_and_read_back,
-                each_commit_makes_the_next_revision,
+                each_change_makes_the_next_revision,
                 checks_alone_make_no_revision,
                 deleting_what_is_absent_changes_nothing,
                 preconditions_decide,
