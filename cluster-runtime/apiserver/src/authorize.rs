@@ -63,7 +63,9 @@ fn is_public(path: &str) -> bool {
 
 /// What the role `system:discovery` covers.
 fn is_discovery(path: &str) -> bool {
-    ["/api", "/apis", "/openapi"].iter().any(|open| is_under(path, open))
+    ["/api", "/apis", "/openapi"]
+        .iter()
+        .any(|open| is_under(path, open))
 }
 
 fn is_under(path: &str, parent: &str) -> bool {

@@ -33,19 +33,6 @@ pub(crate) fn uid(random: u128) -> String {
         .to_string()
 }
 
-/// The five letters that end a generated name; the alphabet has no vowels, so that no words come out.
-pub(crate) fn name_suffix(random: u128) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut rest = random >> 6; // the fixed bits of a version 4 UUID lie above and below what is used
-    let mut suffix = String::with_capacity(5);
-    for _ in 0..5 {
-        let letter = rest % ALPHABET.len() as u128;
-        suffix.push(char::from(ALPHABET[letter as usize]));
-        rest /= ALPHABET.len() as u128;
-    }
-    suffix
-}
-
 /// A time as the API writes it, in whole seconds.
 pub(crate) fn api_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -64,7 +51,5 @@ mod tests {
     #[test]
     fn ids_are_made_of_the_given_randomness_alone() {
         assert_eq!(uid(7), "00000000-0000-4000-8000-000000000007");
-        assert_eq!(name_suffix(7 << 6), "9bbbb".replace('9', "k"));
-        assert_eq!(name_suffix(u128::MAX).len(), 5);
     }
 }

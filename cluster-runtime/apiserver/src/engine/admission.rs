@@ -91,7 +91,12 @@ impl Admission<'_> {
         if causes.is_empty() {
             return Ok(());
         }
-        Err(Status::invalid(&self.row.group, &self.row.kind, self.object.name(), causes))
+        Err(Status::invalid(
+            &self.row.group,
+            &self.row.kind,
+            self.object.name(),
+            causes,
+        ))
     }
 
     fn random(&self) -> u128 {
@@ -188,10 +193,14 @@ fn namespace_is_open(admission: &mut Admission<'_>) -> Result<(), Status> {
     };
     let key = Key::new("namespaces", "", namespace);
     let Some(found) = admission.engine.store().get(&key) else {
-        return Err(Status::not_found(&GroupVersionResource::new("v1", "namespaces"), namespace));
+        return Err(Status::not_found(
+            &GroupVersionResource::new("v1", "namespaces"),
+            namespace,
+        ));
     };
     if found.deletion_timestamp().is_some() {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut refused = Status::forbidden(&admission.resource(), admission.object.name(), &why);
         refused.causes.push(StatusCause {
             reason: "NamespaceTerminating".to_owned(),
@@ -210,7 +219,10 @@ fn give_name(admission: &mut Admission<'_>) -> Result<(), Status> {
     if !admission.object.name().is_empty() {
         return Ok(());
     }
-    let prefix = admission.object.text(&["metadata", "generateName"]).unwrap_or_default();
+    let prefix = admission
+        .object
+        .text(&["metadata", "generateName"])
+        .unwrap_or_default();
     if prefix.is_empty() {
         return admission.invalid(vec![StatusCause {
             reason: "FieldValueRequired".to_owned(),
@@ -260,7 +272,9 @@ fn prepare_update(admission: &mut Admission<'_>) -> Result<(), Status> {
 
 fn prepare_status_update(admission: &mut Admission<'_>) -> Result<(), Status> {
     if let Some(old) = admission.old {
-        admission.row.prepare_for_status_update(&mut admission.object, old);
+        admission
+            .row
+            .prepare_for_status_update(&mut admission.object, old);
     }
     Ok(())
 }
@@ -358,6 +372,11 @@ fn track_fields(admission: &mut Admission<'_>) -> Result<(), Status> {
         subresource: admission.subresource,
         now: admission.now,
     };
-    apply::track(admission.old, &mut admission.object, writer, &admission.row.schema);
+    apply::track(
+        admission.old,
+        &mut admission.object,
+        writer,
+        &admission.row.schema,
+    );
     Ok(())
 }

@@ -8,7 +8,7 @@ use cluster_objects::{Object, Status};
 use cluster_store::{Change, Precondition};
 
 use super::admission::{self, Admission, check_body};
-use super::commit::CommitFailure;
+use super::commit::{CommitFailure, Settle};
 use super::{ATTEMPTS_MAX, Engine, Written, key_of};
 use crate::user::Caller;
 
@@ -51,10 +51,15 @@ impl Engine {
                 "an empty namespace may not be set during creation",
             ));
         }
-        let Body { mut object, duplicates } = body;
+        let Body {
+            mut object,
+            duplicates,
+        } = body;
         let warnings = check_body(&row, &mut object, options.field_validation, &duplicates)?;
         if !row.is_stored() {
-            return self.answer(caller, &row, collection.namespace.as_deref(), object, options).await;
+            return self
+                .answer(caller, &row, collection.namespace.as_deref(), object, options)
+                .await;
         }
         let request = NewObject {
             row: &row,
@@ -113,11 +118,12 @@ impl Engine {
             }
             row.to_stored(&mut object);
             let change = Change::Put(Arc::new(object));
-            match self.commit(row, key, Precondition::Absent, change, dependencies).await {
+            let settle = reservation.map_or(Settle::Nothing, Settle::Keep);
+            match self
+                .commit(row, key, Precondition::Absent, change, dependencies, settle)
+                .await
+            {
                 Ok(object) => {
-                    if let Some(reservation) = reservation {
-                        reservation.keep();
-                    }
                     return Ok(Written {
                         object,
                         created: true,

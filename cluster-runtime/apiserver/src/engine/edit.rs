@@ -66,8 +66,12 @@ impl Edit {
         match self {
             Self::Replace(object) => {
                 let mut object = Object::clone(object);
-                let warnings =
-                    check_body(row, &mut object, context.options.field_validation, context.duplicates)?;
+                let warnings = check_body(
+                    row,
+                    &mut object,
+                    context.options.field_validation,
+                    context.duplicates,
+                )?;
                 Ok(Edited {
                     object,
                     tracked: false,
@@ -285,7 +289,11 @@ fn only_resources(object: &mut Object, old: Option<&Object>) {
     let wished = std::mem::replace(object, old.clone());
     for list in ["containers", "initContainers"] {
         let wished = wished.list(&["spec", list]);
-        let Some(containers) = object.at_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut) else {
+        let Some(containers) = object
+            .at_mut(&["spec"])
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+        else {
             continue;
         };
         for container in containers {

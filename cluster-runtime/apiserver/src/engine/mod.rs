@@ -3,8 +3,8 @@
 //! Start with [`Engine`]. Reads are in `read` and `watch`, writes in `create`, `update` and `delete`; what happens
 //! to an object before it is stored is a list of steps in `admission`.
 
-mod admission;
 mod addresses;
+mod admission;
 mod bootstrap;
 mod commit;
 mod continuation;
@@ -14,6 +14,7 @@ mod edit;
 mod pods;
 mod query;
 mod read;
+mod review;
 mod selection;
 mod update;
 mod watch;
@@ -25,7 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cluster_client::{Collection, Target};
 use cluster_objects::registry::{KindRow, Registry};
 use cluster_objects::{GroupVersionResource, Object, Status, StatusReason};
-use cluster_store::{Key, Revision, Store, StoreError};
+use cluster_store::{Key, Revision, Store, StoreError, StoreStatus};
 
 use crate::authorize::{Action, Authorizer, MastersOnly};
 use crate::nodes::NodeRegistry;
@@ -34,7 +35,10 @@ use crate::user::{Caller, User};
 
 use addresses::Addresses;
 pub use addresses::ServiceRanges;
+pub use bootstrap::NAMESPACES;
+pub use create::Body;
 pub use query::{ListQuery, VersionMatch, WatchQuery};
+pub use read::Page;
 pub use watch::{Change, ChangeStream};
 
 /// `gitVersion` of the server.
@@ -122,7 +126,11 @@ impl Engine {
 
     /// Changes which kinds are served.
     pub fn set_registry(&self, registry: Registry) {
-        let mut current = self.inner.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self
+            .inner
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(registry);
     }
 
@@ -141,6 +149,16 @@ impl Engine {
         self.inner.store.revision()
     }
 
+    /// Why the store takes no writes, if it takes none.
+    pub fn store_fault(&self) -> Option<String> {
+        match self.store().status() {
+            StoreStatus::Ready => None,
+            StoreStatus::NoLeader => Some("no member of the group leads".to_owned()),
+            StoreStatus::ReadOnly { reason } => Some(format!("read-only: {reason}")),
+            StoreStatus::Stopped => Some("stopped".to_owned()),
+        }
+    }
+
     /// The present time, from the engine's sources.
     pub fn now(&self) -> jiff::Timestamp {
         self.inner.sources.now()
@@ -154,7 +172,10 @@ impl Engine {
     /// The row of a served resource.
     pub fn row(&self, resource: &GroupVersionResource) -> Result<Arc<KindRow>, Status> {
         let registry = self.registry();
-        registry.by_resource(resource).map(Arc::clone).ok_or_else(no_such_resource)
+        registry
+            .by_resource(resource)
+            .map(Arc::clone)
+            .ok_or_else(no_such_resource)
     }
 
     fn store(&self) -> &dyn Store {
@@ -268,15 +289,24 @@ fn in_version(row: &KindRow, stored: Arc<Object>) -> Arc<Object> {
 /// A refusal of the store other than a failed precondition, as the API answers it.
 fn store_failure(error: StoreError) -> Status {
     match error {
-        StoreError::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        StoreError::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.")
+        }
         StoreError::Unavailable { .. } => {
-            let mut status = Status::unavailable(format!("the server is currently unable to handle the request: {error}"));
+            let mut status = Status::unavailable(format!(
+                "the server is currently unable to handle the request: {error}"
+            ));
             status.retry_after_seconds = Some(1);
             status
         }
-        StoreError::SlowWatcher | StoreError::Storage { .. } | StoreError::PreconditionFailed { .. } => {
-            Status::internal(error)
+        StoreError::TooLarge { .. } => {
+            Status::new(413, StatusReason::RequestEntityTooLarge, error.to_string())
         }
+        StoreError::Full { .. } => Status::new(507, StatusReason::Unknown, error.to_string()),
+        StoreError::SlowWatcher
+        | StoreError::Storage { .. }
+        | StoreError::Invalid { .. }
+        | StoreError::PreconditionFailed { .. } => Status::internal(error),
         StoreError::Future { asked, newest } => too_large_version(asked, newest),
     }
 }

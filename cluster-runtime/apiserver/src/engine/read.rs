@@ -109,7 +109,10 @@ impl Engine {
         let items = if as_stored {
             objects
         } else {
-            objects.into_iter().map(|object| in_version(&row, object)).collect()
+            objects
+                .into_iter()
+                .map(|object| in_version(&row, object))
+                .collect()
         };
         Ok(Page {
             row,

@@ -27,7 +27,11 @@ impl Selectors {
         };
         let fields = match fields.trim() {
             "" => None,
-            text => Some(FieldSelector::parse(text, row).map_err(|error| refuse(&error))?),
+            text => {
+                let selector = FieldSelector::parse(text).map_err(|error| refuse(&error))?;
+                selector.check(row).map_err(|error| refuse(&error))?;
+                Some(selector)
+            }
         };
         Ok(Self { labels, fields })
     }
@@ -39,8 +43,13 @@ impl Selectors {
 
     /// Whether an object, in the version of the row that the selectors were read for, is selected.
     pub(super) fn select(&self, object: &Object) -> bool {
-        self.labels.as_ref().is_none_or(|selector| selector.matches(object.labels()))
-            && self.fields.as_ref().is_none_or(|selector| selector.matches(object))
+        self.labels
+            .as_ref()
+            .is_none_or(|selector| selector.matches(object.labels()))
+            && self
+                .fields
+                .as_ref()
+                .is_none_or(|selector| selector.matches(object))
     }
 }
 

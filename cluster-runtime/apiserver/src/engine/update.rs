@@ -9,8 +9,9 @@ use cluster_store::{Change, Precondition};
 use serde_json::Value;
 
 use super::admission::{self, Admission, Step};
-use super::commit::CommitFailure;
+use super::commit::{CommitFailure, Settle};
 use super::create::{Body, NewObject};
+use super::delete::released;
 use super::edit::{Edit, EditContext, check_options};
 use super::{ATTEMPTS_MAX, Engine, Written, in_version, key_of, revision_of};
 use crate::user::Caller;
@@ -26,7 +27,8 @@ impl Engine {
     ) -> Result<Written, Status> {
         let row = self.enter(caller, "update", target)?;
         let edit = Edit::Replace(Arc::new(body.object));
-        self.change(caller, &row, target, &edit, options, &body.duplicates).await
+        self.change(caller, &row, target, &edit, options, &body.duplicates)
+            .await
     }
 
     /// Patches an object or a subresource of it; server-side apply makes the object where it is not there.
@@ -39,7 +41,8 @@ impl Engine {
         duplicates: &[String],
     ) -> Result<Written, Status> {
         let row = self.enter(caller, "patch", target)?;
-        self.change(caller, &row, target, &Edit::Patch(patch), options, duplicates).await
+        self.change(caller, &row, target, &Edit::Patch(patch), options, duplicates)
+            .await
     }
 
     async fn change(
@@ -109,21 +112,34 @@ impl Engine {
             object.set(&["metadata", "resourceVersion"], old.resource_version());
             let gone = is_released(row, &object, &old);
             if options.dry_run || (!gone && is_same(&object, &old)) {
-                let object = if options.dry_run { Arc::new(object) } else { Arc::clone(&old) };
+                let object = if options.dry_run {
+                    Arc::new(object)
+                } else {
+                    Arc::clone(&old)
+                };
                 return self.written(row, target, object, warnings);
             }
             row.to_stored(&mut object);
-            let change = if gone { Change::Delete } else { Change::Put(Arc::new(object)) };
-            let committed = self.commit(row, key.clone(), Precondition::At(revision), change, dependencies);
+            let change = if gone {
+                Change::Delete
+            } else {
+                Change::Put(Arc::new(object))
+            };
+            let settle = match reservation {
+                _ if gone => released(row, &old),
+                Some(reservation) => Settle::Keep(reservation),
+                None => Settle::Nothing,
+            };
+            let committed = self.commit(
+                row,
+                key.clone(),
+                Precondition::At(revision),
+                change,
+                dependencies,
+                settle,
+            );
             match committed.await {
-                Ok(object) => {
-                    if gone {
-                        self.forget(row, &old);
-                    } else if let Some(reservation) = reservation {
-                        reservation.keep();
-                    }
-                    return self.written(row, target, object, warnings);
-                }
+                Ok(object) => return self.written(row, target, object, warnings),
                 // An edit that names a revision finds out on the next round that it is stale.
                 Err(CommitFailure::Stale | CommitFailure::DependencyChanged) => {}
                 Err(CommitFailure::Refused(status)) => return Err(status),
@@ -171,7 +187,9 @@ fn is_released(row: &KindRow, new: &Object, old: &Object) -> bool {
         let by_namespace = &*row.table == "namespaces" && !object.list(&["spec", "finalizers"]).is_empty();
         by_namespace || !object.list(&["metadata", "finalizers"]).is_empty()
     };
-    let grace = old.integer(&["metadata", "deletionGracePeriodSeconds"]).unwrap_or_default();
+    let grace = old
+        .integer(&["metadata", "deletionGracePeriodSeconds"])
+        .unwrap_or_default();
     held(old) && !held(new) && grace == 0
 }
 
@@ -225,7 +243,9 @@ mod tests {
         };
         assert!(is_same(&at("1", "v"), &at("2", "v")));
         assert!(!is_same(&at("1", "v"), &at("1", "w")));
-        let other = object(json!({"metadata": {"name": "a", "managedFields": [{"manager": "n"}]}, "data": {"k": "v"}}));
+        let other = object(
+            json!({"metadata": {"name": "a", "managedFields": [{"manager": "n"}]}, "data": {"k": "v"}}),
+        );
         assert!(!is_same(&at("1", "v"), &other));
     }
 }

@@ -162,11 +162,20 @@ mod tests {
             ("/api/v1/nodes/n1/status", r#""" v1 - nodes n1 status"#),
             ("/api/v1/namespaces", r#""" v1 - namespaces - -"#),
             ("/api/v1/namespaces/a", r#""" v1 - namespaces a -"#),
-            ("/api/v1/namespaces/a/finalize", r#""" v1 - namespaces a finalize"#),
+            (
+                "/api/v1/namespaces/a/finalize",
+                r#""" v1 - namespaces a finalize"#,
+            ),
             ("/api/v1/namespaces/a/pods", r#""" v1 a pods - -"#),
             ("/api/v1/namespaces/a/pods/b/log", r#""" v1 a pods b log"#),
-            ("/api/v1/namespaces/a/pods/b/proxy/x/y", r#""" v1 a pods b proxy/x/y"#),
-            ("/apis/apps/v1/namespaces/a/deployments/b%2Fc", r#""apps" v1 a deployments b/c -"#),
+            (
+                "/api/v1/namespaces/a/pods/b/proxy/x/y",
+                r#""" v1 a pods b proxy/x/y"#,
+            ),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/b%2Fc",
+                r#""apps" v1 a deployments b/c -"#,
+            ),
             ("/api/v1/watch/namespaces/a/pods", r#""" v1 a pods - - watch"#),
             ("/version", "Other"),
             ("/api/v1/namespaces/%ff", "Other"),

@@ -21,7 +21,10 @@ impl Parameters {
     pub(crate) fn parse(query: &str) -> Self {
         let mut values: HashMap<String, Vec<String>> = HashMap::new();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            values.entry(key.into_owned()).or_default().push(value.into_owned());
+            values
+                .entry(key.into_owned())
+                .or_default()
+                .push(value.into_owned());
         }
         Self { values }
     }
@@ -50,7 +53,9 @@ impl Parameters {
         match self.text(name) {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!("invalid value for the parameter {name}: {text:?} is no number"))
+                Status::bad_request(format!(
+                    "invalid value for the parameter {name}: {text:?} is no number"
+                ))
             }),
         }
     }
@@ -74,7 +79,9 @@ impl Parameters {
 
     /// The options of a watch.
     pub(crate) fn watch(&self) -> Result<WatchQuery, Status> {
-        let seconds = self.number::<i64>("timeoutSeconds")?.filter(|seconds| *seconds > 0);
+        let seconds = self
+            .number::<i64>("timeoutSeconds")?
+            .filter(|seconds| *seconds > 0);
         Ok(WatchQuery {
             label_selector: self.text("labelSelector").to_owned(),
             field_selector: self.text("fieldSelector").to_owned(),
@@ -213,7 +220,10 @@ mod tests {
         assert_eq!(query.delete(None).unwrap().grace_period_seconds, Some(3));
         let body = json!({"propagationPolicy": "Orphan", "preconditions": {"uid": "u"}});
         let options = query.delete(Some(&body)).unwrap();
-        assert_eq!((options.propagation, options.uid.as_deref()), (Propagation::Orphan, Some("u")));
+        assert_eq!(
+            (options.propagation, options.uid.as_deref()),
+            (Propagation::Orphan, Some("u"))
+        );
         assert_eq!(options.grace_period_seconds, None);
     }
 
@@ -225,6 +235,10 @@ mod tests {
         for query in ["dryRun=Some", "fieldValidation=Maybe"] {
             assert_eq!(Parameters::parse(query).write().unwrap_err().code, 400, "{query}");
         }
-        assert!(Parameters::parse("propagationPolicy=Sideways").delete(None).is_err());
+        assert!(
+            Parameters::parse("propagationPolicy=Sideways")
+                .delete(None)
+                .is_err()
+        );
     }
 }
