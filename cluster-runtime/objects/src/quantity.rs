@@ -1,0 +1,1 @@
+//! Resource quantities: `250m`, `64Mi`, `1e3`.
