@@ -1,9 +1,10 @@
 //! The client side of the Kubernetes API.
 //!
 //! Start with [`Api`]: everything that speaks to a cluster, controllers, scheduler, nodes and releases alike, does
-//! so through it, in the process of the API server or over the wire.
+//! so through it, in the process of the API server or over the wire ([`http::HttpApi`]).
 
 mod api;
+pub mod http;
 mod node;
 
 pub use api::{
