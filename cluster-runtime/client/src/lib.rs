@@ -4,14 +4,22 @@
 //! so through it, in the process of the API server or over the wire ([`http::HttpApi`]).
 
 mod api;
+mod backoff;
+mod cache;
 pub mod http;
+mod informer;
 mod node;
+mod work_queue;
 
 pub use api::{
     Api, ApiResource, Collection, DeleteOptions, Deleted, Discovery, FieldValidation, List, ListOptions,
     Patch, Propagation, Target, WatchEvent, WatchOptions, WatchStream, WriteOptions,
 };
+pub use backoff::{Backoff, Clock, Jitter};
+pub use cache::{Change, ObjectKey};
+pub use informer::{Informer, InformerOptions};
 pub use node::{
     ByteStream, Connection, ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, PodContainer,
     TerminalSize,
 };
+pub use work_queue::{Work, WorkQueue, WorkQueueOptions};

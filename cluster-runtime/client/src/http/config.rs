@@ -86,7 +86,7 @@ impl HttpConfig {
         let kubeconfig = self.read_kubeconfigs()?;
         let mut config = match (kubeconfig, &self.api_server) {
             (Some(kubeconfig), _) if has_context(&kubeconfig, self.context.as_deref()) => {
-                self.from_kubeconfig(kubeconfig).await?
+                self.resolve(kubeconfig).await?
             }
             (Some(kubeconfig), None) => return Err(self.missing_context(kubeconfig)),
             (None, None) => return Err(self.missing_context(Kubeconfig::default())),
@@ -135,7 +135,7 @@ impl HttpConfig {
         Ok(merged)
     }
 
-    async fn from_kubeconfig(&self, kubeconfig: Kubeconfig) -> Result<kube::Config, ConnectError> {
+    async fn resolve(&self, kubeconfig: Kubeconfig) -> Result<kube::Config, ConnectError> {
         let options = KubeConfigOptions {
             context: self.context.clone(),
             ..KubeConfigOptions::default()

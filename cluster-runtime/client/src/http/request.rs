@@ -34,7 +34,7 @@ pub(super) type ApiRequest = Request<Vec<u8>>;
 
 /// `GET` of one object or subresource.
 pub(super) fn get(target: &Target) -> ApiRequest {
-    build(Method::GET, target_path(target), JSON, None)
+    build(Method::GET, &target_path(target), JSON, None)
 }
 
 /// `GET` of a collection.
@@ -50,7 +50,7 @@ pub(super) fn list(collection: &Collection, options: &ListOptions) -> ApiRequest
     } else {
         JSON
     };
-    build(Method::GET, path.0, accept, None)
+    build(Method::GET, &path.0, accept, None)
 }
 
 /// A watch of a collection.
@@ -60,7 +60,7 @@ pub(super) fn watch(collection: &Collection, options: &WatchOptions) -> ApiReque
     path.query("allowWatchBookmarks", "true");
     path.selectors(&options.label_selector, &options.field_selector);
     path.query_unless_empty("resourceVersion", &options.resource_version);
-    let mut request = build(Method::GET, path.0, JSON, None);
+    let mut request = build(Method::GET, &path.0, JSON, None);
     // Servers compress event by event, which stream decoders do not read.
     let identity = header::HeaderValue::from_static("identity");
     request.headers_mut().insert(header::ACCEPT_ENCODING, identity);
@@ -70,19 +70,19 @@ pub(super) fn watch(collection: &Collection, options: &WatchOptions) -> ApiReque
 /// `POST` of an object to its collection.
 pub(super) fn create(collection: &Collection, object: Object, options: &WriteOptions) -> ApiRequest {
     let path = write_path(collection_path(collection), options);
-    build(Method::POST, path, JSON, Some((JSON, object.into_value())))
+    build(Method::POST, &path, JSON, Some((JSON, object.into_value())))
 }
 
 /// `POST` to a subresource.
 pub(super) fn post(target: &Target, body: Object, options: &WriteOptions) -> ApiRequest {
     let path = write_path(target_path(target), options);
-    build(Method::POST, path, JSON, Some((JSON, body.into_value())))
+    build(Method::POST, &path, JSON, Some((JSON, body.into_value())))
 }
 
 /// `PUT` of an object or subresource.
 pub(super) fn update(target: &Target, object: Object, options: &WriteOptions) -> ApiRequest {
     let path = write_path(target_path(target), options);
-    build(Method::PUT, path, JSON, Some((JSON, object.into_value())))
+    build(Method::PUT, &path, JSON, Some((JSON, object.into_value())))
 }
 
 /// `PATCH` of an object or subresource.
@@ -100,7 +100,7 @@ pub(super) fn patch(target: &Target, patch: Patch, options: &WriteOptions) -> Ap
             ("application/apply-patch+yaml", body)
         }
     };
-    build(Method::PATCH, path.0, JSON, Some((content_type, body)))
+    build(Method::PATCH, &path.0, JSON, Some((content_type, body)))
 }
 
 /// `DELETE` of an object.
@@ -127,17 +127,17 @@ pub(super) fn delete(target: &Target, options: &DeleteOptions) -> ApiRequest {
     if !preconditions.is_empty() {
         body["preconditions"] = preconditions.into();
     }
-    build(Method::DELETE, target_path(target), JSON, Some((JSON, body)))
+    build(Method::DELETE, &target_path(target), JSON, Some((JSON, body)))
 }
 
 /// `GET` of any path.
 pub(super) fn raw(path: &str, accept: &'static str) -> ApiRequest {
-    build(Method::GET, path.to_owned(), accept, None)
+    build(Method::GET, path, accept, None)
 }
 
 fn build(
     method: Method,
-    path: String,
+    path: &str,
     accept: &'static str,
     body: Option<(&'static str, Value)>,
 ) -> ApiRequest {
