@@ -143,7 +143,11 @@ impl Informer {
     /// Adds an index: each object is found under each key that the function gives for it.
     ///
     /// The function must give the same keys for the same object. An index of that name that is there stays.
-    pub fn add_index(&self, name: &'static str, keys_of: impl Fn(&Object) -> Vec<String> + Send + Sync + 'static) {
+    pub fn add_index(
+        &self,
+        name: &'static str,
+        keys_of: impl Fn(&Object) -> Vec<String> + Send + Sync + 'static,
+    ) {
         let mut cache = self.shared.cache.write().unwrap_or_else(PoisonError::into_inner);
         cache.add_index(name, Box::new(keys_of));
     }
@@ -153,7 +157,11 @@ impl Informer {
     /// It runs on the task that reads the watch, after the cache shows the change. It must be quick and must not
     /// add handlers to the same informer: put a key on a [`WorkQueue`](crate::WorkQueue) and return.
     pub fn add_handler(&self, handler: impl Fn(&Change) + Send + Sync + 'static) {
-        let mut handlers = self.shared.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handlers = self
+            .shared
+            .handlers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for object in self.list() {
             handler(&Change::Added(object));
         }
@@ -179,9 +187,9 @@ impl Informer {
     ///
     /// Versions are compared as numbers, as Kubernetes 1.35 and later allow; any other text reads as seen.
     pub fn has_seen(&self, resource_version: &str) -> bool {
-        resource_version
-            .parse()
-            .map_or(true, |version: u64| version <= self.shared.seen.load(Ordering::Acquire))
+        resource_version.parse().map_or(true, |version: u64| {
+            version <= self.shared.seen.load(Ordering::Acquire)
+        })
     }
 
     fn cache(&self) -> RwLockReadGuard<'_, Cache> {
