@@ -96,7 +96,9 @@ impl Sync {
         let (services, slices) = (self.services.list(), self.slices.list());
         self.dns
             .publish(Names::new(&self.config.cluster_domain, &services, &slices));
-        let table = service_table(&services, &slices);
+        let mut table = service_table(&services, &slices);
+        // The cluster's names are served at their address by the node itself.
+        table.retain(|service| !service.cluster_ips.contains(&self.config.dns_address));
         for failure in self.proxy.apply(frontends(&self.config, &table)).await {
             tracing::warn!(error = %failure, "a service port is not served");
         }
@@ -129,10 +131,7 @@ pub(crate) fn frontends(config: &NetworkConfig, table: &[ServicePort]) -> Fronte
             continue;
         }
         for address in &service.cluster_ips {
-            // The cluster's names are served there by the node itself.
-            if *address != config.dns_address {
-                frontends.insert((*address, service.port, service.protocol), backends());
-            }
+            frontends.insert((*address, service.port, service.protocol), backends());
         }
     }
     frontends

@@ -11,13 +11,18 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
+use cluster_network::Network;
+
 use crate::ClusterDir;
 use crate::dir::SettingsError;
 use crate::lock::{self, ServerProcess};
-use crate::serve::ClusterOptions;
+use crate::options::ClusterOptions;
+use crate::parts::network_config;
 
 /// What the server prints, alone on a line, once it is ready.
 pub(crate) const READY: &str = "ready";
+/// The hidden command by which the program runs as a server.
+pub const SERVER_COMMAND: &str = "__server";
 /// A server that is not ready by then is not going to be.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pods get their own grace periods, and the server a little more.
@@ -106,15 +111,19 @@ pub fn running(dir: &ClusterDir) -> Result<Option<ServerProcess>, ControlError> 
 
 /// Makes sure that a server runs: one that is there is waited for, else one is started in the background.
 ///
-/// `program` is this program; it is run with the hidden command `__server` and the folder. When this returns, the
-/// API answers and the kubeconfig is written.
+/// `program` is this program; it is run with the hidden command [`SERVER_COMMAND`], the folder and the options as
+/// JSON, and must call [`serve`](crate::serve) with them. When this returns, the API answers and the kubeconfig is
+/// written.
 pub fn ensure_running(
     dir: &ClusterDir,
     options: &ClusterOptions,
     program: &Path,
 ) -> Result<Running, ControlError> {
     if let Some(process) = running(dir)?.filter(|process| process.api.is_some()) {
-        return Ok(Running { process, started: false });
+        return Ok(Running {
+            process,
+            started: false,
+        });
     }
     if !geteuid().is_root() {
         return Err(ControlError::NotRoot);
@@ -126,22 +135,30 @@ pub fn ensure_running(
         .create(true)
         .mode(0o600)
         .open(&log)
-        .map_err(|source| ControlError::File { path: log.clone(), source })?;
+        .map_err(|source| ControlError::File {
+            path: log.clone(),
+            source,
+        })?;
     let mut child = Command::new(program)
-        .arg("__server")
-        .arg("--data-dir")
+        .arg(SERVER_COMMAND)
         .arg(dir.path())
-        .args(options.to_arguments())
+        .arg(serde_json::to_string(options).expect("options are texts and numbers"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log_file)
         .spawn()
-        .map_err(|source| ControlError::File { path: program.to_owned(), source })?;
+        .map_err(|source| ControlError::File {
+            path: program.to_owned(),
+            source,
+        })?;
     let output = child.stdout.take().expect("it was asked for");
     match first_line(output, START_TIMEOUT).as_deref() {
         Some(READY) => {
             let process = running(dir)?.ok_or(ControlError::NotReady { log })?;
-            Ok(Running { process, started: true })
+            Ok(Running {
+                process,
+                started: true,
+            })
         }
         Some(reason) => {
             let reason = reason.to_owned();
@@ -172,7 +189,9 @@ fn first_line(stream: impl io::Read + Send + 'static, timeout: Duration) -> Opti
 
 /// Stops the server of a folder and waits until it is gone. Says whether one was running.
 pub fn stop(dir: &ClusterDir, pods: StopPods) -> Result<bool, ControlError> {
-    let Some(process) = running(dir)? else { return Ok(false) };
+    let Some(process) = running(dir)? else {
+        return Ok(false);
+    };
     let pid = process.pid;
     let signal = match pods {
         StopPods::Stop => Signal::SIGUSR1,
@@ -182,22 +201,34 @@ pub fn stop(dir: &ClusterDir, pods: StopPods) -> Result<bool, ControlError> {
     let target = raw.ok_or(ControlError::NotReady { log: dir.log() })?;
     match kill(Pid::from_raw(target), signal) {
         Ok(()) | Err(nix::Error::ESRCH) => {}
-        Err(error) => return Err(ControlError::Signal { pid, source: error.into() }),
+        Err(error) => {
+            return Err(ControlError::Signal {
+                pid,
+                source: error.into(),
+            });
+        }
     }
     let path = dir.lock();
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || send.send(lock::wait_until_free(&path)));
     match receive.recv_timeout(STOP_TIMEOUT) {
         Ok(Ok(())) => Ok(true),
-        Ok(Err(source)) => Err(ControlError::File { path: dir.lock(), source }),
-        Err(_) => Err(ControlError::StillRunning { pid, after: STOP_TIMEOUT }),
+        Ok(Err(source)) => Err(ControlError::File {
+            path: dir.lock(),
+            source,
+        }),
+        Err(_) => Err(ControlError::StillRunning {
+            pid,
+            after: STOP_TIMEOUT,
+        }),
     }
 }
 
 /// Stops the server, removes its pods and network from the host, and deletes the folder's contents.
 ///
 /// Only what a cluster writes is deleted: a folder that also holds something else stays, with that in it.
-pub fn delete(dir: &ClusterDir) -> Result<(), ControlError> {
+/// The rules of the kernel are removed with `nft` of the options.
+pub fn delete(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlError> {
     if !dir.is_initialised() {
         return Ok(());
     }
@@ -205,7 +236,7 @@ pub fn delete(dir: &ClusterDir) -> Result<(), ControlError> {
         return Err(ControlError::NotRoot);
     }
     stop(dir, StopPods::Stop)?;
-    crate::serve::remove_from_host(dir)?;
+    remove_from_host(dir, options)?;
     for name in ["store", "pki", "node", "network", "images"] {
         let path = dir.path().join(name);
         match fs::remove_dir_all(&path) {
@@ -216,7 +247,12 @@ pub fn delete(dir: &ClusterDir) -> Result<(), ControlError> {
         }
     }
     // The settings go last: until then, deleting can be repeated.
-    for path in [dir.kubeconfig(), dir.log(), dir.lock(), dir.path().join("cluster.json")] {
+    for path in [
+        dir.kubeconfig(),
+        dir.log(),
+        dir.lock(),
+        dir.path().join("cluster.json"),
+    ] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(ControlError::File { path, source: error });
@@ -227,4 +263,23 @@ pub fn delete(dir: &ClusterDir) -> Result<(), ControlError> {
     // Fails when something else is in it, which then stays.
     let _ = fs::remove_dir(dir.path());
     Ok(())
+}
+
+/// Removes what a stopped server leaves on the host for the next one.
+fn remove_from_host(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlError> {
+    let Some(settings) = dir.settings()? else {
+        return Ok(());
+    };
+    let config = network_config(dir, &settings, options);
+    let network = |source: Box<dyn std::error::Error + Send + Sync>| ControlError::Remove {
+        what: "network",
+        source,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| network(error.into()))?;
+    runtime
+        .block_on(Network::remove(&config))
+        .map_err(|error| network(error.into()))
 }

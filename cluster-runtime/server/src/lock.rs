@@ -27,8 +27,13 @@ pub struct ServerProcess {
 impl ServerLock {
     /// Takes the lock; `None` when another process has it.
     pub(crate) fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(Self(lock))),
             Err((_, nix::Error::EWOULDBLOCK)) => Ok(None),
@@ -58,7 +63,11 @@ pub(crate) fn holder(path: &Path) -> io::Result<Option<ServerProcess>> {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
             // It holds the lock and has not said who it is yet.
-            let unknown = ServerProcess { pid: 0, api: None, version: String::new() };
+            let unknown = ServerProcess {
+                pid: 0,
+                api: None,
+                version: String::new(),
+            };
             Ok(Some(serde_json::from_str(&text).unwrap_or(unknown)))
         }
         Err((_, error)) => Err(error.into()),
@@ -91,7 +100,11 @@ mod tests {
         let path = folder.path().join("lock");
         assert_eq!(holder(&path).unwrap(), None);
         let mut lock = ServerLock::try_take(&path).unwrap().unwrap();
-        let process = ServerProcess { pid: 7, api: Some("https://127.0.0.1:1".into()), version: "0".into() };
+        let process = ServerProcess {
+            pid: 7,
+            api: Some("https://127.0.0.1:1".into()),
+            version: "0".into(),
+        };
         lock.announce(&process).unwrap();
         assert!(ServerLock::try_take(&path).unwrap().is_none());
         assert_eq!(holder(&path).unwrap(), Some(process));

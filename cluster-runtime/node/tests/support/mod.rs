@@ -5,7 +5,10 @@ pub fn is_root() -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
-    assert!(std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(), "this test needs root rights");
+    assert!(
+        std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(),
+        "this test needs root rights"
+    );
     println!("skipped: needs root rights");
     false
 }
