@@ -10,6 +10,7 @@ mod memory;
 mod open_error;
 mod proposal;
 mod shared_tables;
+mod snapshot;
 mod table;
 mod tables;
 mod wal;

@@ -63,6 +63,12 @@ pub(crate) fn padded(body_bytes: usize) -> usize {
     (HEADER_BYTES + body_bytes + MARK_BYTES).next_multiple_of(ALIGN)
 }
 
+/// Bytes of the whole frame that a header begins; `None` if the header is damaged.
+pub(crate) fn length(header: &[u8; HEADER_BYTES]) -> Option<usize> {
+    let body_bytes = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+    check_header(header).then(|| padded(body_bytes as usize))
+}
+
 /// Looks at the rest of a segment, where the frame with a sequence number is expected.
 pub(crate) fn find(rest: &[u8], sequence: u64) -> Found<'_> {
     let fault = match check(rest) {
@@ -108,7 +114,7 @@ enum Fault {
 fn check(bytes: &[u8]) -> Result<(u64, &[u8], usize), Fault> {
     let header = bytes.get(..HEADER_BYTES).ok_or(Fault::Header)?;
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if header[..4] != MAGIC || word(20) != crc32(&header[..20]) || header[28..] != MARK {
+    if !check_header(header) {
         return Err(Fault::Header);
     }
     let body_bytes = word(4) as usize;
@@ -120,6 +126,11 @@ fn check(bytes: &[u8]) -> Result<(u64, &[u8], usize), Fault> {
         return Err(Fault::Body { length });
     }
     Ok((sequence, &padded_body[..body_bytes], length))
+}
+
+fn check_header(header: &[u8]) -> bool {
+    let crc = crc32(&header[..20]).to_le_bytes();
+    header[..4] == MAGIC && header[20..24] == crc && header[28..] == MARK
 }
 
 /// Whether the last bytes were written, also where they were damaged later.

@@ -2,7 +2,7 @@
 //!
 //! Start with [`Wal`], the handle; one [writer](writer) thread does all writing, [recovery] reads at start-up.
 
-mod frame;
+pub(crate) mod frame;
 mod index;
 mod log;
 mod record;
