@@ -48,12 +48,19 @@ impl Refusals {
         if self.nodes == 0 {
             return change == Helps::Node;
         }
-        let refusing = filters()
+        self.refusing().any(|filter| filter.helped_by.contains(&change))
+    }
+
+    /// Whether such a change may help on other nodes than the one where it happens.
+    pub(crate) fn are_helped_elsewhere_by(&self, change: Helps) -> bool {
+        self.refusing()
+            .any(|filter| !filter.local && filter.helped_by.contains(&change))
+    }
+
+    fn refusing(&self) -> impl Iterator<Item = &'static Filter> {
+        filters()
             .iter()
-            .filter(|filter| self.filters.contains(&filter.name));
-        refusing
-            .flat_map(|filter| filter.helped_by)
-            .any(|helps| *helps == change)
+            .filter(|filter| self.filters.contains(&filter.name))
     }
 }
 

@@ -231,9 +231,7 @@ impl Shared {
             return;
         };
         let Inner { state, pending } = inner;
-        if pending.helped(Helps::PodGone, Instant::now(), |pod| {
-            worth_trying(state, pod, &node)
-        }) {
+        if pending.helped(Helps::PodGone, Instant::now(), |pod| may_fit(state, pod, &node)) {
             self.woken.notify_one();
         }
     }

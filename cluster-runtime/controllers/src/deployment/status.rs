@@ -68,10 +68,10 @@ pub(crate) fn is_complete(deployment: &Object) -> bool {
     observed >= deployment.generation() && Counts::before(deployment).is_complete(deployment)
 }
 
-/// The seconds without progress after which a rollout has failed.
+/// The seconds without progress after which a rollout has failed; `None` where it may take for ever.
 pub(crate) fn progress_deadline(deployment: &Object) -> Option<i64> {
     let deadline = deployment.integer(&["spec", "progressDeadlineSeconds"]);
-    deadline.filter(|seconds| *seconds < i64::from(i32::MAX))
+    Some(deadline.unwrap_or(600)).filter(|seconds| *seconds < i64::from(i32::MAX))
 }
 
 /// What a plan found out on the way, for the condition `Progressing`.
