@@ -482,8 +482,7 @@ impl Condition {
     fn not_equal(&self, version: &Version) -> bool {
         let wanted = &self.version;
         match self.open {
-            Open::Nothing => version != wanted,
-            Open::Major => version.precedence() != wanted.precedence(),
+            Open::Nothing | Open::Major => version != wanted,
             Open::Minor => version.major != wanted.major,
             Open::Patch => {
                 (version.major, version.minor) != (wanted.major, wanted.minor)
