@@ -1,16 +1,21 @@
 //! Releases: records, history and the actions on them.
 //!
-//! Start with [`Release`], the record.
+//! Start with [`Release`], the record, and [`action`], what is done with it.
 
+pub mod action;
+pub mod apply;
 pub mod cluster;
 mod codec;
+pub mod hooks;
 pub mod json;
+mod managed_fields;
 pub mod manifest;
 mod name;
 pub mod ownership;
 pub mod progress;
 pub mod readiness;
 mod record;
+pub mod render;
 pub mod resource;
 mod storage;
 mod time;

@@ -121,7 +121,11 @@ mod tests {
             .iter()
             .map(|entry| (entry.object.kind(), entry.object.name(), entry.source.as_str()))
             .collect();
-        let expected = [("Pod", "p", "a/templates/x.yaml"), ("Secret", "s", ""), ("ConfigMap", "c", "")];
+        let expected = [
+            ("Pod", "p", "a/templates/x.yaml"),
+            ("Secret", "s", ""),
+            ("ConfigMap", "c", ""),
+        ];
         assert_eq!(found, expected);
     }
 
@@ -130,9 +134,18 @@ mod tests {
         for (manifest, expected) in [
             ("a: [", "YAML parse error in the document at line 1"),
             ("# Source: a/b.yaml\n- 1\n", "expected an object in `a/b.yaml`"),
-            ("kind: Pod\nmetadata: {name: a}\n", "no `apiVersion` is set in the document at line 1"),
-            ("apiVersion: v1\nmetadata: {name: a}\n", "no `kind` is set in the document at line 1"),
-            ("apiVersion: v1\nkind: Pod\n", "no `metadata.name` is set in the document at line 1"),
+            (
+                "kind: Pod\nmetadata: {name: a}\n",
+                "no `apiVersion` is set in the document at line 1",
+            ),
+            (
+                "apiVersion: v1\nmetadata: {name: a}\n",
+                "no `kind` is set in the document at line 1",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\n",
+                "no `metadata.name` is set in the document at line 1",
+            ),
         ] {
             assert_eq!(parse(manifest).unwrap_err().to_string(), expected);
         }

@@ -88,9 +88,24 @@ mod tests {
     #[test]
     fn err_names_that_are_none() {
         let too_long = "a".repeat(NAME_CHARS_MAX + 1);
-        for name in ["Web", "a_b", "-a", "a-", "a..b", ".a", "a b", "é", too_long.as_str()] {
+        for name in [
+            "Web",
+            "a_b",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "a b",
+            "é",
+            too_long.as_str(),
+        ] {
             let refused = name.parse::<ReleaseName>();
-            assert_eq!(refused, Err(NameError::Invalid { name: name.to_owned() }));
+            assert_eq!(
+                refused,
+                Err(NameError::Invalid {
+                    name: name.to_owned()
+                })
+            );
         }
         assert_eq!("".parse::<ReleaseName>(), Err(NameError::Missing));
     }
@@ -98,7 +113,13 @@ mod tests {
     #[test]
     fn a_generated_name_is_the_chart_and_the_time() {
         let now = Timestamp::from_second(1_795_293_273).unwrap();
-        assert_eq!(ReleaseName::generate("./demo", now).unwrap().as_str(), "demo-1795293273");
-        assert_eq!(ReleaseName::generate("x/demo-1.0.0.tgz", now).unwrap().as_str(), "demo-1.0.0-1795293273");
+        assert_eq!(
+            ReleaseName::generate("./demo", now).unwrap().as_str(),
+            "demo-1795293273"
+        );
+        assert_eq!(
+            ReleaseName::generate("x/demo-1.0.0.tgz", now).unwrap().as_str(),
+            "demo-1.0.0-1795293273"
+        );
     }
 }

@@ -38,7 +38,12 @@ pub fn check(object: &Object, release: &str, namespace: &str) -> Result<(), NotO
     };
     let faults: Vec<String> = [
         fault("label", MANAGED_BY, object.label(MANAGED_BY), HELM),
-        fault("annotation", RELEASE_NAME, object.annotation(RELEASE_NAME), release),
+        fault(
+            "annotation",
+            RELEASE_NAME,
+            object.annotation(RELEASE_NAME),
+            release,
+        ),
         fault(
             "annotation",
             RELEASE_NAMESPACE,

@@ -29,20 +29,32 @@ pub struct PodTrouble {
 /// Restarts after which a container that keeps ending is given up.
 const RESTARTS_MAX: i64 = 3;
 
-/// Judges an object. With `finish_jobs` a Job must be complete, otherwise it is ready once it has started.
-pub fn assess(object: &Object, finish_jobs: bool) -> Readiness {
+/// What must come to its end, where running would do otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// A Job is ready when it is complete; otherwise once it has started.
+    pub jobs: bool,
+    /// A Pod is ready when it has succeeded; otherwise when it serves.
+    pub pods: bool,
+}
+
+/// Judges an object.
+pub fn assess(object: &Object, finish: Finish) -> Readiness {
     if object.deletion_timestamp().is_some() {
         return waiting("it is being deleted");
     }
-    let group = object.api_version().split_once('/').map_or("", |(group, _)| group);
+    let group = object
+        .api_version()
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     match (group, object.kind()) {
         ("apps", "Deployment") => deployment(object),
         ("apps", "ReplicaSet") => replica_set(object),
         ("", "ReplicationController") => replica_set(object),
         ("apps", "StatefulSet") => stateful_set(object),
         ("apps", "DaemonSet") => daemon_set(object),
-        ("batch", "Job") => job(object, finish_jobs),
-        ("", "Pod") => pod(object),
+        ("batch", "Job") => job(object, finish.jobs),
+        ("", "Pod") => pod(object, finish.pods),
         ("", "Service") => service(object),
         ("", "PersistentVolumeClaim") => claim(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
@@ -228,7 +240,11 @@ fn job(object: &Object, finish: bool) -> Readiness {
         return Readiness::Ready;
     }
     if condition(object, "Suspended").is_some_and(|condition| condition.is_true()) {
-        return if finish { waiting("it is suspended") } else { Readiness::Ready };
+        return if finish {
+            waiting("it is suspended")
+        } else {
+            Readiness::Ready
+        };
     }
     if object.at(&["status", "startTime"]).is_none() {
         return waiting("it has not started yet");
@@ -241,7 +257,7 @@ fn job(object: &Object, finish: bool) -> Readiness {
     Readiness::Ready
 }
 
-fn pod(object: &Object) -> Readiness {
+fn pod(object: &Object, finish: bool) -> Readiness {
     let reason = || match pod_trouble(object) {
         Some(trouble) if trouble.fatal => failed(trouble.reason),
         Some(trouble) => waiting(trouble.reason),
@@ -253,7 +269,14 @@ fn pod(object: &Object) -> Readiness {
             Some(trouble) => failed(trouble.reason),
             None => failed(object.text(&["status", "message"]).unwrap_or("it failed")),
         },
-        "Running" if condition(object, "Ready").is_some_and(|condition| condition.is_true()) => Readiness::Ready,
+        "Running" if finish => match pod_trouble(object) {
+            Some(trouble) if trouble.fatal => failed(trouble.reason),
+            Some(trouble) => waiting(trouble.reason),
+            None => waiting("it is running"),
+        },
+        "Running" if condition(object, "Ready").is_some_and(|condition| condition.is_true()) => {
+            Readiness::Ready
+        }
         _ => reason(),
     }
 }
@@ -339,7 +362,12 @@ pub fn pod_trouble(pod: &Object) -> Option<PodTrouble> {
 fn container_trouble(status: &Value) -> Option<PodTrouble> {
     let name = status["name"].as_str().unwrap_or_default();
     let restarts = status["restartCount"].as_i64().unwrap_or_default();
-    let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        status
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let waiting = text("/state/waiting/reason");
     let message = text("/state/waiting/message");
     let fatal = match waiting {
@@ -348,9 +376,14 @@ fn container_trouble(status: &Value) -> Option<PodTrouble> {
         "ErrImagePull" | "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => false,
         "CrashLoopBackOff" => restarts >= RESTARTS_MAX,
         _ => {
-            let code = status.pointer("/state/terminated/exitCode").and_then(Value::as_i64);
+            let code = status
+                .pointer("/state/terminated/exitCode")
+                .and_then(Value::as_i64);
             return code.filter(|code| *code != 0).map(|code| PodTrouble {
-                reason: format!("container `{name}` ended with {}", exit_text(code, status, "/state/terminated")),
+                reason: format!(
+                    "container `{name}` ended with {}",
+                    exit_text(code, status, "/state/terminated")
+                ),
                 fatal: false,
             });
         }
@@ -373,7 +406,11 @@ fn container_trouble(status: &Value) -> Option<PodTrouble> {
 fn exit_text(code: i64, status: &Value, state: &str) -> String {
     let field = |name: &str| {
         let found = status.pointer(&format!("{state}/{name}"));
-        found.and_then(Value::as_str).unwrap_or_default().trim().to_owned()
+        found
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     };
     let (reason, message) = (field("reason"), field("message"));
     let mut text = format!("code {code}");
@@ -391,6 +428,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const FINISH_JOBS: Finish = Finish {
+        jobs: true,
+        pods: false,
+    };
+
     fn object(value: Value) -> Object {
         Object::from_value(value).unwrap()
     }
@@ -404,7 +446,7 @@ mod tests {
 
     #[track_caller]
     fn check(object: &Object, expected: &Readiness) {
-        assert_eq!(&assess(object, true), expected);
+        assert_eq!(&assess(object, FINISH_JOBS), expected);
     }
 
     #[test]
@@ -414,17 +456,35 @@ mod tests {
             json!({"observedGeneration": 2, "updatedReplicas": updated, "replicas": replicas,
                 "readyReplicas": ready, "availableReplicas": ready})
         };
-        check(&deployment(&spec, &json!({})), &waiting("its controller has not seen it yet"));
+        check(
+            &deployment(&spec, &json!({})),
+            &waiting("its controller has not seen it yet"),
+        );
         check(
             &deployment(&spec, &json!({"observedGeneration": 1})),
             &waiting("its controller has not seen the change yet"),
         );
-        check(&deployment(&spec, &status(1, 2, 1)), &waiting("1 of 2 pods are updated"));
-        check(&deployment(&spec, &status(2, 3, 2)), &waiting("1 old pods are still there"));
-        check(&deployment(&spec, &status(2, 2, 1)), &waiting("1 of 2 pods are ready"));
+        check(
+            &deployment(&spec, &status(1, 2, 1)),
+            &waiting("1 of 2 pods are updated"),
+        );
+        check(
+            &deployment(&spec, &status(2, 3, 2)),
+            &waiting("1 old pods are still there"),
+        );
+        check(
+            &deployment(&spec, &status(2, 2, 1)),
+            &waiting("1 of 2 pods are ready"),
+        );
         check(&deployment(&spec, &status(2, 2, 2)), &Readiness::Ready);
-        check(&deployment(&json!({"replicas": 0}), &status(0, 0, 0)), &Readiness::Ready);
-        check(&deployment(&json!({"replicas": 2, "paused": true}), &json!({})), &Readiness::Ready);
+        check(
+            &deployment(&json!({"replicas": 0}), &status(0, 0, 0)),
+            &Readiness::Ready,
+        );
+        check(
+            &deployment(&json!({"replicas": 2, "paused": true}), &json!({})),
+            &Readiness::Ready,
+        );
     }
 
     #[test]
@@ -438,16 +498,24 @@ mod tests {
     #[test]
     fn a_job_is_ready_when_started_or_when_done() {
         let job = |status: Value| {
-            object(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "status": status}))
+            object(
+                json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "status": status}),
+            )
         };
         let running = job(json!({"startTime": "t", "active": 1}));
-        assert_eq!(assess(&running, false), Readiness::Ready);
-        assert_eq!(assess(&running, true), waiting("0 of 1 pods have succeeded"));
+        assert_eq!(assess(&running, Finish::default()), Readiness::Ready);
+        assert_eq!(
+            assess(&running, FINISH_JOBS),
+            waiting("0 of 1 pods have succeeded")
+        );
         let done = job(json!({"conditions": [{"type": "Complete", "status": "True"}]}));
-        assert_eq!(assess(&done, true), Readiness::Ready);
+        assert_eq!(assess(&done, FINISH_JOBS), Readiness::Ready);
         let broken = job(json!({"conditions": [{"type": "Failed", "status": "True",
             "reason": "BackoffLimitExceeded", "message": "no more"}]}));
-        assert_eq!(assess(&broken, false), failed("BackoffLimitExceeded: no more"));
+        assert_eq!(
+            assess(&broken, Finish::default()),
+            failed("BackoffLimitExceeded: no more")
+        );
     }
 
     #[test]
@@ -467,8 +535,10 @@ mod tests {
     #[test]
     fn other_kinds_follow_their_conditions() {
         let custom = |status: Value| {
-            object(json!({"apiVersion": "moon/v1", "kind": "Crater", "metadata": {"name": "c", "generation": 3},
-                "status": status}))
+            object(
+                json!({"apiVersion": "moon/v1", "kind": "Crater", "metadata": {"name": "c", "generation": 3},
+                "status": status}),
+            )
         };
         check(&custom(json!({})), &Readiness::Ready);
         check(&custom(json!({"observedGeneration": 3})), &Readiness::Ready);
@@ -485,11 +555,16 @@ mod tests {
     #[test]
     fn err_a_pod_says_what_troubles_it() {
         let pod = |status: &Value| {
-            object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-                "status": {"phase": "Pending", "containerStatuses": [status]}}))
+            object(
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+                "status": {"phase": "Pending", "containerStatuses": [status]}}),
+            )
         };
         let pull = json!({"name": "main", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}});
-        check(&pod(&pull), &failed("ImagePullBackOff: container `main`: not found"));
+        check(
+            &pod(&pull),
+            &failed("ImagePullBackOff: container `main`: not found"),
+        );
         let crash = |restarts: i64| {
             json!({"name": "main", "restartCount": restarts, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                 "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}})

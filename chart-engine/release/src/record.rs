@@ -258,9 +258,11 @@ words! {
 
 words! {
     /// How a run of a hook went.
+    #[derive(Default)]
     HookPhase {
         /// It was not run.
-        None = "",
+        #[default]
+        NotRun = "",
         /// It is not known.
         Unknown = "Unknown",
         /// It is going on.
@@ -269,12 +271,6 @@ words! {
         Succeeded = "Succeeded",
         /// It failed.
         Failed = "Failed",
-    }
-}
-
-impl Default for HookPhase {
-    fn default() -> Self {
-        Self::None
     }
 }
 

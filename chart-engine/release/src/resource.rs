@@ -257,8 +257,16 @@ mod tests {
 
     #[test]
     fn what_the_new_manifest_lacks_is_dropped() {
-        let before = resources(&manifest_of(&[("v1", "ConfigMap", "a"), ("v1", "ConfigMap", "b")])).unwrap();
-        let after = resources(&manifest_of(&[("v1", "ConfigMap", "b"), ("v1", "ConfigMap", "c")])).unwrap();
+        let before = resources(&manifest_of(&[
+            ("v1", "ConfigMap", "a"),
+            ("v1", "ConfigMap", "b"),
+        ]))
+        .unwrap();
+        let after = resources(&manifest_of(&[
+            ("v1", "ConfigMap", "b"),
+            ("v1", "ConfigMap", "c"),
+        ]))
+        .unwrap();
         let dropped: Vec<&str> = dropped(&before, &after)
             .iter()
             .map(|resource| resource.object.name())

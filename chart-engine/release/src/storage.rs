@@ -138,14 +138,9 @@ impl Storage {
             ..ListOptions::default()
         };
         let listed = self.api.list(&self.secrets(), &options).await;
-        let list = listed.map_err(|source| StorageError::Api {
-            verb: "read",
-            source,
-        })?;
+        let list = listed.map_err(|source| StorageError::Api { verb: "read", source })?;
         let mut entries: Vec<Entry> = list.items.into_iter().filter_map(entry).collect();
-        entries.sort_by(|a, b| {
-            (&a.namespace, &a.name, a.revision).cmp(&(&b.namespace, &b.name, b.revision))
-        });
+        entries.sort_by(|a, b| (&a.namespace, &a.name, a.revision).cmp(&(&b.namespace, &b.name, b.revision)));
         Ok(entries)
     }
 
@@ -274,7 +269,9 @@ fn superfluous(entries: &[Entry], max_history: u32) -> Vec<&Entry> {
         .find(|entry| entry.status == ReleaseStatus::Deployed)
         .map(|entry| entry.revision);
     let too_many = entries.len() + 1 - max_history;
-    let removable = entries.iter().filter(|entry| Some(entry.revision) != last_deployed);
+    let removable = entries
+        .iter()
+        .filter(|entry| Some(entry.revision) != last_deployed);
     removable.take(too_many).collect()
 }
 
@@ -283,7 +280,9 @@ pub fn latest(entries: Vec<Entry>) -> Vec<Entry> {
     let mut latest: BTreeMap<(String, String), Entry> = BTreeMap::new();
     for entry in entries {
         let key = (entry.namespace.clone(), entry.name.clone());
-        let newer = latest.get(&key).is_none_or(|known| known.revision < entry.revision);
+        let newer = latest
+            .get(&key)
+            .is_none_or(|known| known.revision < entry.revision);
         if newer {
             latest.insert(key, entry);
         }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::{Event, Observer};
-use crate::readiness::{self, Readiness};
+use crate::readiness::{self, Finish, Readiness};
 
 /// An object to wait for.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +27,8 @@ pub struct Awaited {
 pub struct WaitOptions {
     /// Longest wait.
     pub timeout: Duration,
-    /// Jobs must be complete, not only started.
-    pub finish_jobs: bool,
+    /// What must come to its end.
+    pub finish: Finish,
     /// Ends the wait early.
     pub cancel: CancellationToken,
 }
@@ -86,7 +86,7 @@ pub async fn until_ready(
     let view = View::follow(api, awaited, true);
     let judge = |object: Option<&Object>| match object {
         None => Readiness::Waiting("it is not there".to_owned()),
-        Some(object) => readiness::assess(object, options.finish_jobs),
+        Some(object) => readiness::assess(object, options.finish),
     };
     let outcome = view.until_none_pending(awaited, options, observer, judge).await;
     outcome.map_err(|stopped| match stopped {
@@ -263,9 +263,9 @@ impl View {
             match judge(object.as_deref()) {
                 Readiness::Ready => {}
                 Readiness::Failed(reason) => {
-                    let reason = self.explain(object.as_deref()).map_or(reason.clone(), |trouble| {
-                        format!("{reason} ({})", trouble.reason)
-                    });
+                    let reason = self
+                        .explain(object.as_deref())
+                        .map_or(reason.clone(), |trouble| format!("{reason} ({})", trouble.reason));
                     return Err(Stopped::Failed(entry.label(), reason));
                 }
                 Readiness::Waiting(reason) => match self.explain(object.as_deref()) {
@@ -290,7 +290,9 @@ impl View {
             let owned = sets.owned_by(object.uid());
             let newest = owned.iter().max_by_key(|set| {
                 let revision = set.annotation("deployment.kubernetes.io/revision");
-                revision.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default()
+                revision
+                    .and_then(|text| text.parse::<u64>().ok())
+                    .unwrap_or_default()
             })?;
             newest.uid().to_owned()
         } else {
