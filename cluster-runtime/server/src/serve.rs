@@ -133,7 +133,8 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+/// Takes an address for the API.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })
