@@ -9,6 +9,7 @@ pub mod nesting;
 mod object;
 pub mod openapi;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod registry;
 mod resource;
