@@ -211,7 +211,7 @@ async fn err_bodies_that_are_refused() {
         (
             "POST",
             CONFIG_MAPS,
-            "application/vnd.kubernetes.protobuf",
+            "application/cbor",
             "k8s",
             415,
             "UnsupportedMediaType",
