@@ -1,6 +1,7 @@
 //! The Kubernetes API over HTTPS, on the store.
 //!
-//! Start with [`Engine`], which decides every request; [`LocalApi`] is the way to it inside the
+//! Start with [`Engine`], which decides every request; [`ApiServer`] serves it to
+//! the world, [`LocalApi`] is the way to it inside the
 //! process, and [`LocalApi::in_memory`] one that needs no disk, for tests and simulations.
 
 mod authorize;
@@ -17,6 +18,7 @@ pub use engine::{
     Body, Change, ChangeStream, Engine, EngineOptions, GIT_VERSION, ListQuery, NAMESPACES, Page,
     ServiceRanges, VersionMatch, WatchQuery, Written,
 };
+pub use http::{ApiServer, TokenTable, Tokens};
 pub use local::LocalApi;
 pub use nodes::NodeRegistry;
 pub use sources::{Sources, SystemSources};

@@ -5,6 +5,7 @@
 pub mod apply;
 mod defaults;
 pub mod names;
+pub mod nesting;
 mod object;
 pub mod openapi;
 pub mod patch;

@@ -81,6 +81,12 @@ impl Table {
         &self.wake
     }
 
+    /// Takes the place of a table whose watchers have to start anew.
+    pub(crate) fn succeed(&mut self, before: Self) {
+        self.first_sequence = before.first_sequence + before.ring.len() as u64 + 1;
+        self.wake = before.wake;
+    }
+
     /// Stores or removes (`None`) an object and gives what was there.
     pub(crate) fn replace(&mut self, place: Place, stored: Option<Stored>) -> Option<Stored> {
         match stored {
@@ -149,43 +155,50 @@ impl TableView {
             objects: Vec::new(),
             more: false,
         };
-        let start = self.start(namespace, after);
+        let start = Self::start(namespace, after);
         let inside = |place: &Place| namespace.is_none_or(|namespace| *namespace == place.namespace);
-        let mut take = |object: &Arc<Object>| {
+        for (_, object) in self.objects_at(at, start).take_while(|(place, _)| inside(place)) {
             if !keep(object) {
-                return true;
+                continue;
             }
             if limit > 0 && answer.objects.len() == limit {
                 answer.more = true;
-                return false;
-            }
-            answer.objects.push(object.clone());
-            true
-        };
-        let mut current = self.objects.range((start.clone(), Bound::Unbounded)).peekable();
-        if at < self.newest {
-            // Objects that changed since are read from the first event after the revision.
-            for (place, object) in self.changed_since(at, start) {
-                if !inside(place) {
-                    break;
-                }
-                while let Some((_, stored)) = current.next_if(|(other, _)| *other < place) {
-                    if !take(&stored.object) {
-                        return answer;
-                    }
-                }
-                current.next_if(|(other, _)| *other == place);
-                if object.is_some_and(|object| !take(object)) {
-                    return answer;
-                }
-            }
-        }
-        for (_, stored) in current.take_while(|(place, _)| inside(place)) {
-            if !take(&stored.object) {
                 break;
             }
+            answer.objects.push(object.clone());
         }
         answer
+    }
+
+    /// The objects at a revision, in order, from a place on.
+    pub(crate) fn objects_at(
+        &self,
+        at: Revision,
+        start: Bound<Place>,
+    ) -> impl Iterator<Item = (&Place, &Arc<Object>)> {
+        // Objects that changed since are read from the first event after the revision.
+        let changed = (at < self.newest).then(|| self.changed_since(at, start.clone()));
+        let mut changed = changed.into_iter().flatten().peekable();
+        let mut current = self.objects.range((start, Bound::Unbounded)).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let Some((place, _)) = changed.peek() else {
+                    return current.next().map(|(place, stored)| (place, &stored.object));
+                };
+                if let Some((place, stored)) = current.next_if(|(other, _)| other < place) {
+                    return Some((place, &stored.object));
+                }
+                current.next_if(|(other, _)| other == place);
+                if let Some((place, Some(object))) = changed.next() {
+                    return Some((place, object));
+                }
+            }
+        })
+    }
+
+    /// Every retained event, in no useful order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
+        self.history.values()
     }
 
     /// Each place that changed after a revision, with its object at that revision.
@@ -207,7 +220,7 @@ impl TableView {
             .map(|((place, _), event)| (place, event.previous.as_ref()))
     }
 
-    fn start(&self, namespace: Option<&Arc<str>>, after: Option<(&str, &str)>) -> Bound<Place> {
+    fn start(namespace: Option<&Arc<str>>, after: Option<(&str, &str)>) -> Bound<Place> {
         let first = namespace.map(|namespace| Place {
             namespace: namespace.clone(),
             name: "".into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster_objects::Object;
 use tokio::sync::watch;
 
-use crate::table::{Place, Stored, Table};
+use crate::table::{Place, Stored, Table, TableView};
 use crate::weight::{ENTRY_BYTES, weigh};
 use crate::{Change, Committed, Event, Key, Limits, Precondition, Revision, StoreError, Transaction, Write};
 
@@ -30,6 +30,14 @@ pub(crate) struct Tables {
     closed: bool,
     /// Who is to be told of what changed, when the lock is released.
     wakes: Vec<Arc<watch::Sender<()>>>,
+}
+
+/// All tables at one moment, to be read without holding a lock.
+#[derive(Debug)]
+pub(crate) struct TablesView {
+    pub(crate) revision: Revision,
+    /// Name, the revision that nothing before is known of, and the table.
+    pub(crate) tables: Vec<(Arc<str>, Revision, TableView)>,
 }
 
 impl Tables {
@@ -90,6 +98,55 @@ impl Tables {
             revision: self.revision,
             objects,
         })
+    }
+
+    /// Shares all tables as they are now, without copying.
+    pub(crate) fn view(&self) -> TablesView {
+        let table = |(name, table): (&Arc<str>, &Table)| (name.clone(), table.compacted(), table.view());
+        TablesView {
+            revision: self.revision,
+            tables: self.tables.iter().map(table).collect(),
+        }
+    }
+
+    /// Makes a table of which nothing before a revision is known.
+    pub(crate) fn load_table(&mut self, name: &Arc<str>, compacted: Revision) {
+        let name = self.name(name);
+        self.tables.insert(name, Table::new(compacted));
+    }
+
+    /// Stores an object that was there at the revision that a table begins with.
+    pub(crate) fn load_object(&mut self, table: &Arc<str>, mut place: Place, stored: Stored) {
+        place.namespace = self.name(&place.namespace);
+        self.live_bytes += stored.bytes;
+        self.table_mut(table).replace(place, Some(stored));
+    }
+
+    /// Repeats a change; the object of a deletion is the one that is there.
+    pub(crate) fn load_event(&mut self, key: &Key, revision: Revision, object: Option<Arc<Object>>) {
+        let deleted = object.is_none();
+        if let Some(object) = object.or_else(|| self.stored(key).map(|stored| stored.object.clone())) {
+            self.change(key, object, deleted, revision);
+        }
+    }
+
+    /// Ends loading.
+    pub(crate) fn loaded(&mut self, revision: Revision) {
+        self.revision = revision;
+        self.evict();
+        self.wakes.clear();
+    }
+
+    /// Becomes what another member sent; watchers cannot go on from one to the other.
+    pub(crate) fn replace(&mut self, mut other: Self) {
+        for (name, before) in self.tables.drain() {
+            let table = other.tables.entry(name);
+            let table = table.or_insert_with(|| Table::new(other.revision));
+            table.succeed(before);
+            other.wakes.push(table.wake().clone());
+        }
+        other.closed = self.closed;
+        *self = other;
     }
 
     fn check(&self, transaction: &Transaction) -> Result<(), StoreError> {

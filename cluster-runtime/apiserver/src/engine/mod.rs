@@ -37,6 +37,7 @@ use addresses::Addresses;
 pub use addresses::ServiceRanges;
 pub use bootstrap::NAMESPACES;
 pub use create::Body;
+pub(crate) use edit::unsupported_patch;
 pub use query::{ListQuery, VersionMatch, WatchQuery};
 pub use read::Page;
 pub use watch::{Change, ChangeStream};
@@ -208,6 +209,18 @@ impl Engine {
         };
         self.authorize(&caller.user, &action)?;
         Ok(row)
+    }
+
+    /// The object whose subresource a request is about, once it is sure that the caller may.
+    pub(crate) fn entered(
+        &self,
+        caller: &Caller,
+        verb: &str,
+        row: &KindRow,
+        target: &Target,
+    ) -> Result<Arc<Object>, Status> {
+        self.enter(caller, verb, target)?;
+        self.stored(row, target)
     }
 
     /// Checks verb and user of a request about a collection, and gives the row.
