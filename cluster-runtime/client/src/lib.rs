@@ -6,8 +6,10 @@
 mod api;
 mod backoff;
 mod cache;
+mod events;
 pub mod http;
 mod informer;
+mod informers;
 mod node;
 mod work_queue;
 
@@ -17,7 +19,9 @@ pub use api::{
 };
 pub use backoff::{Backoff, Clock, Jitter};
 pub use cache::{Change, ObjectKey};
+pub use events::{EventType, Recorder, RecorderOptions};
 pub use informer::{Informer, InformerOptions};
+pub use informers::Informers;
 pub use node::{
     ByteStream, Connection, ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, PodContainer,
     TerminalSize,

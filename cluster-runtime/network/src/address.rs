@@ -32,7 +32,11 @@ const FIRST_POD: u32 = 2;
 impl AddressPool {
     /// A pool in which nothing is used.
     pub fn new(subnet: Subnet) -> Self {
-        Self { subnet, next: FIRST_POD, used: BTreeMap::new() }
+        Self {
+            subnet,
+            next: FIRST_POD,
+            used: BTreeMap::new(),
+        }
     }
 
     /// The subnet that addresses come from.
@@ -50,14 +54,19 @@ impl AddressPool {
         let end = self.subnet.size() - 1;
         let turn = (self.next..end).chain(FIRST_POD..self.next.min(end));
         for n in turn {
-            let Some(address) = self.subnet.nth(n) else { continue };
+            let Some(address) = self.subnet.nth(n) else {
+                continue;
+            };
             if !taken.contains(&address) {
                 self.next = n + 1;
                 self.used.insert(pod.to_owned(), address);
                 return Ok(address);
             }
         }
-        Err(PoolExhausted { subnet: self.subnet, count: self.used.len() })
+        Err(PoolExhausted {
+            subnet: self.subnet,
+            count: self.used.len(),
+        })
     }
 
     /// Frees the address of a pod.
@@ -82,10 +91,15 @@ mod tests {
         assert_eq!(first, Ipv4Addr::new(10, 0, 0, 2));
         assert_eq!(pool.allocate("a"), Ok(first));
         pool.free("a");
-        let rest: Vec<_> =
-            ["b", "c", "d", "e"].iter().map(|pod| pool.allocate(pod).unwrap().octets()[3]).collect();
+        let rest: Vec<_> = ["b", "c", "d", "e"]
+            .iter()
+            .map(|pod| pool.allocate(pod).unwrap().octets()[3])
+            .collect();
         assert_eq!(rest, [3, 4, 5, 6]);
         assert_eq!(pool.allocate("f"), Ok(first));
-        assert_eq!(pool.allocate("g").unwrap_err().to_string(), "all 5 pod addresses of 10.0.0.0/29 are in use");
+        assert_eq!(
+            pool.allocate("g").unwrap_err().to_string(),
+            "all 5 pod addresses of 10.0.0.0/29 are in use"
+        );
     }
 }

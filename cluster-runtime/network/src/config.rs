@@ -45,7 +45,10 @@ impl Subnet {
     /// Makes the subnet of that prefix length (0 to 30) around an address.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        (prefix <= 30).then(|| Self { base: Ipv4Addr::from(u32::from(address) & mask), prefix })
+        (prefix <= 30).then(|| Self {
+            base: Ipv4Addr::from(u32::from(address) & mask),
+            prefix,
+        })
     }
 
     /// The lowest address, which stands for the subnet itself.
@@ -61,7 +64,10 @@ impl Subnet {
     /// How many addresses there are.
     pub fn size(&self) -> u32 {
         // A prefix of 0 would overflow by one; nobody counts that far.
-        u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0).saturating_add(1)
+        u32::MAX
+            .checked_shr(u32::from(self.prefix))
+            .unwrap_or(0)
+            .saturating_add(1)
     }
 
     /// The address that many steps after the base.

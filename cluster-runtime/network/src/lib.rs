@@ -5,6 +5,8 @@
 
 mod address;
 mod config;
+#[cfg(test)]
+mod data_plane_tests;
 mod dns;
 mod link;
 mod namespace;

@@ -9,7 +9,9 @@ use std::path::Path;
 use futures::TryStreamExt;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+};
 
 use crate::namespace::inside;
 use crate::{NetworkConfig, Subnet};
@@ -50,7 +52,10 @@ trait Explain<T> {
 
 impl<T> Explain<T> for Result<T, rtnetlink::Error> {
     fn explain(self, action: impl FnOnce() -> String) -> Result<T, LinkError> {
-        self.map_err(|source| LinkError::Netlink { action: action(), source })
+        self.map_err(|source| LinkError::Netlink {
+            action: action(),
+            source,
+        })
     }
 }
 
@@ -71,7 +76,10 @@ impl Links {
     pub(crate) fn connect(bridge: &str) -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
-        Ok(Self { handle, bridge: bridge.to_owned() })
+        Ok(Self {
+            handle,
+            bridge: bridge.to_owned(),
+        })
     }
 
     /// Brings the bridge up with its addresses and routes; what is there already stays.
@@ -82,12 +90,21 @@ impl Links {
         let bridge = &self.bridge;
         let request = self.handle.link().add(LinkBridge::new(bridge).up().build());
         present_is_fine(request.execute().await).explain(|| format!("make the bridge `{bridge}`"))?;
-        let index = self.index(bridge).await?.ok_or_else(|| LinkError::NoLink(bridge.clone()))?;
+        let index = self
+            .index(bridge)
+            .await?
+            .ok_or_else(|| LinkError::NoLink(bridge.clone()))?;
         let up = LinkUnspec::new_with_index(index).up().build();
-        self.handle.link().set(up).execute().await.explain(|| format!("bring the bridge `{bridge}` up"))?;
+        self.handle
+            .link()
+            .set(up)
+            .execute()
+            .await
+            .explain(|| format!("bring the bridge `{bridge}` up"))?;
 
         let gateway = gateway(config.pod_subnet);
-        self.add_address(index, gateway, config.pod_subnet.prefix()).await?;
+        self.add_address(index, gateway, config.pod_subnet.prefix())
+            .await?;
         self.add_address(index, config.dns_address, 32).await?;
         let services = config.service_subnet;
         let route = if config.nft.is_some() {
@@ -97,7 +114,10 @@ impl Links {
                 .output_interface(index)
                 .scope(RouteScope::Link)
         } else {
-            let loopback = self.index("lo").await?.ok_or_else(|| LinkError::NoLink("lo".into()))?;
+            let loopback = self
+                .index("lo")
+                .await?
+                .ok_or_else(|| LinkError::NoLink("lo".into()))?;
             local_services(services, loopback)
         };
         let request = self.handle.route().add(route.build());
@@ -118,7 +138,9 @@ impl Links {
         if config.nft.is_some() {
             return Ok(());
         }
-        let Some(loopback) = self.index("lo").await? else { return Ok(()) };
+        let Some(loopback) = self.index("lo").await? else {
+            return Ok(());
+        };
         let route = local_services(config.service_subnet, loopback).build();
         match self.handle.route().del(route).execute().await {
             Err(rtnetlink::Error::NetlinkError(message)) if is_os_error(&message, nix::libc::ESRCH) => Ok(()),
@@ -134,7 +156,10 @@ impl Links {
         address: Ipv4Addr,
         gateway: Ipv4Addr,
     ) -> Result<(), LinkError> {
-        let bridge = self.index(&self.bridge).await?.ok_or_else(|| LinkError::NoLink(self.bridge.clone()))?;
+        let bridge = self
+            .index(&self.bridge)
+            .await?
+            .ok_or_else(|| LinkError::NoLink(self.bridge.clone()))?;
         self.remove(link).await?;
         let namespace_file = OwnedFd::from(File::open(namespace)?);
         let peer = LinkMessageBuilder::<LinkUnspec>::new()
@@ -147,24 +172,54 @@ impl Links {
             .controller(bridge)
             .up()
             .build();
-        self.handle.link().add(pair).execute().await.explain(|| format!("make the link `{link}`"))?;
+        self.handle
+            .link()
+            .add(pair)
+            .execute()
+            .await
+            .explain(|| format!("make the link `{link}`"))?;
+        // Where bridged packets pass the host's rules, one that a service sends back to its own pod stays on the
+        // bridge and has to leave by the port it came from.
+        let port = self
+            .index(link)
+            .await?
+            .ok_or_else(|| LinkError::NoLink(link.to_owned()))?;
+        let hairpin = LinkBridgePort::new(port).hairpin(true).build();
+        self.handle
+            .link()
+            .set_port(hairpin)
+            .execute()
+            .await
+            .explain(|| format!("set `{link}` up"))?;
         inside(namespace, async move || configure_pod(address, gateway).await).await
     }
 
     /// Removes a link; one that is not there is fine.
     pub(crate) async fn remove(&self, link: &str) -> Result<(), LinkError> {
-        let Some(index) = self.index(link).await? else { return Ok(()) };
+        let Some(index) = self.index(link).await? else {
+            return Ok(());
+        };
         match self.handle.link().del(index).execute().await {
             // Gone with its namespace meanwhile.
-            Err(rtnetlink::Error::NetlinkError(message)) if is_os_error(&message, nix::libc::ENODEV) => Ok(()),
+            Err(rtnetlink::Error::NetlinkError(message)) if is_os_error(&message, nix::libc::ENODEV) => {
+                Ok(())
+            }
             other => other.explain(|| format!("remove the link `{link}`")),
         }
     }
 
     async fn up(&self, link: &str) -> Result<(), LinkError> {
-        let index = self.index(link).await?.ok_or_else(|| LinkError::NoLink(link.to_owned()))?;
+        let index = self
+            .index(link)
+            .await?
+            .ok_or_else(|| LinkError::NoLink(link.to_owned()))?;
         let up = LinkUnspec::new_with_index(index).up().build();
-        self.handle.link().set(up).execute().await.explain(|| format!("bring `{link}` up"))
+        self.handle
+            .link()
+            .set(up)
+            .execute()
+            .await
+            .explain(|| format!("bring `{link}` up"))
     }
 
     async fn add_address(&self, index: u32, address: Ipv4Addr, prefix: u8) -> Result<(), LinkError> {
@@ -181,7 +236,9 @@ impl Links {
         let mut found = self.handle.link().get().match_name(link.to_owned()).execute();
         match found.try_next().await {
             Ok(message) => Ok(message.map(|message| message.header.index)),
-            Err(rtnetlink::Error::NetlinkError(message)) if is_os_error(&message, nix::libc::ENODEV) => Ok(None),
+            Err(rtnetlink::Error::NetlinkError(message)) if is_os_error(&message, nix::libc::ENODEV) => {
+                Ok(None)
+            }
             Err(error) => Err(error).explain(|| format!("look up the link `{link}`")),
         }
     }
@@ -210,14 +267,19 @@ async fn configure_pod(address: Ipv4Addr, gateway: Ipv4Addr) -> Result<(), LinkE
     let links = Links::connect(POD_LINK)?;
     links.up("lo").await?;
     links.up(POD_LINK).await?;
-    let index = links.index(POD_LINK).await?.ok_or_else(|| LinkError::NoLink(POD_LINK.into()))?;
+    let index = links
+        .index(POD_LINK)
+        .await?
+        .ok_or_else(|| LinkError::NoLink(POD_LINK.into()))?;
     links.add_address(index, address, 32).await?;
     let to_gateway = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(gateway, 32)
         .output_interface(index)
         .scope(RouteScope::Link);
     links.add_route(to_gateway, "gateway").await?;
-    let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index);
+    let default = RouteMessageBuilder::<Ipv4Addr>::new()
+        .gateway(gateway)
+        .output_interface(index);
     links.add_route(default, "default").await?;
     // The gateway would send redirects to the neighbour; following them would leave out the host again.
     for name in ["all", POD_LINK] {

@@ -18,14 +18,20 @@ where
 {
     let namespace = File::open(path)?;
     let (answer, answered) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new().name("pod-link".into()).spawn(move || {
-        let run = || {
-            setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(work())
-        };
-        // The receiver is gone only when the caller was dropped: nobody waits for the answer.
-        let _ = answer.send(run());
-    })?;
-    answered.await.map_err(|_| io::Error::other("the thread in the network namespace panicked"))?
+    std::thread::Builder::new()
+        .name("pod-link".into())
+        .spawn(move || {
+            let run = || {
+                setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(work())
+            };
+            // The receiver is gone only when the caller was dropped: nobody waits for the answer.
+            let _ = answer.send(run());
+        })?;
+    answered
+        .await
+        .map_err(|_| io::Error::other("the thread in the network namespace panicked"))?
 }

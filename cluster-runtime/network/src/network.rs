@@ -97,12 +97,21 @@ impl Network {
             .await
             .map_err(|source| NetworkError::Dns { address, source })?;
         let data_plane = DataPlane::start(config.clone(), api, dns).await?;
-        Ok(Self { config, links, pool: Mutex::new(pool), data_plane })
+        Ok(Self {
+            config,
+            links,
+            pool: Mutex::new(pool),
+            data_plane,
+        })
     }
 
     /// What balances services here.
     pub fn balancer(&self) -> Balancer {
-        if self.config.nft.is_some() { Balancer::Kernel } else { Balancer::UserSpace }
+        if self.config.nft.is_some() {
+            Balancer::Kernel
+        } else {
+            Balancer::UserSpace
+        }
     }
 
     /// The node's own address on the bridge, at which pods reach what listens on the host.
@@ -116,7 +125,11 @@ impl Network {
     pub async fn attach(&self, pod: &str, namespace: &Path) -> Result<PodAddress, NetworkError> {
         let ip = self.change_pool(|pool| pool.allocate(pod)).await??;
         let gateway = self.gateway();
-        match self.links.attach(&self.link_name(pod), namespace, ip, gateway).await {
+        match self
+            .links
+            .attach(&self.link_name(pod), namespace, ip, gateway)
+            .await
+        {
             Ok(()) => Ok(PodAddress { ip, gateway }),
             Err(error) => {
                 self.detach(pod).await?;
@@ -136,7 +149,10 @@ impl Network {
     pub async fn retain(&self, pods: &[&str]) -> Result<(), NetworkError> {
         let leftover: Vec<String> = {
             let pool = self.pool.lock().await;
-            pool.pods().filter(|pod| !pods.contains(pod)).map(str::to_owned).collect()
+            pool.pods()
+                .filter(|pod| !pods.contains(pod))
+                .map(str::to_owned)
+                .collect()
         };
         for pod in leftover {
             self.detach(&pod).await?;
@@ -190,7 +206,10 @@ fn pool_path(config: &NetworkConfig) -> PathBuf {
 
 fn load_pool(config: &NetworkConfig) -> Result<AddressPool, NetworkError> {
     let path = pool_path(config);
-    let state = |source| NetworkError::State { path: path.clone(), source };
+    let state = |source| NetworkError::State {
+        path: path.clone(),
+        source,
+    };
     fs::create_dir_all(&config.state_dir).map_err(state)?;
     let pool: AddressPool = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| state(error.into()))?,
@@ -198,7 +217,11 @@ fn load_pool(config: &NetworkConfig) -> Result<AddressPool, NetworkError> {
         Err(error) => return Err(state(error)),
     };
     // Another subnet than before: the old addresses lead nowhere.
-    Ok(if pool.subnet() == config.pod_subnet { pool } else { AddressPool::new(config.pod_subnet) })
+    Ok(if pool.subnet() == config.pod_subnet {
+        pool
+    } else {
+        AddressPool::new(config.pod_subnet)
+    })
 }
 
 /// Replaces the file as a whole, so that a crash leaves the old or the new one.
@@ -216,7 +239,10 @@ fn save_pool(config: &NetworkConfig, pool: &AddressPool) -> Result<(), NetworkEr
 /// (<https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>).
 fn resolv_conf(config: &NetworkConfig, pod: &Object) -> String {
     let policy = pod.text(&["spec", "dnsPolicy"]).unwrap_or("ClusterFirst");
-    let on_host = pod.at(&["spec", "hostNetwork"]).and_then(serde_json::Value::as_bool).unwrap_or_default();
+    let on_host = pod
+        .at(&["spec", "hostNetwork"])
+        .and_then(serde_json::Value::as_bool)
+        .unwrap_or_default();
     let cluster = match policy {
         "ClusterFirst" => !on_host,
         "ClusterFirstWithHostNet" => true,
@@ -229,23 +255,39 @@ fn resolv_conf(config: &NetworkConfig, pod: &Object) -> String {
         let domain = &config.cluster_domain;
         let namespace = pod.namespace().unwrap_or("default");
         servers.push(config.dns_address.to_string());
-        searches.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()]);
+        searches.extend([
+            format!("{namespace}.svc.{domain}"),
+            format!("svc.{domain}"),
+            domain.clone(),
+        ]);
         options.push(format!("ndots:{NDOTS}"));
     } else if policy != "None" {
         servers.extend(config.upstream_dns.iter().map(|server| server.ip().to_string()));
     }
     let texts = |path: &[&str]| -> Vec<String> {
-        pod.list(path).iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        pod.list(path)
+            .iter()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect()
     };
     servers.extend(texts(&["spec", "dnsConfig", "nameservers"]));
     searches.extend(texts(&["spec", "dnsConfig", "searches"]));
     for option in pod.list(&["spec", "dnsConfig", "options"]) {
-        let Some(name) = option["name"].as_str() else { continue };
+        let Some(name) = option["name"].as_str() else {
+            continue;
+        };
         // A pod's own option replaces the default of the same name.
         options.retain(|known| known.split(':').next() != Some(name));
-        options.push(option["value"].as_str().map_or(name.to_owned(), |value| format!("{name}:{value}")));
+        options.push(
+            option["value"]
+                .as_str()
+                .map_or(name.to_owned(), |value| format!("{name}:{value}")),
+        );
     }
-    let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let mut text: String = servers
+        .iter()
+        .map(|server| format!("nameserver {server}\n"))
+        .collect();
     for (keyword, list) in [("search", searches), ("options", options)] {
         if !list.is_empty() {
             text += &format!("{keyword} {}\n", list.join(" "));
@@ -272,10 +314,14 @@ mod tests {
             state_dir: "/nowhere".into(),
             nft: None,
         };
-        let cluster = "nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n";
+        let cluster =
+            "nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n";
         for (spec, expected) in [
             (json!({}), format!("{cluster}options ndots:5\n")),
-            (json!({"dnsPolicy": "Default"}), "nameserver 192.0.2.1\n".to_owned()),
+            (
+                json!({"dnsPolicy": "Default"}),
+                "nameserver 192.0.2.1\n".to_owned(),
+            ),
             (json!({"hostNetwork": true}), "nameserver 192.0.2.1\n".to_owned()),
             (
                 json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.9"], "searches": ["a.b"]}}),

@@ -63,20 +63,32 @@ impl Proxy {
                 Ok(listener) => {
                     self.listeners.insert(key, listener);
                 }
-                Err(source) => failures.push(ListenError { address, port, protocol, source }),
+                Err(source) => failures.push(ListenError {
+                    address,
+                    port,
+                    protocol,
+                    source,
+                }),
             }
         }
         failures
     }
 }
 
-async fn listen(address: SocketAddr, protocol: Protocol, backends: Vec<SocketAddrV4>) -> io::Result<Listener> {
+async fn listen(
+    address: SocketAddr,
+    protocol: Protocol,
+    backends: Vec<SocketAddrV4>,
+) -> io::Result<Listener> {
     let backends: Backends = Arc::new(RwLock::new(backends));
     let task = match protocol {
         Protocol::Tcp => tokio::spawn(forward_tcp(TcpListener::bind(address).await?, backends.clone())),
         Protocol::Udp => tokio::spawn(forward_udp(UdpSocket::bind(address).await?, backends.clone())),
     };
-    Ok(Listener { backends, _task: AbortOnDropHandle::new(task) })
+    Ok(Listener {
+        backends,
+        _task: AbortOnDropHandle::new(task),
+    })
 }
 
 async fn forward_tcp(listener: TcpListener, backends: Backends) {
@@ -128,7 +140,9 @@ async fn forward_udp(socket: UdpSocket, backends: Backends) {
     let mut turn = 0_usize;
     let mut buffer = vec![0; 65_536];
     loop {
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         clients.retain(|_, queue| !queue.is_closed());
         if !clients.contains_key(&client) && clients.len() >= UDP_CLIENTS_MAX {
             continue;
@@ -152,7 +166,9 @@ async fn relay_udp(
     mut datagrams: mpsc::Receiver<Vec<u8>>,
 ) {
     let Some(backend) = backend else { return };
-    let Ok(server) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await else { return };
+    let Ok(server) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await else {
+        return;
+    };
     if server.connect(backend).await.is_err() {
         return;
     }
@@ -184,7 +200,9 @@ mod tests {
     /// A server that answers each connection with its own port.
     async fn backend() -> SocketAddrV4 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+            unreachable!()
+        };
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let _ = client.write_all(address.port().to_string().as_bytes()).await;
@@ -195,12 +213,20 @@ mod tests {
 
     async fn ask(port: u16) -> io::Result<String> {
         let mut text = String::new();
-        TcpStream::connect(("127.0.0.1", port)).await?.read_to_string(&mut text).await?;
+        TcpStream::connect(("127.0.0.1", port))
+            .await?
+            .read_to_string(&mut text)
+            .await?;
         Ok(text)
     }
 
     async fn free_port() -> u16 {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+        TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
     }
 
     #[tokio::test]
@@ -215,7 +241,13 @@ mod tests {
         for _ in 0..6 {
             seen.insert(ask(port).await.unwrap());
         }
-        assert_eq!(seen, [one, two].iter().map(|backend| backend.port().to_string()).collect());
+        assert_eq!(
+            seen,
+            [one, two]
+                .iter()
+                .map(|backend| backend.port().to_string())
+                .collect()
+        );
 
         proxy.apply([(key, vec![two])].into()).await;
         assert_eq!(ask(port).await.unwrap(), two.port().to_string());
@@ -227,14 +259,21 @@ mod tests {
     async fn err_a_taken_port_is_reported() {
         let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = holder.local_addr().unwrap().port();
-        let failures = Proxy::default().apply([((Ipv4Addr::LOCALHOST, port, Protocol::Tcp), vec![])].into()).await;
-        assert_eq!(failures[0].to_string(), format!("cannot listen on 127.0.0.1:{port}/tcp"));
+        let failures = Proxy::default()
+            .apply([((Ipv4Addr::LOCALHOST, port, Protocol::Tcp), vec![])].into())
+            .await;
+        assert_eq!(
+            failures[0].to_string(),
+            format!("cannot listen on 127.0.0.1:{port}/tcp")
+        );
     }
 
     #[tokio::test]
     async fn datagrams_are_answered() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let SocketAddr::V4(address) = server.local_addr().unwrap() else { unreachable!() };
+        let SocketAddr::V4(address) = server.local_addr().unwrap() else {
+            unreachable!()
+        };
         tokio::spawn(async move {
             let mut buffer = [0; 16];
             while let Ok((length, from)) = server.recv_from(&mut buffer).await {
@@ -246,7 +285,9 @@ mod tests {
             free.local_addr().unwrap().port()
         };
         let mut proxy = Proxy::default();
-        proxy.apply([((Ipv4Addr::LOCALHOST, port, Protocol::Udp), vec![address])].into()).await;
+        proxy
+            .apply([((Ipv4Addr::LOCALHOST, port, Protocol::Udp), vec![address])].into())
+            .await;
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.connect(("127.0.0.1", port)).await.unwrap();
         client.send(b"ping").await.unwrap();

@@ -14,7 +14,14 @@ use crate::table::ServicePort;
 /// loopback to pods, so a listener forwards them.
 pub fn script(config: &NetworkConfig, table: &[ServicePort]) -> String {
     let name = table_name(config);
-    let Sections { addresses, node_ports, refused, refused_node_ports, hairpins, chains } = sections(table);
+    let Sections {
+        addresses,
+        node_ports,
+        refused,
+        refused_node_ports,
+        hairpins,
+        chains,
+    } = sections(table);
     let pods = config.pod_subnet;
     let services = config.service_subnet;
     let bridge = &config.bridge;
@@ -37,7 +44,7 @@ table ip {name} {{
     jump services
   }}
   chain output {{
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     jump services
   }}
   chain postrouting {{
@@ -45,9 +52,13 @@ table ip {name} {{
     ip saddr . ip daddr @hairpins masquerade
     ip saddr {pods} ip daddr != {pods} oifname != \"{bridge}\" masquerade
   }}
+  chain reply {{
+    meta l4proto tcp reject with tcp reset
+    reject
+  }}
   chain refuse {{
-    ip daddr . meta l4proto . th dport @refused_ports reject
-    ip daddr != 127.0.0.0/8 fib daddr type local meta l4proto . th dport @refused_node_ports reject
+    ip daddr . meta l4proto . th dport @refused_ports goto reply
+    ip daddr != 127.0.0.0/8 fib daddr type local meta l4proto . th dport @refused_node_ports goto reply
   }}
   chain input {{
     type filter hook input priority filter; policy accept;
@@ -56,7 +67,7 @@ table ip {name} {{
   chain forward {{
     type filter hook forward priority filter; policy accept;
     ct state new jump refuse
-    ip daddr {services} ct state new ct status & dnat == 0 reject
+    ip daddr {services} ct state new ct status & dnat == 0 goto reply
   }}
   chain local {{
     type filter hook output priority filter; policy accept;
@@ -75,7 +86,11 @@ pub fn removal_script(config: &NetworkConfig) -> String {
 
 /// The table is named after the bridge, so that two clusters on one host keep apart.
 fn table_name(config: &NetworkConfig) -> String {
-    config.bridge.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    config
+        .bridge
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
 }
 
 struct Sections {
@@ -97,7 +112,10 @@ fn sections(table: &[ServicePort]) -> Sections {
     for (index, service) in table.iter().enumerate() {
         let protocol = service.protocol.as_str();
         let port = service.port;
-        let keys = service.cluster_ips.iter().map(|address| format!("{address} . {protocol} . {port}"));
+        let keys = service
+            .cluster_ips
+            .iter()
+            .map(|address| format!("{address} . {protocol} . {port}"));
         let node_key = service.node_port.map(|port| format!("{protocol} . {port}"));
         if service.backends.is_empty() {
             refused.extend(keys);
@@ -106,7 +124,12 @@ fn sections(table: &[ServicePort]) -> Sections {
         }
         addresses.extend(keys.map(|key| format!("{key} : goto service_{index}")));
         node_ports.extend(node_key.map(|key| format!("{key} : goto service_{index}")));
-        hairpins.extend(service.backends.iter().map(|backend| format!("{0} . {0}", backend.ip())));
+        hairpins.extend(
+            service
+                .backends
+                .iter()
+                .map(|backend| format!("{0} . {0}", backend.ip())),
+        );
         write_chain(&mut chains, index, service);
     }
     Sections {
@@ -141,7 +164,11 @@ fn write_chain(chains: &mut String, index: usize, service: &ServicePort) {
 
 /// nft refuses an empty list of elements.
 fn elements(list: Vec<String>) -> String {
-    if list.is_empty() { String::new() } else { format!("elements = {{ {} }}; ", list.join(", ")) }
+    if list.is_empty() {
+        String::new()
+    } else {
+        format!("elements = {{ {} }}; ", list.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +194,10 @@ mod tests {
     #[test]
     fn a_service_leads_to_its_backends_and_one_without_refuses() {
         let slice = web_slice(json!([{"addresses": ["10.42.0.5", "10.42.0.6"]}]));
-        let script = script(&config(), &service_table(&[web("NodePort", "10.43.0.7")], &[slice]));
+        let script = script(
+            &config(),
+            &service_table(&[web("NodePort", "10.43.0.7")], &[slice]),
+        );
         for part in [
             "10.43.0.7 . tcp . 80 : goto service_0",
             "tcp . 30080 : goto service_0",

@@ -72,7 +72,9 @@ pub fn service_table(services: &[Arc<Object>], slices: &[Arc<Object>]) -> Vec<Se
     let mut table = Vec::new();
     for service in sorted {
         let namespace = service.namespace().unwrap_or_default();
-        let slices = by_service.get(&(namespace, service.name())).map_or(&[][..], Vec::as_slice);
+        let slices = by_service
+            .get(&(namespace, service.name()))
+            .map_or(&[][..], Vec::as_slice);
         table.extend(ports_of(service, slices));
     }
     table
@@ -101,15 +103,23 @@ fn ports_of(service: &Object, slices: &[&Object]) -> Vec<ServicePort> {
 
 /// The service's own IPv4 addresses; empty for headless services.
 pub fn cluster_ips(service: &Object) -> BTreeSet<Ipv4Addr> {
-    let listed = service.list(&["spec", "clusterIPs"]).iter().filter_map(Value::as_str);
-    listed.chain(service.text(&["spec", "clusterIP"])).filter_map(|text| text.parse().ok()).collect()
+    let listed = service
+        .list(&["spec", "clusterIPs"])
+        .iter()
+        .filter_map(Value::as_str);
+    listed
+        .chain(service.text(&["spec", "clusterIP"]))
+        .filter_map(|text| text.parse().ok())
+        .collect()
 }
 
 fn backends(slices: &[&Object], port_name: &str, protocol: Protocol) -> Vec<SocketAddrV4> {
     let mut ready = BTreeSet::new();
     let mut serving = BTreeSet::new();
     for slice in slices {
-        let Some(port) = slice_port(slice, port_name, protocol) else { continue };
+        let Some(port) = slice_port(slice, port_name, protocol) else {
+            continue;
+        };
         for endpoint in slice.list(&["endpoints"]) {
             let conditions = &endpoint["conditions"];
             // Unknown reads as ready: https://kubernetes.io/docs/reference/kubernetes-api, EndpointConditions.
@@ -125,7 +135,9 @@ fn backends(slices: &[&Object], port_name: &str, protocol: Protocol) -> Vec<Sock
             }
         }
     }
-    (if ready.is_empty() { serving } else { ready }).into_iter().collect()
+    (if ready.is_empty() { serving } else { ready })
+        .into_iter()
+        .collect()
 }
 
 fn slice_port(slice: &Object, name: &str, protocol: Protocol) -> Option<u16> {
@@ -140,11 +152,17 @@ fn slice_port(slice: &Object, name: &str, protocol: Protocol) -> Option<u16> {
 /// The IPv4 addresses of one endpoint of a slice.
 pub(crate) fn addresses(endpoint: &Value) -> Vec<Ipv4Addr> {
     let addresses = endpoint["addresses"].as_array().map_or(&[][..], Vec::as_slice);
-    addresses.iter().filter_map(|address| address.as_str()?.parse().ok()).collect()
+    addresses
+        .iter()
+        .filter_map(|address| address.as_str()?.parse().ok())
+        .collect()
 }
 
 pub(crate) fn number(value: &Value) -> Option<u16> {
-    value.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0)
+    value
+        .as_u64()
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|port| *port != 0)
 }
 
 /// The table by what a client connects to, for whoever listens there.
@@ -189,7 +207,10 @@ pub(crate) mod tests {
         let unknown = json!({"addresses": ["10.42.0.4"]});
         let leaving = json!({"addresses": ["10.42.0.6"], "conditions": {"ready": false, "serving": true}});
         let broken = json!({"addresses": ["10.42.0.7"], "conditions": {"ready": false, "serving": false}});
-        assert_eq!(http_backends(json!([ready, unknown, leaving])), ["10.42.0.4:8080", "10.42.0.5:8080"]);
+        assert_eq!(
+            http_backends(json!([ready, unknown, leaving])),
+            ["10.42.0.4:8080", "10.42.0.5:8080"]
+        );
         assert_eq!(http_backends(json!([leaving, broken])), ["10.42.0.6:8080"]);
         assert!(http_backends(json!([broken])).is_empty());
     }
@@ -198,9 +219,18 @@ pub(crate) mod tests {
     fn node_ports_count_only_where_the_type_has_them() {
         let ports = |kind| {
             let table = service_table(&[web(kind, "10.43.0.7")], &[]);
-            table.iter().map(|port| (port.name.clone(), port.node_port)).collect::<Vec<_>>()
+            table
+                .iter()
+                .map(|port| (port.name.clone(), port.node_port))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(ports("NodePort"), [("shop/web:http".into(), Some(30080)), ("shop/web:dns".into(), None)]);
+        assert_eq!(
+            ports("NodePort"),
+            [
+                ("shop/web:http".into(), Some(30080)),
+                ("shop/web:dns".into(), None)
+            ]
+        );
         assert_eq!(ports("ClusterIP")[0].1, None);
     }
 

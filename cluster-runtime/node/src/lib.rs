@@ -1,1 +1,5 @@
-//! The node agent: pods, containers, images and logs.
+//! The node agent: it runs the pods of one machine in containers of its own making.
+//!
+//! Start with [`image::ImageStore`] for images.
+
+pub mod image;

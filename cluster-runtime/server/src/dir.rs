@@ -123,7 +123,10 @@ impl ClusterDir {
     pub(crate) fn create(&self) -> Result<(), SettingsError> {
         use std::os::unix::fs::DirBuilderExt;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-        made.map_err(|source| SettingsError::Folder { path: self.0.clone(), source })
+        made.map_err(|source| SettingsError::Folder {
+            path: self.0.clone(),
+            source,
+        })
     }
 
     /// Reads the settings; `None` where no cluster was started yet.
@@ -144,9 +147,14 @@ impl ClusterDir {
             Err(source) => return Err(SettingsError::Broken { path, source }),
         };
         if format.format > FORMAT {
-            return Err(SettingsError::Newer { path, found: format.format });
+            return Err(SettingsError::Newer {
+                path,
+                found: format.format,
+            });
         }
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| SettingsError::Broken { path, source })
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| SettingsError::Broken { path, source })
     }
 
     /// Writes the settings.
@@ -164,7 +172,12 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let part = path.with_extension("part");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, path)
@@ -201,7 +214,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = ClusterDir::new(folder.path());
         fs::write(dir.settings_path(), r#"{"format": 2, "moons": 3}"#).unwrap();
-        assert!(matches!(dir.settings(), Err(SettingsError::Newer { found: 2, .. })));
+        assert!(matches!(
+            dir.settings(),
+            Err(SettingsError::Newer { found: 2, .. })
+        ));
         fs::write(dir.settings_path(), "{").unwrap();
         assert!(matches!(dir.settings(), Err(SettingsError::Broken { .. })));
     }

@@ -67,19 +67,35 @@ struct UserFields {
 pub(crate) fn kubeconfig(server: &str, authority: &str, user: &Identity) -> String {
     use base64::Engine;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let cluster = ClusterFields { server: server.to_owned(), certificate_authority_data: encode(authority) };
+    let cluster = ClusterFields {
+        server: server.to_owned(),
+        certificate_authority_data: encode(authority),
+    };
     let user = UserFields {
         client_certificate_data: encode(&user.certificate),
         client_key_data: encode(&user.key),
     };
-    let context = ContextFields { cluster: CONTEXT, user: CONTEXT, namespace: "default" };
+    let context = ContextFields {
+        cluster: CONTEXT,
+        user: CONTEXT,
+        namespace: "default",
+    };
     let config = Kubeconfig {
         api_version: "v1",
         kind: "Config",
         current_context: CONTEXT,
-        clusters: [Named { name: CONTEXT, entry: Cluster { cluster } }],
-        contexts: [Named { name: CONTEXT, entry: Context { context } }],
-        users: [Named { name: CONTEXT, entry: User { user } }],
+        clusters: [Named {
+            name: CONTEXT,
+            entry: Cluster { cluster },
+        }],
+        contexts: [Named {
+            name: CONTEXT,
+            entry: Context { context },
+        }],
+        users: [Named {
+            name: CONTEXT,
+            entry: User { user },
+        }],
     };
     serde_yaml::to_string(&config).expect("texts in fixed fields are always YAML")
 }
@@ -90,12 +106,21 @@ mod tests {
 
     #[test]
     fn a_kubeconfig_names_its_parts() {
-        let user = Identity { certificate: "C".into(), key: "K".into() };
+        let user = Identity {
+            certificate: "C".into(),
+            key: "K".into(),
+        };
         let text = kubeconfig("https://127.0.0.1:6443", "A", &user);
         let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
         assert_eq!(value["current-context"], "tug");
-        assert_eq!(value["clusters"][0]["cluster"]["server"], "https://127.0.0.1:6443");
+        assert_eq!(
+            value["clusters"][0]["cluster"]["server"],
+            "https://127.0.0.1:6443"
+        );
         assert_eq!(value["users"][0]["user"]["client-key-data"], "Sw==");
-        assert_eq!(value["contexts"][0]["context"]["cluster"], value["clusters"][0]["name"]);
+        assert_eq!(
+            value["contexts"][0]["context"]["cluster"],
+            value["clusters"][0]["name"]
+        );
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -98,9 +98,13 @@ impl Authority {
         let mut params = named(&["tug-apiserver"], now, CERTIFICATE_DAYS);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in names {
-            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+            params
+                .subject_alt_names
+                .push(SanType::DnsName(name.as_str().try_into()?));
         }
-        params.subject_alt_names.extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+        params
+            .subject_alt_names
+            .extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
         self.sign(params)
     }
 
@@ -116,7 +120,10 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
-        Ok(Identity { certificate, key: key.serialize_pem() })
+        Ok(Identity {
+            certificate,
+            key: key.serialize_pem(),
+        })
     }
 
     /// TLS for a server that takes client certificates of this authority and callers without one.
@@ -126,7 +133,9 @@ impl Authority {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(tls)?).map_err(tls)?;
+        roots
+            .add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(tls)?)
+            .map_err(tls)?;
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .allow_unauthenticated()
             .build()
@@ -170,7 +179,9 @@ mod tests {
         let first = Authority::open(folder.path(), now).unwrap();
         let second = Authority::open(folder.path(), now).unwrap();
         assert_eq!(first.certificate(), second.certificate());
-        let server = second.server(&["kubernetes".into()], &["127.0.0.1".parse().unwrap()], now).unwrap();
+        let server = second
+            .server(&["kubernetes".into()], &["127.0.0.1".parse().unwrap()], now)
+            .unwrap();
         assert_eq!(second.tls(&server).unwrap().alpn_protocols.len(), 2);
         assert!(second.administrator(now).is_ok());
     }

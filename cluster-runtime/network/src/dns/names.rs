@@ -38,7 +38,10 @@ const SCHEMA_VERSION: &str = "1.1.0";
 impl Names {
     /// Takes the services and EndpointSlices of the cluster and its domain, as `cluster.local`.
     pub fn new(domain: &str, services: &[Arc<Object>], slices: &[Arc<Object>]) -> Self {
-        let mut names = Self { domain: domain.to_ascii_lowercase(), ..Self::default() };
+        let mut names = Self {
+            domain: domain.to_ascii_lowercase(),
+            ..Self::default()
+        };
         let version = format!("dns-version.{}", names.domain);
         names.add(version, RData::TXT(TXT::new(vec![SCHEMA_VERSION.to_owned()])));
         let mut by_service: HashMap<(&str, &str), Vec<&Object>> = HashMap::new();
@@ -49,7 +52,12 @@ impl Names {
         }
         for service in services {
             let namespace = service.namespace().unwrap_or_default();
-            names.add_service(service, by_service.get(&(namespace, service.name())).map_or(&[], |list| list));
+            names.add_service(
+                service,
+                by_service
+                    .get(&(namespace, service.name()))
+                    .map_or(&[], |list| list),
+            );
         }
         names
     }
@@ -70,7 +78,11 @@ impl Names {
         }
         if let Some(address) = self.pod_address(&name) {
             let wanted = matches!(kind, RecordType::A | RecordType::ANY);
-            return Resolution::Found(if wanted { vec![RData::A(A(address))] } else { Vec::new() });
+            return Resolution::Found(if wanted {
+                vec![RData::A(A(address))]
+            } else {
+                Vec::new()
+            });
         }
         if name == self.domain || self.branches.contains(&name) {
             return Resolution::Found(Vec::new());
@@ -189,9 +201,11 @@ mod tests {
 
     fn resolve(names: &Names, name: &str, kind: RecordType) -> String {
         match names.resolve(&Name::from_ascii(name).unwrap(), kind) {
-            Resolution::Found(records) => {
-                records.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-            }
+            Resolution::Found(records) => records
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
             Resolution::Unknown => "unknown".into(),
             Resolution::Outside => "outside".into(),
         }
@@ -215,7 +229,11 @@ mod tests {
             ],
         }));
         let slice = web_slice(json!([{"addresses": ["10.42.0.5"]}]));
-        Names::new("cluster.local", &[web("ClusterIP", "10.43.0.7"), headless, external], &[slice, members])
+        Names::new(
+            "cluster.local",
+            &[web("ClusterIP", "10.43.0.7"), headless, external],
+            &[slice, members],
+        )
     }
 
     #[test]
@@ -226,12 +244,20 @@ mod tests {
             ("web.shop.svc.cluster.local.", A, "10.43.0.7"),
             ("WEB.shop.svc.cluster.local.", A, "10.43.0.7"),
             ("web.shop.svc.cluster.local.", AAAA, ""),
-            ("_http._tcp.web.shop.svc.cluster.local.", SRV, "0 100 80 web.shop.svc.cluster.local."),
+            (
+                "_http._tcp.web.shop.svc.cluster.local.",
+                SRV,
+                "0 100 80 web.shop.svc.cluster.local.",
+            ),
             ("7.0.43.10.in-addr.arpa.", PTR, "web.shop.svc.cluster.local."),
             ("db.data.svc.cluster.local.", A, "10.42.0.9"),
             ("db-0.db.data.svc.cluster.local.", A, "10.42.0.9"),
             ("db-1.db.data.svc.cluster.local.", A, "unknown"),
-            ("_sql._tcp.db.data.svc.cluster.local.", SRV, "0 100 5432 db-0.db.data.svc.cluster.local."),
+            (
+                "_sql._tcp.db.data.svc.cluster.local.",
+                SRV,
+                "0 100 5432 db-0.db.data.svc.cluster.local.",
+            ),
             ("mail.shop.svc.cluster.local.", A, "mail.example.com."),
             ("10-42-0-5.shop.pod.cluster.local.", A, "10.42.0.5"),
             ("shop.svc.cluster.local.", A, ""),

@@ -43,7 +43,10 @@ impl DnsServer {
     /// Listens on UDP and TCP.
     pub(crate) async fn start(address: Ipv4Addr, port: u16, upstream: &[SocketAddr]) -> io::Result<Self> {
         let names = Arc::new(RwLock::new(Arc::new(Names::default())));
-        let handler = Handler { names: names.clone(), upstream: resolver(upstream)? };
+        let handler = Handler {
+            names: names.clone(),
+            upstream: resolver(upstream)?,
+        };
         let mut server = hickory_server::Server::new(handler);
         server.register_socket(UdpSocket::bind((address, port)).await?);
         server.register_listener(TcpListener::bind((address, port)).await?, TCP_IDLE, TCP_QUEUE);
@@ -104,7 +107,11 @@ impl Handler {
                 [RData::CNAME(target)] if kind != RecordType::CNAME => Some(target.0.clone()),
                 _ => None,
             };
-            answers.extend(records.into_iter().map(|data| Record::from_rdata(asked.clone(), TTL_SECONDS, data)));
+            answers.extend(
+                records
+                    .into_iter()
+                    .map(|data| Record::from_rdata(asked.clone(), TTL_SECONDS, data)),
+            );
             match alias {
                 Some(target) => asked = target,
                 None => return Ok((answers, true)),
@@ -114,7 +121,9 @@ impl Handler {
     }
 
     async fn ask_upstream(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, ResponseCode> {
-        let Some(upstream) = &self.upstream else { return Err(ResponseCode::Refused) };
+        let Some(upstream) = &self.upstream else {
+            return Err(ResponseCode::Refused);
+        };
         match upstream.lookup(name.clone(), kind).await {
             Ok(lookup) => Ok(lookup.answers().to_vec()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
@@ -157,7 +166,10 @@ impl RequestHandler for Handler {
         match responses.send_response(response).await {
             Ok(info) => info,
             // The client is gone; there is nobody to tell.
-            Err(_) => ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() }),
+            Err(_) => ResponseInfo::from(Header {
+                metadata,
+                counts: HeaderCounts::default(),
+            }),
         }
     }
 }
