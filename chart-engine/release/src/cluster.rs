@@ -49,6 +49,15 @@ impl Cluster {
         ReleaseTime::utc(self.clock.now()).in_zone(&self.zone)
     }
 
+    /// The same cluster for what must be done although the action was ended.
+    #[must_use]
+    pub fn uncancelled(&self) -> Self {
+        Self {
+            cancel: CancellationToken::new(),
+            ..self.clone()
+        }
+    }
+
     /// The records of the namespace.
     pub fn storage(&self) -> Storage {
         Storage::new(self.api.clone(), &self.namespace, self.clock.clone())

@@ -18,7 +18,9 @@ mod record;
 pub mod render;
 pub mod resource;
 mod storage;
+mod stored_chart;
 mod time;
+pub mod values;
 pub mod wait;
 
 pub use codec::{DecodeError, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_name, to_json};
