@@ -9,7 +9,6 @@ pub mod nesting;
 mod object;
 pub mod openapi;
 pub mod patch;
-pub mod protobuf;
 pub mod quantity;
 pub mod registry;
 mod resource;

@@ -1,6 +1,5 @@
 //! Writes the schema of the served types; see README.md.
 
-mod numbers;
 mod rust_source;
 mod types;
 
@@ -14,7 +13,7 @@ const VERSION: &str = "v1_37";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = crate_sources(&here.join("../../../Cargo.toml"), "k8s-openapi")?;
+    let sources = crate_sources(here)?;
     let mut types = types::Types::default();
     let mut files = Vec::new();
     rust_files(&sources.join("src").join(VERSION), &mut files)?;
@@ -29,23 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = here.join("../src/schema/types.txt");
     fs::write(&target, &text)?;
     eprintln!("{}: {} lines, {} bytes", target.display(), text.lines().count(), text.len());
-    write_numbers(here, &text)
-}
-
-fn write_numbers(here: &Path, types: &str) -> Result<(), Box<dyn Error>> {
-    let root = crate_sources(&here.join("Cargo.toml"), "k8s-pb")?.join("src");
-    let mut files = Vec::new();
-    rust_files(&root, &mut files)?;
-    let (text, missing) = numbers::Numbers::read(&root, &files)?.write(types);
-    let target = here.join("../src/protobuf/numbers.txt");
-    fs::write(&target, &text)?;
-    eprintln!("{}: {} lines, {} bytes", target.display(), text.lines().count(), text.len());
-    eprintln!("without a number: {}", missing.join(", "));
     Ok(())
 }
 
-/// Where cargo keeps the sources of a crate that a manifest is locked to.
-fn crate_sources(manifest: &Path, name: &str) -> Result<PathBuf, Box<dyn Error>> {
+/// Where cargo keeps the sources of the crate that the workspace is locked to.
+fn crate_sources(here: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let manifest = here.join("../../../Cargo.toml");
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--locked", "--manifest-path"])
         .arg(manifest)
@@ -55,9 +43,11 @@ fn crate_sources(manifest: &Path, name: &str) -> Result<PathBuf, Box<dyn Error>>
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
-    let package = packages.iter().find(|package| package["name"] == name);
-    let package = package.ok_or_else(|| format!("`{}` does not depend on {name}", manifest.display()))?;
-    let manifest = package["manifest_path"].as_str().ok_or("a package has a manifest path")?;
+    let package = packages
+        .iter()
+        .find(|package| package["name"] == "k8s-openapi")
+        .ok_or("the workspace does not depend on k8s-openapi")?;
+    let manifest = package["manifest_path"].as_str().ok_or("k8s-openapi has no manifest path")?;
     Ok(Path::new(manifest).parent().ok_or("the manifest has no folder")?.to_owned())
 }
 
