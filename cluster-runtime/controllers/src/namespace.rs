@@ -36,7 +36,10 @@ pub(crate) fn plan(namespace: &Object, left: &[Left], now: Timestamp) -> Vec<Ste
     }
     let mut steps = Vec::new();
     for left in left {
-        let live = left.objects.iter().filter(|object| object.deletion_timestamp().is_none());
+        let live = left
+            .objects
+            .iter()
+            .filter(|object| object.deletion_timestamp().is_none());
         steps.extend(live.map(|object| step::delete(&left.resource, object, None)));
     }
     if steps.is_empty() {
@@ -48,7 +51,11 @@ pub(crate) fn plan(namespace: &Object, left: &[Left], now: Timestamp) -> Vec<Ste
 
 fn plan_finalize(namespace: &Object) -> Vec<Step> {
     let finalizers = namespace.list(&["spec", "finalizers"]);
-    let others: Vec<Value> = finalizers.iter().filter(|finalizer| **finalizer != FINALIZER).cloned().collect();
+    let others: Vec<Value> = finalizers
+        .iter()
+        .filter(|finalizer| **finalizer != FINALIZER)
+        .cloned()
+        .collect();
     if others.len() == finalizers.len() {
         return Vec::new();
     }
@@ -62,12 +69,21 @@ fn plan_finalize(namespace: &Object) -> Vec<Step> {
 
 fn plan_conditions(namespace: &Object, left: &[Left], now: Timestamp) -> Vec<Step> {
     let counts = left.iter().filter(|left| !left.objects.is_empty()).map(|left| {
-        format!("{} has {} resource instances", left.resource.group_resource(), left.objects.len())
+        format!(
+            "{} has {} resource instances",
+            left.resource.group_resource(),
+            left.objects.len()
+        )
     });
     let counts: Vec<String> = counts.collect();
     let mut holders: Vec<&str> = Vec::new();
     for object in left.iter().flat_map(|left| &left.objects) {
-        holders.extend(object.list(&["metadata", "finalizers"]).iter().filter_map(Value::as_str));
+        holders.extend(
+            object
+                .list(&["metadata", "finalizers"])
+                .iter()
+                .filter_map(Value::as_str),
+        );
     }
     holders.sort_unstable();
     let held: Vec<String> = holders
@@ -86,7 +102,10 @@ fn plan_conditions(namespace: &Object, left: &[Left], now: Timestamp) -> Vec<Ste
     if held.is_empty() {
         condition::remove(&mut conditions, "NamespaceFinalizersRemaining");
     } else {
-        let message = format!("Some content in the namespace has finalizers remaining: {}", held.join(", "));
+        let message = format!(
+            "Some content in the namespace has finalizers remaining: {}",
+            held.join(", ")
+        );
         let wanted = Condition {
             kind: "NamespaceFinalizersRemaining",
             status: "True",
@@ -98,16 +117,30 @@ fn plan_conditions(namespace: &Object, left: &[Left], now: Timestamp) -> Vec<Ste
     if namespace.list(&["status", "conditions"]) == conditions {
         return Vec::new();
     }
-    vec![step::patch_status(&namespaces(), namespace, json!({"conditions": conditions}))]
+    vec![step::patch_status(
+        &namespaces(),
+        namespace,
+        json!({"conditions": conditions}),
+    )]
 }
 
 /// Puts the namespace of a changed object on the queue, where the namespace is being deleted.
-pub(crate) fn feed(namespaces: &Informer, queue: &WorkQueue<ObjectKey>, resource: &ApiResource, change: &Change) {
+pub(crate) fn feed(
+    namespaces: &Informer,
+    queue: &WorkQueue<ObjectKey>,
+    resource: &ApiResource,
+    change: &Change,
+) {
     if !resource.namespaced {
         return;
     }
-    let Some(name) = change.object().namespace() else { return };
-    if namespaces.get("", name).is_some_and(|namespace| namespace.deletion_timestamp().is_some()) {
+    let Some(name) = change.object().namespace() else {
+        return;
+    };
+    if namespaces
+        .get("", name)
+        .is_some_and(|namespace| namespace.deletion_timestamp().is_some())
+    {
         queue.add(ObjectKey::new("", name));
     }
 }
@@ -151,7 +184,11 @@ impl Namespaces {
         let mut live = Vec::new();
         for (resource, _) in namespaced() {
             let collection = in_namespace(&resource.resource, name);
-            let list = self.context.api.list(&collection, &ListOptions::default()).await?;
+            let list = self
+                .context
+                .api
+                .list(&collection, &ListOptions::default())
+                .await?;
             live.push(Left {
                 resource: resource.resource.clone(),
                 objects: list.items,
@@ -187,7 +224,11 @@ impl Reconcile for Namespaces {
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
-        self.namespaces.list().iter().map(|namespace| ObjectKey::of(namespace)).collect()
+        self.namespaces
+            .list()
+            .iter()
+            .map(|namespace| ObjectKey::of(namespace))
+            .collect()
     }
 }
 
@@ -214,10 +255,19 @@ mod tests {
     fn words(steps: &[Step]) -> Vec<String> {
         let word = |step: &Step| match step {
             Step::Delete { target, .. } => format!("delete {}", target.name),
-            Step::Update { object, .. } => format!("finalizers {}", Value::from(object.list(&["spec", "finalizers"]).to_vec())),
-            Step::Patch { patch: cluster_client::Patch::Merge(patch), .. } => {
+            Step::Update { object, .. } => format!(
+                "finalizers {}",
+                Value::from(object.list(&["spec", "finalizers"]).to_vec())
+            ),
+            Step::Patch {
+                patch: cluster_client::Patch::Merge(patch),
+                ..
+            } => {
                 let conditions = patch["status"]["conditions"].as_array().expect("conditions");
-                let messages: Vec<&str> = conditions.iter().filter_map(|one| one["message"].as_str()).collect();
+                let messages: Vec<&str> = conditions
+                    .iter()
+                    .filter_map(|one| one["message"].as_str())
+                    .collect();
                 messages.join("; ")
             }
             other => format!("{other:?}"),
@@ -233,12 +283,18 @@ mod tests {
         held.set(&["metadata", "deletionTimestamp"], "2026-01-01T00:00:00Z");
         held.set(&["metadata", "finalizers"], json!(["example.org/hold"]));
         assert!(plan(&namespace(false), &left(&[live.clone()]), now).is_empty());
-        assert_eq!(words(&plan(&namespace(true), &left(&[live, held.clone()]), now)), ["delete web"]);
+        assert_eq!(
+            words(&plan(&namespace(true), &left(&[live, held.clone()]), now)),
+            ["delete web"]
+        );
         assert_eq!(
             words(&plan(&namespace(true), &left(&[held]), now)),
             ["Some resources are remaining: pods has 1 resource instances; \
               Some content in the namespace has finalizers remaining: example.org/hold in 1 resource instances"]
         );
-        assert_eq!(words(&plan(&namespace(true), &left(&[]), now)), ["finalizers [\"other\"]"]);
+        assert_eq!(
+            words(&plan(&namespace(true), &left(&[]), now)),
+            ["finalizers [\"other\"]"]
+        );
     }
 }

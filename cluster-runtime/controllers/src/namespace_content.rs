@@ -28,7 +28,11 @@ pub(crate) fn plan_service_account(namespace: &Object, present: bool) -> Vec<Ste
 }
 
 /// Steps that make the config map of a namespace hold the certificate.
-pub(crate) fn plan_root_certificate(namespace: &Object, present: Option<&Object>, certificate: &str) -> Vec<Step> {
+pub(crate) fn plan_root_certificate(
+    namespace: &Object,
+    present: Option<&Object>,
+    certificate: &str,
+) -> Vec<Step> {
     if namespace.deletion_timestamp().is_some() {
         return Vec::new();
     }
@@ -42,7 +46,10 @@ pub(crate) fn plan_root_certificate(namespace: &Object, present: Option<&Object>
         }],
         None => {
             let mut object = Object::new("v1", "ConfigMap", Some(name), ROOT_CERTIFICATE);
-            object.set(&["metadata", "annotations", "kubernetes.io/description"], ROOT_CERTIFICATE_NOTE);
+            object.set(
+                &["metadata", "annotations", "kubernetes.io/description"],
+                ROOT_CERTIFICATE_NOTE,
+            );
             object.set(&["data"], data);
             vec![Step::Create {
                 collection: Collection::namespaced("v1", "configmaps", name),
@@ -99,11 +106,6 @@ impl Reconcile for NamespaceContent {
             return Outcome::default();
         };
         let name = &key.name;
-        if !self.accounts.has_synced() || !self.config_maps.has_synced() {
-            // What is not seen yet is not missing; seeing it puts the key here again.
-            self.accounts.synced().await;
-            self.config_maps.synced().await;
-        }
         let mut steps = plan_service_account(&namespace, self.accounts.get(name, SERVICE_ACCOUNT).is_some());
         if let Some(certificate) = &self.certificate {
             let present = self.config_maps.get(name, ROOT_CERTIFICATE);
@@ -116,6 +118,10 @@ impl Reconcile for NamespaceContent {
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
-        self.namespaces.list().iter().map(|namespace| ObjectKey::of(namespace)).collect()
+        self.namespaces
+            .list()
+            .iter()
+            .map(|namespace| ObjectKey::of(namespace))
+            .collect()
     }
 }

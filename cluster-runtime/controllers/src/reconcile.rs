@@ -52,6 +52,8 @@ pub(crate) fn queue<K: Key>(context: &Context) -> WorkQueue<K> {
 
 /// Runs a controller until its queue is stopped and the work under way is done.
 pub(crate) async fn run<R: Reconcile>(controller: Arc<R>, context: Context, queue: WorkQueue<R::Key>) {
+    // What was not seen yet is not missing: nothing is decided before every cache shows the cluster as it is.
+    context.informers.synced().await;
     // Writes that the caches did not show yet when they were made. Until they do, the object is left alone: the
     // change that brings the cache up to date puts its key on the queue again.
     let mut unseen: HashMap<R::Key, Vec<Written>> = HashMap::new();

@@ -64,7 +64,10 @@ impl Resources {
     fn definitions(&self, discovery: &Discovery) -> Option<Informer> {
         let (api_version, resource) = CUSTOM_RESOURCES;
         let definitions = GroupVersionResource::new(api_version, resource);
-        let served = discovery.resources.iter().any(|served| served.resource == definitions);
+        let served = discovery
+            .resources
+            .iter()
+            .any(|served| served.resource == definitions);
         served.then(|| self.context.informers.of_resource(&definitions))
     }
 
@@ -91,13 +94,22 @@ impl Resources {
     pub(crate) fn of_kind(&self, group: &str, kind: &str) -> Option<ApiResource> {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut resources = followed.values().map(|(resource, _)| resource);
-        resources.find(|served| served.kind == kind && served.resource.group == group).cloned()
+        resources
+            .find(|served| served.kind == kind && served.resource.group == group)
+            .cloned()
     }
 
     /// An object of a followed resource as cached.
-    pub(crate) fn cached(&self, resource: &GroupVersionResource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    pub(crate) fn cached(
+        &self,
+        resource: &GroupVersionResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed.get(resource).and_then(|(_, informer)| informer.get(namespace, name))
+        followed
+            .get(resource)
+            .and_then(|(_, informer)| informer.get(namespace, name))
     }
 
     async fn refresh(&self) -> Result<Arc<Discovery>, Status> {
@@ -133,9 +145,12 @@ fn deletable(discovery: &Discovery) -> Vec<ApiResource> {
     let mut chosen: Vec<ApiResource> = Vec::new();
     for served in &discovery.resources {
         let verbs = ["list", "watch", "delete", "get"];
-        let able = verbs.iter().all(|verb| served.verbs.iter().any(|own| own == verb));
+        let able = verbs
+            .iter()
+            .all(|verb| served.verbs.iter().any(|own| own == verb));
         let of_same = |other: &ApiResource| {
-            other.resource.group == served.resource.group && other.resource.resource == served.resource.resource
+            other.resource.group == served.resource.group
+                && other.resource.resource == served.resource.resource
         };
         if able && served.resource.resource != "events" && !chosen.iter().any(of_same) {
             chosen.push(served.clone());

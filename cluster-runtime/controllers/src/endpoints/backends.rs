@@ -23,7 +23,10 @@ pub(crate) fn addresses(pod: &Object) -> Vec<&str> {
     let listed = pod.list(&["status", "podIPs"]).iter();
     let mut addresses: Vec<&str> = listed.filter_map(|entry| entry["ip"].as_str()).collect();
     if addresses.is_empty() {
-        addresses.extend(pod.text(&["status", "podIP"]).filter(|address| !address.is_empty()));
+        addresses.extend(
+            pod.text(&["status", "podIP"])
+                .filter(|address| !address.is_empty()),
+        );
     }
     addresses
 }
@@ -57,7 +60,9 @@ pub(crate) fn readiness(service: &Object, pod: &Object) -> Readiness {
 /// The ports of a service as this pod has them; a named port that the pod does not have is left out.
 pub(crate) fn ports(service: &Object, pod: &Object) -> Vec<Value> {
     let ports = service.list(&["spec", "ports"]).iter();
-    ports.filter_map(|port| Some(port_of(port, target_of(port, pod)?))).collect()
+    ports
+        .filter_map(|port| Some(port_of(port, target_of(port, pod)?)))
+        .collect()
 }
 
 fn port_of(port: &Value, number: i64) -> Value {
@@ -77,14 +82,21 @@ fn protocol(port: &Value) -> &str {
 
 fn target_of(port: &Value, pod: &Object) -> Option<i64> {
     let name = match &port["targetPort"] {
-        Value::Number(number) => return number.as_i64().filter(|number| *number != 0).or(port["port"].as_i64()),
+        Value::Number(number) => {
+            return number
+                .as_i64()
+                .filter(|number| *number != 0)
+                .or(port["port"].as_i64());
+        }
         Value::String(name) if !name.is_empty() => name,
         _ => return port["port"].as_i64(),
     };
     let sidecars = pod.list(&["spec", "initContainers"]).iter();
     let sidecars = sidecars.filter(|container| container["restartPolicy"] == "Always");
     let containers = pod.list(&["spec", "containers"]).iter().chain(sidecars);
-    let mut ports = containers.filter_map(|container| container["ports"].as_array()).flatten();
+    let mut ports = containers
+        .filter_map(|container| container["ports"].as_array())
+        .flatten();
     let named = ports.find(|own| own["name"] == *name && protocol(own) == protocol(port));
     named.and_then(|own| own["containerPort"].as_i64())
 }

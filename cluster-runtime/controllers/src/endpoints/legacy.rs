@@ -29,12 +29,21 @@ struct Subset {
 /// Steps that make the object show the pods of its service.
 pub(crate) fn plan(service: &Object, pods: &[Arc<Object>], present: Option<&Object>) -> Vec<Step> {
     let mut subsets: BTreeMap<String, Subset> = BTreeMap::new();
-    let shown = |pod: &&Arc<Object>| pod.deletion_timestamp().is_none() || backends::publishes_not_ready(service);
+    let shown =
+        |pod: &&Arc<Object>| pod.deletion_timestamp().is_none() || backends::publishes_not_ready(service);
     let v6 = service.text(&["spec", "clusterIP"]).is_some_and(backends::is_v6);
     for pod in pods.iter().filter(shown).take(ADDRESSES_MAX) {
         let addresses = backends::addresses(pod);
-        let Some(address) = addresses.into_iter().find(|address| backends::is_v6(address) == v6) else { continue };
-        let ports: Vec<Value> = backends::ports(service, pod).into_iter().map(without_empty_name).collect();
+        let Some(address) = addresses
+            .into_iter()
+            .find(|address| backends::is_v6(address) == v6)
+        else {
+            continue;
+        };
+        let ports: Vec<Value> = backends::ports(service, pod)
+            .into_iter()
+            .map(without_empty_name)
+            .collect();
         let subset = subsets.entry(Value::from(ports.clone()).to_string()).or_default();
         subset.ports = ports;
         let shown = address_of(service, pod, address);

@@ -55,7 +55,9 @@ impl Endpoints {
         let pods = context.informers.of("v1", "pods");
         let slices = context.informers.of_resource(&endpoint_slices());
         let legacy = context.informers.of_resource(&legacy_endpoints());
-        slices.add_index(BY_SERVICE, |slice| slices::service_of(slice).into_iter().collect());
+        slices.add_index(BY_SERVICE, |slice| {
+            slices::service_of(slice).into_iter().collect()
+        });
         let added = queue.clone();
         services.add_handler(move |change| added.add(ObjectKey::of(change.object())));
         let (added, selecting) = (queue.clone(), services.clone());
@@ -103,7 +105,11 @@ fn services_of_pod(services: &Informer, change: &Change) -> Vec<ObjectKey> {
         })
     };
     let services = services.in_namespace(pod.namespace().unwrap_or_default());
-    services.iter().filter(|service| concerned(service)).map(|service| ObjectKey::of(service)).collect()
+    services
+        .iter()
+        .filter(|service| concerned(service))
+        .map(|service| ObjectKey::of(service))
+        .collect()
 }
 
 /// Whether two states of a pod look the same behind a service.
@@ -130,7 +136,11 @@ impl Reconcile for Endpoints {
         let Some(service) = self.services.get_key(key) else {
             // Slices go with their owner; the older object has none.
             return match legacy {
-                Some(legacy) => self.context.execute(&legacy, legacy::plan_without_service(&legacy)).await,
+                Some(legacy) => {
+                    self.context
+                        .execute(&legacy, legacy::plan_without_service(&legacy))
+                        .await
+                }
                 None => Outcome::default(),
             };
         };
@@ -152,6 +162,10 @@ impl Reconcile for Endpoints {
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
-        self.services.list().iter().map(|service| ObjectKey::of(service)).collect()
+        self.services
+            .list()
+            .iter()
+            .map(|service| ObjectKey::of(service))
+            .collect()
     }
 }

@@ -48,7 +48,9 @@ pub(crate) fn plan(
     for pod in pods {
         for family in families(service) {
             let v6 = family == "IPv6";
-            let address = backends::addresses(pod).into_iter().find(|address| backends::is_v6(address) == v6);
+            let address = backends::addresses(pod)
+                .into_iter()
+                .find(|address| backends::is_v6(address) == v6);
             let Some(address) = address else { continue };
             let ports = backends::ports(service, pod);
             let group = Group {
@@ -72,7 +74,9 @@ pub(crate) fn plan(
             address_type: families(service)[0],
             ports: "[]".into(),
         });
-        let ports = existing.get(&group).map_or(Vec::new(), |slices| slices[0].list(&["ports"]).to_vec());
+        let ports = existing
+            .get(&group)
+            .map_or(Vec::new(), |slices| slices[0].list(&["ports"]).to_vec());
         wanted.insert(group, (ports, BTreeMap::new()));
     }
     let mut steps = Vec::new();
@@ -97,7 +101,9 @@ fn plan_group(
     let mut contents: Vec<(Option<&Arc<Object>>, Vec<Value>)> = Vec::new();
     for slice in slices {
         let present = slice.list(&["endpoints"]).iter();
-        let kept: Vec<Value> = present.filter_map(|endpoint| endpoints.remove(&identity(endpoint))).collect();
+        let kept: Vec<Value> = present
+            .filter_map(|endpoint| endpoints.remove(&identity(endpoint)))
+            .collect();
         contents.push((Some(slice), kept));
     }
     let mut rest = endpoints.into_values();
@@ -131,7 +137,10 @@ fn create(service: &Object, group: &Group, ports: &[Value], endpoints: Vec<Value
     slice.remove(&["metadata", "name"]);
     slice.set(&["metadata", "generateName"], generate_name(service.name()));
     slice.set(&["metadata", "labels"], labels(service));
-    slice.set(&["metadata", "ownerReferences"], json!([service.controller_reference()]));
+    slice.set(
+        &["metadata", "ownerReferences"],
+        json!([service.controller_reference()]),
+    );
     slice.set(&["addressType"], group.address_type);
     slice.set(&["ports"], ports.to_vec());
     slice.set(&["endpoints"], endpoints);
@@ -181,13 +190,25 @@ fn families(service: &Object) -> Vec<&'static str> {
         Some("IPv6") => Some("IPv6"),
         _ => None,
     };
-    let families: Vec<_> = service.list(&["spec", "ipFamilies"]).iter().filter_map(known).collect();
-    if families.is_empty() { vec!["IPv4"] } else { families }
+    let families: Vec<_> = service
+        .list(&["spec", "ipFamilies"])
+        .iter()
+        .filter_map(known)
+        .collect();
+    if families.is_empty() {
+        vec!["IPv4"]
+    } else {
+        families
+    }
 }
 
 fn group_of(slice: &Object) -> Group {
     Group {
-        address_type: if slice.text(&["addressType"]) == Some("IPv6") { "IPv6" } else { "IPv4" },
+        address_type: if slice.text(&["addressType"]) == Some("IPv6") {
+            "IPv6"
+        } else {
+            "IPv4"
+        },
         ports: Value::from(slice.list(&["ports"]).to_vec()).to_string(),
     }
 }
@@ -195,10 +216,18 @@ fn group_of(slice: &Object) -> Group {
 /// What makes two endpoints the same one: the pod, or the address of what is no pod.
 fn identity(endpoint: &Value) -> String {
     let target = endpoint["targetRef"]["uid"].as_str();
-    target.or(endpoint["addresses"][0].as_str()).unwrap_or_default().to_owned()
+    target
+        .or(endpoint["addresses"][0].as_str())
+        .unwrap_or_default()
+        .to_owned()
 }
 
-fn endpoint(service: &Object, pod: &Object, address: &str, zone_of: &dyn Fn(&str) -> Option<String>) -> Value {
+fn endpoint(
+    service: &Object,
+    pod: &Object,
+    address: &str,
+    zone_of: &dyn Fn(&str) -> Option<String>,
+) -> Value {
     let state = backends::readiness(service, pod);
     let mut endpoint = json!({
         "addresses": [address],

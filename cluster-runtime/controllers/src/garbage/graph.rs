@@ -78,7 +78,10 @@ impl Graph {
     /// The known objects that name the object of this UID as an owner.
     pub(crate) fn dependants(&self, uid: &str) -> Vec<Node> {
         let dependants = self.dependants.get(uid).into_iter().flatten();
-        dependants.filter_map(|dependant| self.nodes.get(dependant)).cloned().collect()
+        dependants
+            .filter_map(|dependant| self.nodes.get(dependant))
+            .cloned()
+            .collect()
     }
 
     /// All objects with owners.
@@ -111,7 +114,10 @@ impl Graph {
             }
         }
         for owner in &node.owners {
-            self.dependants.entry(owner.uid.clone()).or_default().insert(uid.clone());
+            self.dependants
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(uid.clone());
             match self.nodes.get(&owner.uid) {
                 Some(present) if !present.foreground => {}
                 // The owner is gone, was never there, or waits for its dependants.
@@ -119,7 +125,10 @@ impl Graph {
                     concerned.insert(node.item.clone());
                 }
             }
-            if before.as_ref().is_some_and(|before| before.blocks(&owner.uid) != node.blocks(&owner.uid)) {
+            if before
+                .as_ref()
+                .is_some_and(|before| before.blocks(&owner.uid) != node.blocks(&owner.uid))
+            {
                 concerned.extend(self.waiting(&owner.uid));
             }
         }

@@ -111,7 +111,11 @@ impl Garbage {
 
     async fn state_of(&self, owner: &OwnerReference, dependant: &Object) -> Result<OwnerState, Status> {
         if let Some(known) = self.feed.graph().get(&owner.uid) {
-            return Ok(if known.foreground { OwnerState::Leaving } else { OwnerState::Present });
+            return Ok(if known.foreground {
+                OwnerState::Leaving
+            } else {
+                OwnerState::Present
+            });
         }
         let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
         let Some(served) = self.resources.of_kind(group, &owner.kind) else {
@@ -139,9 +143,14 @@ impl Garbage {
     fn dependant_objects(&self, item: &Item) -> Vec<(Item, Arc<Object>)> {
         let dependants = self.feed.graph().dependants(&item.uid);
         let object = |item: &Item| {
-            self.resources.cached(&item.resource, &item.key.namespace, &item.key.name).filter(|object| object.uid() == item.uid)
+            self.resources
+                .cached(&item.resource, &item.key.namespace, &item.key.name)
+                .filter(|object| object.uid() == item.uid)
         };
-        dependants.into_iter().filter_map(|node| Some((node.item.clone(), object(&node.item)?))).collect()
+        dependants
+            .into_iter()
+            .filter_map(|node| Some((node.item.clone(), object(&node.item)?)))
+            .collect()
     }
 }
 

@@ -76,8 +76,11 @@ pub(crate) fn plan_orphaning(item: &Item, object: &Object, dependants: &[(Item, 
     let mut steps: Vec<Step> = Vec::new();
     for (dependant, dependant_object) in dependants {
         let references = dependant_object.list(&["metadata", "ownerReferences"]);
-        let others: Vec<Value> =
-            references.iter().filter(|reference| reference["uid"] != item.uid).cloned().collect();
+        let others: Vec<Value> = references
+            .iter()
+            .filter(|reference| reference["uid"] != item.uid)
+            .cloned()
+            .collect();
         if others.len() < references.len() {
             steps.push(change_owners(&dependant.resource, dependant_object, &others));
         }
@@ -88,11 +91,18 @@ pub(crate) fn plan_orphaning(item: &Item, object: &Object, dependants: &[(Item, 
 
 fn remove_finalizer(item: &Item, object: &Object, name: &str) -> Vec<Step> {
     let finalizers = object.list(&["metadata", "finalizers"]);
-    let others: Vec<&Value> = finalizers.iter().filter(|finalizer| **finalizer != name).collect();
+    let others: Vec<&Value> = finalizers
+        .iter()
+        .filter(|finalizer| **finalizer != name)
+        .collect();
     if others.len() == finalizers.len() {
         return Vec::new();
     }
-    let others = if others.is_empty() { Value::Null } else { json!(others) };
+    let others = if others.is_empty() {
+        Value::Null
+    } else {
+        json!(others)
+    };
     vec![Step::Patch {
         target: Target::of(&item.resource, object),
         patch: Patch::Merge(json!({"metadata": {
