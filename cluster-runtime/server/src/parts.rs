@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
-use cluster_store::MemoryStore;
+use cluster_store::{RaftStore, RaftStoreConfig};
 use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -28,6 +28,7 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
+    store: Arc<RaftStore>,
     network: Arc<Network>,
     controllers: Controllers,
     api: ServedApi,
@@ -59,7 +60,8 @@ impl Parts {
             nodes: nodes.clone(),
             ..EngineOptions::default()
         };
-        let engine = Engine::new(Arc::new(MemoryStore::default()), engine_options);
+        let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
+        let engine = Engine::new(store.clone(), engine_options);
         engine.bootstrap().await?;
         let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
 
@@ -116,6 +118,7 @@ impl Parts {
         if let Ok(network) = Arc::try_unwrap(self.network) {
             network.stop().await;
         }
+        self.store.shutdown().await;
     }
 }
 

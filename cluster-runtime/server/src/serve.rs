@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cluster_network::NetworkError;
 use cluster_objects::Status;
+use cluster_store::OpenError;
 use nix::unistd::setsid;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +52,9 @@ pub enum ServeError {
         /// What failed.
         source: io::Error,
     },
+    /// The store of the cluster's objects.
+    #[error("the cluster's store cannot be opened")]
+    Store(#[from] OpenError),
     /// The network of the node.
     #[error("the node's network cannot be brought up")]
     Network(#[from] NetworkError),
