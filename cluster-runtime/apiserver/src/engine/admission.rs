@@ -288,7 +288,9 @@ fn count_generation(admission: &mut Admission<'_>) -> Result<(), Status> {
         return Ok(());
     };
     if admission.object.at(&["spec"]) != old.at(&["spec"]) {
-        admission.object.set(&["metadata", "generation"], old.generation() + 1);
+        admission
+            .object
+            .set(&["metadata", "generation"], old.generation() + 1);
     }
     Ok(())
 }

@@ -44,7 +44,11 @@ async fn kubectl_with(server: &TestServer, arguments: &str, input: &str) -> Run 
 async fn set_status(server: &TestServer, target: Target, status: Value) {
     let target = target.subresource("status");
     let patch = Patch::Merge(json!({"status": status}));
-    server.api.patch(&target, patch, &WriteOptions::default()).await.unwrap();
+    server
+        .api
+        .patch(&target, patch, &WriteOptions::default())
+        .await
+        .unwrap();
 }
 
 fn web() -> Target {
@@ -64,21 +68,39 @@ async fn get_prints_what_is_there() {
     }
     let server = with_deployment().await;
     let out = kubectl(&server, "get deployments").await.ok();
-    assert!(out.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    0/2"), "{out}");
+    assert!(
+        out.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    0/2"),
+        "{out}"
+    );
     let out = kubectl(&server, "get deploy -o wide").await.ok();
     assert!(out.contains("CONTAINERS") && out.contains("demo:1"), "{out}");
     let out = kubectl(&server, "get deploy web -o yaml").await.ok();
-    assert!(out.contains("kind: Deployment") && out.contains("  replicas: 2"), "{out}");
-    let out = kubectl(&server, "get deploy web -o jsonpath={.spec.replicas}").await.ok();
+    assert!(
+        out.contains("kind: Deployment") && out.contains("  replicas: 2"),
+        "{out}"
+    );
+    let out = kubectl(&server, "get deploy web -o jsonpath={.spec.replicas}")
+        .await
+        .ok();
     assert_eq!(out, "2");
-    let out = kubectl(&server, "get deploy,svc,cm,secret,events,nodes,pods,rs -A").await.ok();
+    let out = kubectl(&server, "get deploy,svc,cm,secret,events,nodes,pods,rs -A")
+        .await
+        .ok();
     assert!(out.contains("deployment.apps/web"), "{out}");
     let out = kubectl(&server, "get all -o name").await.ok();
     assert_eq!(out, "deployment.apps/web\n");
-    let out = kubectl(&server, "get deploy -l app=web --no-headers -o custom-columns=N:.metadata.name").await.ok();
+    let out = kubectl(
+        &server,
+        "get deploy -l app=web --no-headers -o custom-columns=N:.metadata.name",
+    )
+    .await
+    .ok();
     assert_eq!(out, "web\n");
     let out = kubectl(&server, "get deploy missing").await.err();
-    assert_eq!(out, "Error from server (NotFound): deployments.apps \"missing\" not found\n");
+    assert_eq!(
+        out,
+        "Error from server (NotFound): deployments.apps \"missing\" not found\n"
+    );
     let out = kubectl(&server, "get --raw /readyz").await.ok();
     assert_eq!(out, "ok");
     let out = kubectl(&server, "get ns").await.ok();
@@ -106,20 +128,31 @@ async fn apply_changes_only_what_changed() {
     for side in ["", " --server-side"] {
         let applied = if side.is_empty() { "" } else { "serverside-applied" };
         let created = if side.is_empty() { "created" } else { applied };
-        let out = kubectl_with(&server, &format!("apply -f -{side}"), DEPLOYMENT).await.ok();
+        let out = kubectl_with(&server, &format!("apply -f -{side}"), DEPLOYMENT)
+            .await
+            .ok();
         assert_eq!(out, format!("deployment.apps/web {created}\n"));
         let again = if side.is_empty() { "unchanged" } else { applied };
         let before = server.api.engine().revision();
-        let out = kubectl_with(&server, &format!("apply -f -{side}"), DEPLOYMENT).await.ok();
+        let out = kubectl_with(&server, &format!("apply -f -{side}"), DEPLOYMENT)
+            .await
+            .ok();
         assert_eq!(out, format!("deployment.apps/web {again}\n"));
         assert_eq!(server.api.engine().revision(), before);
-        let bigger = DEPLOYMENT.replace("replicas: 2", "replicas: 3").replace("demo:1", "demo:2");
+        let bigger = DEPLOYMENT
+            .replace("replicas: 2", "replicas: 3")
+            .replace("demo:1", "demo:2");
         let configured = if side.is_empty() { "configured" } else { applied };
-        let out = kubectl_with(&server, &format!("apply -f -{side}"), &bigger).await.ok();
+        let out = kubectl_with(&server, &format!("apply -f -{side}"), &bigger)
+            .await
+            .ok();
         assert_eq!(out, format!("deployment.apps/web {configured}\n"));
         let now = server.api.get(&web()).await.unwrap();
         assert_eq!(now.integer(&["spec", "replicas"]), Some(3));
-        assert_eq!(now.at(&["spec", "template", "spec", "containers"]).unwrap()[0]["image"], "demo:2");
+        assert_eq!(
+            now.at(&["spec", "template", "spec", "containers"]).unwrap()[0]["image"],
+            "demo:2"
+        );
         assert_eq!(now.generation(), 2);
         kubectl(&server, "delete deploy web").await.ok();
     }
@@ -131,10 +164,21 @@ async fn apply_on_the_server_finds_conflicts() {
         return;
     }
     let server = TestServer::start().await;
-    kubectl_with(&server, "apply -f - --server-side --field-manager=one", DEPLOYMENT).await.ok();
+    kubectl_with(
+        &server,
+        "apply -f - --server-side --field-manager=one",
+        DEPLOYMENT,
+    )
+    .await
+    .ok();
     let other = DEPLOYMENT.replace("replicas: 2", "replicas: 5");
-    let refused = kubectl_with(&server, "apply -f - --server-side --field-manager=two", &other).await.err();
-    assert!(refused.contains("conflict with \"one\"") && refused.contains(".spec.replicas"), "{refused}");
+    let refused = kubectl_with(&server, "apply -f - --server-side --field-manager=two", &other)
+        .await
+        .err();
+    assert!(
+        refused.contains("conflict with \"one\"") && refused.contains(".spec.replicas"),
+        "{refused}"
+    );
     let forced = "apply -f - --server-side --field-manager=two --force-conflicts";
     kubectl_with(&server, forced, &other).await.ok();
     let now = server.api.get(&web()).await.unwrap();
@@ -154,7 +198,11 @@ async fn diff_shows_changes_and_makes_none() {
         let bigger = DEPLOYMENT.replace("replicas: 2", "replicas: 3");
         let differs = kubectl_with(&server, &format!("diff -f -{side}"), &bigger).await;
         assert_eq!(differs.code, 1, "{}", differs.stderr);
-        assert!(differs.stdout.contains("-  replicas: 2\n+  replicas: 3"), "{}", differs.stdout);
+        assert!(
+            differs.stdout.contains("-  replicas: 2\n+  replicas: 3"),
+            "{}",
+            differs.stdout
+        );
     }
     assert_eq!(server.api.engine().revision(), before);
 }
@@ -168,8 +216,14 @@ async fn small_changes_arrive() {
     for (arguments, expected) in [
         ("scale deploy web --replicas=4", "deployment.apps/web scaled\n"),
         ("label deploy web tier=front", "deployment.apps/web labeled\n"),
-        ("annotate deploy web note=hello", "deployment.apps/web annotated\n"),
-        ("set image deploy/web main=demo:7", "deployment.apps/web image updated\n"),
+        (
+            "annotate deploy web note=hello",
+            "deployment.apps/web annotated\n",
+        ),
+        (
+            "set image deploy/web main=demo:7",
+            "deployment.apps/web image updated\n",
+        ),
         (
             r#"patch deploy web --type=json -p [{"op":"add","path":"/metadata/labels/x","value":"y"}]"#,
             "deployment.apps/web patched\n",
@@ -182,19 +236,37 @@ async fn small_changes_arrive() {
             r#"patch deploy web -p {"spec":{"template":{"spec":{"containers":[{"name":"side","image":"side:1"}]}}}}"#,
             "deployment.apps/web patched\n",
         ),
-        ("set env deploy/web -c main A=b", "deployment.apps/web env updated\n"),
+        (
+            "set env deploy/web -c main A=b",
+            "deployment.apps/web env updated\n",
+        ),
         ("rollout restart deploy web", "deployment.apps/web restarted\n"),
         ("rollout pause deploy web", "deployment.apps/web paused\n"),
         ("rollout resume deploy web", "deployment.apps/web resumed\n"),
-        ("autoscale deploy web --max=5", "horizontalpodautoscaler.autoscaling/web autoscaled\n"),
+        (
+            "autoscale deploy web --max=5",
+            "horizontalpodautoscaler.autoscaling/web autoscaled\n",
+        ),
         ("expose deploy web --port=80", "service/web exposed\n"),
-        ("create configmap web --from-literal=a=b", "configmap/web created\n"),
-        ("create secret generic web --from-literal=a=b", "secret/web created\n"),
+        (
+            "create configmap web --from-literal=a=b",
+            "configmap/web created\n",
+        ),
+        (
+            "create secret generic web --from-literal=a=b",
+            "secret/web created\n",
+        ),
         ("create ns shop", "namespace/shop created\n"),
         ("create sa robot", "serviceaccount/robot created\n"),
         ("create job once --image=demo", "job.batch/once created\n"),
-        ("create ingress web --rule=example.com/*=web:80", "ingress.networking.k8s.io/web created\n"),
-        ("create role reader --verb=get --resource=pods", "role.rbac.authorization.k8s.io/reader created\n"),
+        (
+            "create ingress web --rule=example.com/*=web:80",
+            "ingress.networking.k8s.io/web created\n",
+        ),
+        (
+            "create role reader --verb=get --resource=pods",
+            "role.rbac.authorization.k8s.io/reader created\n",
+        ),
         ("run one --image=demo", "pod/one created\n"),
         ("auth can-i delete pods", "yes\n"),
     ] {
@@ -204,10 +276,16 @@ async fn small_changes_arrive() {
     assert_eq!(now.integer(&["spec", "replicas"]), Some(4));
     assert_eq!(now.label("tier"), Some("front"));
     assert_eq!(now.label("x"), None);
-    let containers = now.at(&["spec", "template", "spec", "containers"]).and_then(Value::as_array).unwrap();
+    let containers = now
+        .at(&["spec", "template", "spec", "containers"])
+        .and_then(Value::as_array)
+        .unwrap();
     let images: Vec<&Value> = containers.iter().map(|container| &container["image"]).collect();
     assert_eq!(images.len(), 2, "{images:?}");
-    assert!(images.contains(&&json!("demo:7")) && images.contains(&&json!("side:1")), "{images:?}");
+    assert!(
+        images.contains(&&json!("demo:7")) && images.contains(&&json!("side:1")),
+        "{images:?}"
+    );
     let out = kubectl(&server, "auth whoami").await.ok();
     assert!(out.contains("admin") && out.contains("system:masters"), "{out}");
 }
@@ -218,9 +296,13 @@ async fn rollout_status_waits_for_the_status() {
         return;
     }
     let server = with_deployment().await;
-    let mut child = command(&server, "kubectl", &["rollout", "status", "deploy/web", "--timeout=60s"])
-        .spawn()
-        .unwrap();
+    let mut child = command(
+        &server,
+        "kubectl",
+        &["rollout", "status", "deploy/web", "--timeout=60s"],
+    )
+    .spawn()
+    .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = lines.next_line().await.unwrap().unwrap();
     assert!(first.contains("Waiting for deployment"), "{first}");
@@ -236,8 +318,15 @@ async fn rollout_status_waits_for_the_status() {
     }
     assert_eq!(last, "deployment \"web\" successfully rolled out");
     assert!(child.wait().await.unwrap().success());
-    kubectl(&server, "wait deploy/web --for=condition=Available --timeout=10s").await.ok();
-    kubectl(&server, "wait deploy/web --for=jsonpath={.status.readyReplicas}=2 --timeout=10s").await.ok();
+    kubectl(&server, "wait deploy/web --for=condition=Available --timeout=10s")
+        .await
+        .ok();
+    kubectl(
+        &server,
+        "wait deploy/web --for=jsonpath={.status.readyReplicas}=2 --timeout=10s",
+    )
+    .await
+    .ok();
 }
 
 #[tokio::test]
@@ -246,15 +335,23 @@ async fn wait_ends_when_the_object_is_gone() {
         return;
     }
     let server = with_deployment().await;
-    let mut waiting = command(&server, "kubectl", &["wait", "deploy/web", "--for=delete", "--timeout=60s"])
-        .spawn()
-        .unwrap();
+    let mut waiting = command(
+        &server,
+        "kubectl",
+        &["wait", "deploy/web", "--for=delete", "--timeout=60s"],
+    )
+    .spawn()
+    .unwrap();
     let out = kubectl(&server, "delete deploy web").await.ok();
     assert!(out.starts_with("deployment.apps \"web\" deleted"), "{out}");
-    let ended = tokio::time::timeout(Duration::from_secs(60), waiting.wait()).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), waiting.wait())
+        .await
+        .unwrap();
     assert!(ended.unwrap().success());
     kubectl(&server, "create ns shop").await.ok();
-    let deleting = command(&server, "kubectl", &["delete", "ns", "shop"]).spawn().unwrap();
+    let deleting = command(&server, "kubectl", &["delete", "ns", "shop"])
+        .spawn()
+        .unwrap();
     // What the namespace controller does when the namespace is empty.
     let shop = Target::cluster_wide("v1", "namespaces", "shop");
     let marked = loop {
@@ -267,8 +364,14 @@ async fn wait_ends_when_the_object_is_gone() {
     let mut emptied = cluster_objects::Object::clone(&marked);
     emptied.set(&["spec", "finalizers"], Vec::<String>::new());
     let finalize = shop.clone().subresource("finalize");
-    server.api.update(&finalize, emptied, &WriteOptions::default()).await.unwrap();
-    let ended = tokio::time::timeout(Duration::from_secs(60), deleting.wait_with_output()).await.unwrap();
+    server
+        .api
+        .update(&finalize, emptied, &WriteOptions::default())
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), deleting.wait_with_output())
+        .await
+        .unwrap();
     assert!(ended.unwrap().status.success());
 }
 
@@ -300,7 +403,10 @@ async fn explain_and_api_resources_know_the_kinds() {
     }
     let server = TestServer::start().await;
     let out = kubectl(&server, "explain deployment.spec").await.ok();
-    assert!(out.contains("FIELD: spec <DeploymentSpec>") && out.contains("replicas\t<integer>"), "{out}");
+    assert!(
+        out.contains("FIELD: spec <DeploymentSpec>") && out.contains("replicas\t<integer>"),
+        "{out}"
+    );
     let out = kubectl(&server, "api-resources").await.ok();
     assert!(out.contains("deployments") && out.contains("deploy"), "{out}");
     let out = kubectl(&server, "api-versions").await.ok();
@@ -322,9 +428,15 @@ async fn err_bad_manifests_are_refused() {
     assert!(refused.contains("unknown field \"spec.replicass\""), "{refused}");
     let mistyped = DEPLOYMENT.replace("replicas: 2", "replicas: many");
     kubectl_with(&server, "apply -f -", &mistyped).await.err();
-    let elsewhere = kubectl_with(&server, "apply -n nowhere -f -", DEPLOYMENT).await.err();
-    assert!(elsewhere.contains("namespaces \"nowhere\" not found"), "{elsewhere}");
-    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: 1.2.3.4, ports: [{port: 80}]}";
+    let elsewhere = kubectl_with(&server, "apply -n nowhere -f -", DEPLOYMENT)
+        .await
+        .err();
+    assert!(
+        elsewhere.contains("namespaces \"nowhere\" not found"),
+        "{elsewhere}"
+    );
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: 1.2.3.4, ports: [{port: 80}]}";
     let refused = kubectl_with(&server, "create -f -", service).await.err();
     assert!(refused.contains("is not in the valid range"), "{refused}");
 }
@@ -342,9 +454,16 @@ async fn events_and_pages_are_listed() {
     });
     let events = Collection::namespaced("v1", "events", "default");
     let event = cluster_objects::Object::from_value(event).unwrap();
-    server.api.create(&events, event, &WriteOptions::default()).await.unwrap();
+    server
+        .api
+        .create(&events, event, &WriteOptions::default())
+        .await
+        .unwrap();
     let out = kubectl(&server, "get events").await.ok();
-    assert!(out.contains("pod/web") && out.contains("Started container"), "{out}");
+    assert!(
+        out.contains("pod/web") && out.contains("Started container"),
+        "{out}"
+    );
     let out = kubectl(&server, "events --for pod/web").await.ok();
     assert!(out.contains("Started container"), "{out}");
     for index in 0..7 {
