@@ -18,6 +18,7 @@ pub use check::Findings;
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
     shape: Shape,
+    status_subresource: bool,
 }
 
 impl Schema {
@@ -26,6 +27,7 @@ impl Schema {
         let entry = builtin::entry(&type_name(group, version, kind));
         Self {
             shape: entry.map(builtin::Entry::shape).unwrap_or_default(),
+            status_subresource: false,
         }
     }
 
@@ -40,7 +42,20 @@ impl Schema {
     pub fn of_definition(schema: &serde_json::Value) -> Self {
         Self {
             shape: Shape::Object(TypeRef::Custom(Arc::new(custom::object_type(schema)))),
+            status_subresource: false,
         }
+    }
+
+    /// The same for a kind whose `status` only the subresource of that name changes.
+    #[must_use]
+    pub fn with_status_subresource(mut self) -> Self {
+        self.status_subresource = true;
+        self
+    }
+
+    /// Whether only the subresource of that name changes `status`.
+    pub fn has_status_subresource(&self) -> bool {
+        self.status_subresource
     }
 
     /// Whether anything is known.
