@@ -8,6 +8,7 @@ mod custom;
 mod normalize;
 pub mod types;
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use types::{Shape, TypeDef, TypeRef};
@@ -19,6 +20,7 @@ pub use check::Findings;
 pub struct Schema {
     shape: Shape,
     status_subresource: bool,
+    fingerprint: u64,
 }
 
 impl Schema {
@@ -28,6 +30,7 @@ impl Schema {
         Self {
             shape: entry.map(builtin::Entry::shape).unwrap_or_default(),
             status_subresource: false,
+            fingerprint: 0,
         }
     }
 
@@ -40,10 +43,18 @@ impl Schema {
     ///
     /// `apiVersion`, `kind` and `metadata` are those of every object, whatever the definition says of them.
     pub fn of_definition(schema: &serde_json::Value) -> Self {
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        schema.to_string().hash(&mut hasher);
         Self {
             shape: Shape::Object(TypeRef::Custom(Arc::new(custom::object_type(schema)))),
             status_subresource: false,
+            fingerprint: hasher.finish(),
         }
+    }
+
+    /// A number that is another one for another definition; 0 of built-in kinds.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The same for a kind whose `status` only the subresource of that name changes.
