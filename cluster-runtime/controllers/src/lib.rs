@@ -1,1 +1,24 @@
 //! Controllers: deployments, replica sets, endpoints, garbage collection and the rest.
+//!
+//! Start with [`Controllers::start`]. Each controller is one file with a pure `plan` from the cached objects to a
+//! list of [`Step`](step::Step)s, and a shell that carries the list out. Nothing polls: a change of an object puts
+//! the key of its controller's object on a queue, and what is due later is one timer.
+
+mod claim;
+mod condition;
+mod context;
+mod deployment;
+mod endpoints;
+mod garbage;
+mod manager;
+mod namespace;
+mod namespace_content;
+mod pod;
+mod reconcile;
+mod replica_set;
+mod resources;
+mod step;
+mod template;
+mod time;
+
+pub use manager::{Controllers, ControllersOptions};
