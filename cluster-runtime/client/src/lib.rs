@@ -1,12 +1,13 @@
 //! The client side of the Kubernetes API.
 //!
 //! Start with [`Api`]: everything that speaks to a cluster, controllers, scheduler, nodes and releases alike, does
-//! so through it, in the process of the API server or over the wire.
+//! so through it, in the process of the API server or over the wire ([`http::HttpApi`]).
 
 mod api;
 mod backoff;
 mod cache;
 mod events;
+pub mod http;
 mod informer;
 mod informers;
 mod node;

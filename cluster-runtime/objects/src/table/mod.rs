@@ -1,6 +1,9 @@
 //! Tables as `kubectl get` shows them: `meta.k8s.io/v1 Table`.
 
+mod cells;
 mod columns;
+mod custom;
+pub mod duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,6 +12,7 @@ use crate::Object;
 use crate::registry::KindRow;
 
 pub use columns::{Column, Columns};
+pub use custom::CustomColumn;
 
 /// What each row of a table carries of its object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,9 @@ pub fn table<'a>(
         .into_iter()
         .map(|object| {
             let mut entry = json!({"cells": row.columns.cells(object, now)});
+            if let Some(conditions) = cells::row_conditions(object) {
+                entry["conditions"] = conditions;
+            }
             match include {
                 IncludeObject::None => {}
                 IncludeObject::Metadata => entry["object"] = partial_metadata(object),
