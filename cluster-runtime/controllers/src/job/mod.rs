@@ -14,7 +14,8 @@ use crate::context::Context;
 use crate::reconcile::Reconcile;
 use crate::step::Outcome;
 
-pub(crate) use plan::plan;
+pub(crate) use plan::finished;
+use plan::plan;
 
 pub(crate) fn jobs() -> GroupVersionResource {
     GroupVersionResource::new("batch/v1", "jobs")

@@ -171,8 +171,6 @@ impl Reconcile for Evictions {
 
     const NAME: &'static str = "taint-eviction-controller";
 
-    const WAITS_FOR_CACHES: bool = false;
-
     async fn sync(&self, key: &ObjectKey) -> Outcome {
         let pod = self
             .pods
