@@ -1,0 +1,535 @@
+//! Text to tokens.
+//!
+//! Spaces inside an action are tokens too: `.a .b` and `.a.b` differ by nothing else.
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// The message is in [`Token::message`].
+    Error,
+    End,
+    Text,
+    LeftDelim,
+    RightDelim,
+    Space,
+    Assign,
+    Declare,
+    Pipe,
+    LeftParen,
+    RightParen,
+    /// Any other printable character, such as the comma.
+    Char,
+    Bool,
+    CharConstant,
+    Complex,
+    Number,
+    String,
+    RawString,
+    Identifier,
+    Variable,
+    Field,
+    // Keywords, which errors show as `<word>`.
+    Dot,
+    Nil,
+    Block,
+    Break,
+    Continue,
+    Define,
+    Else,
+    EndKeyword,
+    If,
+    Range,
+    Template,
+    With,
+}
+
+/// A piece of the text.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) kind: TokenKind,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) line: u32,
+    /// Why the text is no token.
+    pub(super) message: Option<String>,
+}
+
+impl Token {
+    fn is_keyword(&self) -> bool {
+        use TokenKind as K;
+        matches!(
+            self.kind,
+            K::Dot
+                | K::Nil
+                | K::Block
+                | K::Break
+                | K::Continue
+                | K::Define
+                | K::Else
+                | K::EndKeyword
+                | K::If
+                | K::Range
+                | K::Template
+                | K::With
+        )
+    }
+
+    /// How errors show the token.
+    pub(super) fn describe(&self, text: &str) -> String {
+        match (&self.message, self.kind) {
+            (Some(message), _) => message.clone(),
+            (None, TokenKind::End) => "EOF".to_owned(),
+            _ => {
+                let value = &text[self.start..self.end];
+                if self.is_keyword() {
+                    format!("<{value}>")
+                } else if value.len() > 10 {
+                    let cut: String = value.chars().take(10).collect();
+                    format!("{}...", crate::format::quote(cut.as_bytes()))
+                } else {
+                    crate::format::quote(value.as_bytes())
+                }
+            }
+        }
+    }
+}
+
+/// The state of reading one text.
+pub(super) struct Lexer<'t> {
+    text: &'t str,
+    start: usize,
+    at: usize,
+    line: u32,
+    start_line: u32,
+    in_action: bool,
+    parens: u32,
+}
+
+enum Step {
+    Emit(Token),
+    Go,
+}
+
+impl<'t> Lexer<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Lexer {
+            text,
+            start: 0,
+            at: 0,
+            line: 1,
+            start_line: 1,
+            in_action: false,
+            parens: 0,
+        }
+    }
+
+    /// The next token; after the end or an error, the end again.
+    pub(super) fn next_token(&mut self) -> Token {
+        loop {
+            let step = if self.in_action {
+                self.inside_action()
+            } else {
+                self.outside()
+            };
+            if let Step::Emit(token) = step {
+                return token;
+            }
+        }
+    }
+
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.at += c.len_utf8();
+        if c == '\n' {
+            self.line += 1;
+        }
+        Some(c)
+    }
+
+    fn ignore(&mut self) {
+        self.line += count_lines(&self.text[self.start..self.at]);
+        self.skip();
+    }
+
+    /// Leaves out what was read and already counted.
+    fn skip(&mut self) {
+        self.start = self.at;
+        self.start_line = self.line;
+    }
+
+    fn token(&mut self, kind: TokenKind) -> Token {
+        let token = Token {
+            kind,
+            start: self.start,
+            end: self.at,
+            line: self.start_line,
+            message: None,
+        };
+        self.skip();
+        token
+    }
+
+    fn emit(&mut self, kind: TokenKind) -> Step {
+        Step::Emit(self.token(kind))
+    }
+
+    fn fail(&mut self, message: impl Into<String>) -> Step {
+        let token = Token {
+            kind: TokenKind::Error,
+            start: self.start,
+            end: self.at,
+            line: self.start_line,
+            message: Some(message.into()),
+        };
+        self.at = self.text.len();
+        self.start = self.at;
+        self.in_action = false;
+        Step::Emit(token)
+    }
+
+    fn outside(&mut self) -> Step {
+        let rest = self.rest();
+        let Some(found) = rest.find("{{") else {
+            self.at = self.text.len();
+            if self.at > self.start {
+                self.line += count_lines(&self.text[self.start..self.at]);
+                return self.emit(TokenKind::Text);
+            }
+            return self.emit(TokenKind::End);
+        };
+        if found > 0 {
+            let delim = self.at + found;
+            let mut end = delim;
+            if has_left_trim(&self.text[delim + 2..]) {
+                end = self.start + self.text[self.start..delim].trim_end_matches(is_space).len();
+            }
+            self.at = end;
+            self.line += count_lines(&self.text[self.start..end]);
+            let token = self.token(TokenKind::Text);
+            self.at = delim;
+            self.ignore();
+            if token.end > token.start {
+                return Step::Emit(token);
+            }
+        }
+        self.left_delim()
+    }
+
+    fn left_delim(&mut self) -> Step {
+        self.at += 2;
+        let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
+        if self.text[self.at + marker..].starts_with("/*") {
+            self.at += marker;
+            self.ignore();
+            return self.comment();
+        }
+        let token = self.token(TokenKind::LeftDelim);
+        self.in_action = true;
+        self.parens = 0;
+        self.at += marker;
+        self.ignore();
+        Step::Emit(token)
+    }
+
+    fn comment(&mut self) -> Step {
+        self.at += 2;
+        let Some(end) = self.rest().find("*/") else {
+            return self.fail("unclosed comment");
+        };
+        self.at += end + 2;
+        let Some(trim) = self.right_delim_ahead() else {
+            return self.fail("comment ends before closing delimiter");
+        };
+        self.at += if trim { 4 } else { 2 };
+        if trim {
+            self.skip_spaces();
+        }
+        self.ignore();
+        Step::Go
+    }
+
+    fn skip_spaces(&mut self) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches(is_space).len();
+    }
+
+    /// Whether the action ends here, and then whether it trims.
+    fn right_delim_ahead(&self) -> Option<bool> {
+        let rest = self.rest();
+        if has_right_trim(rest) && rest[2..].starts_with("}}") {
+            return Some(true);
+        }
+        rest.starts_with("}}").then_some(false)
+    }
+
+    fn right_delim(&mut self, trim: bool) -> Step {
+        if trim {
+            self.at += 2;
+            self.ignore();
+        }
+        self.at += 2;
+        let token = self.token(TokenKind::RightDelim);
+        if trim {
+            self.skip_spaces();
+            self.ignore();
+        }
+        self.in_action = false;
+        Step::Emit(token)
+    }
+
+    fn inside_action(&mut self) -> Step {
+        if let Some(trim) = self.right_delim_ahead() {
+            if self.parens > 0 {
+                return self.fail("unclosed left paren");
+            }
+            return self.right_delim(trim);
+        }
+        let before = (self.at, self.line);
+        let Some(c) = self.bump() else {
+            return self.fail("unclosed action");
+        };
+        match c {
+            c if is_space(c) => self.space(),
+            '=' => self.emit(TokenKind::Assign),
+            ':' if self.peek() == Some('=') => {
+                self.bump();
+                self.emit(TokenKind::Declare)
+            }
+            ':' => self.fail("expected :="),
+            '|' => self.emit(TokenKind::Pipe),
+            '"' => self.quoted('"', TokenKind::String, "unterminated quoted string"),
+            '\'' => self.quoted('\'', TokenKind::CharConstant, "unterminated character constant"),
+            '`' => self.raw(),
+            '$' => self.field_or_variable(TokenKind::Variable),
+            '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => {
+                self.field_or_variable(TokenKind::Field)
+            }
+            '.' | '+' | '-' | '0'..='9' => {
+                (self.at, self.line) = before;
+                self.number()
+            }
+            '(' => {
+                self.parens += 1;
+                self.emit(TokenKind::LeftParen)
+            }
+            ')' if self.parens == 0 => self.fail("unexpected right paren"),
+            ')' => {
+                self.parens -= 1;
+                self.emit(TokenKind::RightParen)
+            }
+            c if is_alphanumeric(c) => self.identifier(),
+            ' '..='~' => self.emit(TokenKind::Char),
+            c => self.fail(format!(
+                "unrecognized character in action: {}",
+                describe_char(Some(c))
+            )),
+        }
+    }
+
+    fn space(&mut self) -> Step {
+        // The last space may belong to a trimming `-}}`.
+        loop {
+            let last = self.at - 1;
+            let tail = &self.text[last..];
+            if has_right_trim(tail) && tail[2..].starts_with("}}") {
+                if last == self.start {
+                    self.at = last;
+                    if self.text.as_bytes()[last] == b'\n' {
+                        self.line -= 1;
+                    }
+                    return self.right_delim(true);
+                }
+                if self.text.as_bytes()[last] == b'\n' {
+                    self.line -= 1;
+                }
+                self.at = last;
+                return self.emit(TokenKind::Space);
+            }
+            match self.peek() {
+                Some(c) if is_space(c) => {
+                    self.bump();
+                }
+                _ => return self.emit(TokenKind::Space),
+            }
+        }
+    }
+
+    fn quoted(&mut self, quote: char, kind: TokenKind, unterminated: &str) -> Step {
+        loop {
+            match self.bump() {
+                Some('\\') if self.peek().is_some_and(|c| c != '\n') => {
+                    self.bump();
+                }
+                None | Some('\n' | '\\') => return self.fail(unterminated),
+                Some(c) if c == quote => return self.emit(kind),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn raw(&mut self) -> Step {
+        loop {
+            match self.bump() {
+                None => return self.fail("unterminated raw quoted string"),
+                Some('`') => return self.emit(TokenKind::RawString),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn at_terminator(&self) -> bool {
+        match self.peek() {
+            None | Some('.' | ',' | '|' | ':' | '(' | ')') => true,
+            Some(c) => is_space(c) || self.rest().starts_with("}}"),
+        }
+    }
+
+    fn field_or_variable(&mut self, kind: TokenKind) -> Step {
+        if self.at_terminator() {
+            let kind = if kind == TokenKind::Field {
+                TokenKind::Dot
+            } else {
+                kind
+            };
+            return self.emit(kind);
+        }
+        self.word();
+        if !self.at_terminator() {
+            return self.fail(format!("bad character {}", describe_char(self.peek())));
+        }
+        self.emit(kind)
+    }
+
+    fn word(&mut self) {
+        while self.peek().is_some_and(is_alphanumeric) {
+            self.bump();
+        }
+    }
+
+    fn identifier(&mut self) -> Step {
+        self.word();
+        if !self.at_terminator() {
+            return self.fail(format!("bad character {}", describe_char(self.peek())));
+        }
+        let kind = match &self.text[self.start..self.at] {
+            "block" => TokenKind::Block,
+            "break" => TokenKind::Break,
+            "continue" => TokenKind::Continue,
+            "define" => TokenKind::Define,
+            "else" => TokenKind::Else,
+            "end" => TokenKind::EndKeyword,
+            "if" => TokenKind::If,
+            "nil" => TokenKind::Nil,
+            "range" => TokenKind::Range,
+            "template" => TokenKind::Template,
+            "with" => TokenKind::With,
+            "true" | "false" => TokenKind::Bool,
+            _ => TokenKind::Identifier,
+        };
+        self.emit(kind)
+    }
+
+    fn accept(&mut self, set: &str) -> bool {
+        let accepted = self.peek().is_some_and(|c| set.contains(c));
+        if accepted {
+            self.bump();
+        }
+        accepted
+    }
+
+    fn accept_run(&mut self, set: &str) {
+        while self.accept(set) {}
+    }
+
+    fn number(&mut self) -> Step {
+        if !self.scan_number() {
+            return self.bad_number();
+        }
+        if matches!(self.peek(), Some('+' | '-')) {
+            if !self.scan_number() || !self.text[..self.at].ends_with('i') {
+                return self.bad_number();
+            }
+            return self.emit(TokenKind::Complex);
+        }
+        self.emit(TokenKind::Number)
+    }
+
+    fn bad_number(&mut self) -> Step {
+        let text = crate::format::quote(&self.text.as_bytes()[self.start..self.at]);
+        self.fail(format!("bad number syntax: {text}"))
+    }
+
+    fn scan_number(&mut self) -> bool {
+        const DECIMAL: &str = "0123456789_";
+        const HEX: &str = "0123456789abcdefABCDEF_";
+        self.accept("+-");
+        let mut digits = DECIMAL;
+        if self.accept("0") {
+            if self.accept("xX") {
+                digits = HEX;
+            } else if self.accept("oO") {
+                digits = "01234567_";
+            } else if self.accept("bB") {
+                digits = "01_";
+            }
+        }
+        self.accept_run(digits);
+        if self.accept(".") {
+            self.accept_run(digits);
+        }
+        let exponent = match digits {
+            DECIMAL => "eE",
+            HEX => "pP",
+            _ => "",
+        };
+        if self.accept(exponent) {
+            self.accept("+-");
+            self.accept_run(DECIMAL);
+        }
+        self.accept("i");
+        if self.peek().is_some_and(is_alphanumeric) {
+            self.bump();
+            return false;
+        }
+        true
+    }
+}
+
+fn count_lines(text: &str) -> u32 {
+    u32::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+pub(super) fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
+}
+
+fn has_left_trim(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next() == Some('-') && chars.next().is_some_and(is_space)
+}
+
+fn has_right_trim(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(is_space) && chars.next() == Some('-')
+}
+
+/// A character as Go's `%#U` shows it.
+fn describe_char(c: Option<char>) -> String {
+    match c {
+        None => "U+FFFFFFFFFFFFFFFF".to_owned(),
+        Some(c) if c.is_control() => format!("U+{:04X}", c as u32),
+        Some(c) => format!("U+{:04X} '{c}'", c as u32),
+    }
+}

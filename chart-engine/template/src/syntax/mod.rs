@@ -1,0 +1,11 @@
+//! Template texts read into syntax trees.
+
+mod lexer;
+mod number;
+mod parser;
+mod tree;
+mod unquote;
+
+pub(crate) use number::{parse_float, parse_integer};
+pub(crate) use parser::{Definition, SyntaxError, is_empty, parse};
+pub(crate) use tree::{NodeId, Number, Source, Syntax};

@@ -1,0 +1,688 @@
+//! From a YAML text to a value.
+
+use std::collections::HashMap;
+
+use libyaml_safer::{Error, ErrorKind, Event, EventData, Mark, Parser, ScalarStyle};
+
+use super::documents::documents;
+use super::error::{YamlError, YamlFault};
+use super::resolve::{Scalar, resolve};
+use crate::number;
+use crate::value::{Map, Value};
+
+const TAG: &str = "tag:yaml.org,2002:";
+const MERGE: &str = "tag:yaml.org,2002:merge";
+
+/// Limits against texts that are made to hurt.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How deep lists and tables may nest.
+    pub depth_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { depth_max: 1000 }
+    }
+}
+
+/// Reads the first document of `text`.
+///
+/// Every number becomes a [`Value::Float`], every key a text; of equal keys the last counts; an empty text is
+/// [`Value::Null`]. Aliases that blow a small text up are refused.
+pub fn from_yaml(text: &str) -> Result<Value, YamlError> {
+    from_yaml_with(text, Limits::default())
+}
+
+/// As [`from_yaml`], with limits of the caller's.
+pub fn from_yaml_with(text: &str, limits: Limits) -> Result<Value, YamlError> {
+    let mut input = text.as_bytes();
+    let mut parser = Parser::new();
+    parser.set_input(&mut input);
+    let loader = Loader {
+        parser,
+        anchors: HashMap::new(),
+        open: Vec::new(),
+        limits,
+        decoded: 0,
+        aliased: 0,
+    };
+    loader.document()
+}
+
+/// Reads the first document of `text`, which must be a table or empty.
+pub fn map_from_yaml(text: &str) -> Result<Map, YamlError> {
+    match from_yaml(text)? {
+        Value::Map(map) => Ok(map),
+        Value::Null => Ok(Map::new()),
+        other => Err(not_a_map(&other)),
+    }
+}
+
+/// Reads a values file: the tables of all its documents, each laid over the ones before it.
+///
+/// Positions in errors count from the start of the file; the line that Go names counts from the start of the document.
+pub fn values_from_yaml(text: &str) -> Result<Map, YamlError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut values = Map::new();
+    for (first_line, document) in documents(text) {
+        let map = map_from_yaml(document).map_err(|mut error| {
+            error.line = error.line.map(|line| line + first_line - 1);
+            error
+        })?;
+        if values.is_empty() {
+            values = map;
+        } else {
+            crate::coalesce::overlay(&mut values, map);
+        }
+    }
+    Ok(values)
+}
+
+fn not_a_map(found: &Value) -> YamlError {
+    let found = match found {
+        Value::Bool(_) => "bool",
+        other => other.json_kind(),
+    };
+    YamlError {
+        fault: YamlFault::NotAMap { found },
+        line: Some(1),
+        column: Some(1),
+        go_line: None,
+    }
+}
+
+/// Reads events with a stack of its own, so that deep nesting costs memory and not the thread's stack.
+struct Loader<'t, 'b> {
+    parser: Parser<&'b mut &'t [u8]>,
+    /// Per anchor its value and how many nodes that has; `None` while it is being read.
+    anchors: HashMap<String, Option<(Value, usize)>>,
+    open: Vec<Open>,
+    limits: Limits,
+    decoded: usize,
+    aliased: usize,
+}
+
+/// A list or table that is being read.
+struct Open {
+    content: Content,
+    anchor: Option<String>,
+    mark: Mark,
+    decoded_before: usize,
+}
+
+enum Content {
+    List(Vec<Value>),
+    Map { map: Map, key: Option<Key> },
+}
+
+/// The key whose value comes next.
+enum Key {
+    Typed(Typed, Mark),
+    Merge,
+}
+
+impl Loader<'_, '_> {
+    fn document(mut self) -> Result<Value, YamlError> {
+        loop {
+            let event = self.next()?;
+            let mark = event.start_mark;
+            let done = match event.data {
+                EventData::DocumentStart {
+                    version_directive, ..
+                } => {
+                    if version_directive.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
+                        return Err(syntax_at("found incompatible YAML document", mark));
+                    }
+                    None
+                }
+                EventData::StreamEnd => return Ok(Value::Null),
+                EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => None,
+                EventData::Alias { anchor } => {
+                    let value = self.alias(&anchor, mark)?;
+                    self.place(value, mark)?
+                }
+                EventData::Scalar {
+                    anchor,
+                    tag,
+                    value,
+                    plain_implicit,
+                    style,
+                    ..
+                } => {
+                    self.decoded += 1;
+                    let plain = plain_implicit && style == ScalarStyle::Plain;
+                    if value == "<<" && (plain_implicit || tag.as_deref() == Some(MERGE)) && self.wants_key()
+                    {
+                        self.set_key(Key::Merge);
+                        continue;
+                    }
+                    let typed =
+                        scalar(value, tag.as_deref(), plain).map_err(|fault| fault_at(fault, mark))?;
+                    if self.wants_key() && anchor.is_none() {
+                        self.set_key(Key::Typed(typed, mark));
+                        continue;
+                    }
+                    let key = self.wants_key().then(|| typed.clone());
+                    let value = json_value(typed).map_err(|fault| fault_at(fault, mark))?;
+                    if let Some(anchor) = anchor {
+                        self.anchors.insert(anchor, Some((value.clone(), 1)));
+                    }
+                    if let Some(key) = key {
+                        self.set_key(Key::Typed(key, mark));
+                        continue;
+                    }
+                    self.place(value, mark)?
+                }
+                EventData::SequenceStart { anchor, .. } => {
+                    self.begin(Content::List(Vec::new()), anchor, mark)?;
+                    None
+                }
+                EventData::MappingStart { anchor, .. } => {
+                    self.begin(
+                        Content::Map {
+                            map: Map::new(),
+                            key: None,
+                        },
+                        anchor,
+                        mark,
+                    )?;
+                    None
+                }
+                EventData::SequenceEnd | EventData::MappingEnd => self.end()?,
+            };
+            if let Some(value) = done {
+                // What follows the node must still be the end of a document.
+                self.next()?;
+                return Ok(value);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Event, YamlError> {
+        self.parser.parse().map_err(|error| syntax(&error))
+    }
+
+    fn wants_key(&self) -> bool {
+        matches!(
+            self.open.last(),
+            Some(Open {
+                content: Content::Map { key: None, .. },
+                ..
+            })
+        )
+    }
+
+    fn set_key(&mut self, wanted: Key) {
+        if let Some(Open {
+            content: Content::Map { key, .. },
+            ..
+        }) = self.open.last_mut()
+        {
+            *key = Some(wanted);
+        }
+    }
+
+    fn begin(&mut self, content: Content, anchor: Option<String>, mark: Mark) -> Result<(), YamlError> {
+        if self.open.len() >= self.limits.depth_max {
+            return Err(fault_at(YamlFault::TooDeep(self.limits.depth_max), mark));
+        }
+        if let Some(anchor) = &anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+        self.open.push(Open {
+            content,
+            anchor,
+            mark,
+            decoded_before: self.decoded,
+        });
+        self.decoded += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<Option<Value>, YamlError> {
+        let Some(Open {
+            content,
+            anchor,
+            mark,
+            decoded_before,
+        }) = self.open.pop()
+        else {
+            return Ok(None);
+        };
+        let value = match content {
+            Content::List(items) => Value::List(items),
+            Content::Map { map, .. } => Value::Map(map),
+        };
+        if let Some(anchor) = anchor {
+            self.anchors
+                .insert(anchor, Some((value.clone(), self.decoded - decoded_before)));
+        }
+        self.place(value, mark)
+    }
+
+    /// Puts a finished value where it belongs; gives it back when it is the whole document.
+    fn place(&mut self, value: Value, mark: Mark) -> Result<Option<Value>, YamlError> {
+        match self.open.last_mut().map(|open| &mut open.content) {
+            None => return Ok(Some(value)),
+            Some(Content::List(items)) => items.push(value),
+            Some(Content::Map { map, key }) => match key.take() {
+                None => match value {
+                    Value::List(_) | Value::Map(_) => {
+                        return Err(fault_at(YamlFault::InvalidKey(go_syntax(&value)), mark));
+                    }
+                    value => *key = Some(Key::Typed(Typed::of(value), mark)),
+                },
+                Some(Key::Merge) => merge(map, value).map_err(|fault| fault_at(fault, mark))?,
+                Some(Key::Typed(key, mark)) => {
+                    let key = key_text(key, &value).map_err(|fault| fault_at(fault, mark))?;
+                    map.insert(key, value);
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    fn alias(&mut self, anchor: &str, mark: Mark) -> Result<Value, YamlError> {
+        let (value, size) = match self.anchors.get(anchor) {
+            Some(Some(known)) => known,
+            Some(None) => return Err(fault_at(YamlFault::SelfReference(anchor.to_owned()), mark)),
+            None => return Err(fault_at(YamlFault::UnknownAnchor(anchor.to_owned()), mark)),
+        };
+        self.decoded += size;
+        self.aliased += size;
+        if self.aliased > 100 && self.decoded > 1000 && self.aliased_share() > allowed_share(self.decoded) {
+            return Err(fault_at(YamlFault::ExcessiveAliasing, mark));
+        }
+        Ok(value.clone())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+    fn aliased_share(&self) -> f64 {
+        self.aliased as f64 / self.decoded as f64
+    }
+}
+
+/// Lays the tables named by `<<` over what the table holds so far; entries after it lie over them in turn.
+fn merge(map: &mut Map, value: Value) -> Result<(), YamlFault> {
+    match value {
+        Value::Map(merged) => map.extend(merged),
+        Value::List(items) => {
+            // The first of several tables wins.
+            for item in items.into_iter().rev() {
+                let Value::Map(merged) = item else {
+                    return Err(YamlFault::BadMerge);
+                };
+                map.extend(merged);
+            }
+        }
+        _ => return Err(YamlFault::BadMerge),
+    }
+    Ok(())
+}
+
+/// How large a share of all nodes may come from aliases: nearly all of them in small texts, a tenth in huge ones.
+#[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+fn allowed_share(decoded: usize) -> f64 {
+    const SMALL: usize = 400_000;
+    const HUGE: usize = 4_000_000;
+    match decoded {
+        ..=SMALL => 0.99,
+        HUGE.. => 0.10,
+        between => 0.99 - 0.89 * (between - SMALL) as f64 / (HUGE - SMALL) as f64,
+    }
+}
+
+/// A scalar with the type that YAML gives it, which keys and values turn into text and numbers differently.
+#[derive(Debug, Clone)]
+enum Typed {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    String(String),
+}
+
+impl Typed {
+    fn of(value: Value) -> Self {
+        match value {
+            Value::Bool(flag) => Typed::Bool(flag),
+            Value::Int(number) => Typed::Int(number),
+            Value::Float(number) => Typed::Float(number),
+            Value::String(text) => Typed::String(text),
+            Value::Null | Value::List(_) | Value::Map(_) => Typed::Null,
+        }
+    }
+}
+
+fn scalar(text: String, tag: Option<&str>, plain: bool) -> Result<Typed, YamlFault> {
+    match tag.map(|tag| tag.strip_prefix(TAG).unwrap_or(tag)) {
+        None if plain => Ok(typed(resolve(&text), text)),
+        Some(wanted @ ("bool" | "int" | "float" | "null" | "timestamp")) => tagged(wanted, text),
+        Some("binary") => {
+            let bytes = decode_base64(&text).ok_or(YamlFault::BadBinary)?;
+            Ok(Typed::String(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        // A quoted text, one marked as such, or one with a tag of its own.
+        _ => Ok(Typed::String(text)),
+    }
+}
+
+fn typed(meaning: Scalar, text: String) -> Typed {
+    match meaning {
+        Scalar::Null => Typed::Null,
+        Scalar::Bool(flag) => Typed::Bool(flag),
+        Scalar::Int(number) => Typed::Int(number),
+        Scalar::Uint(number) => Typed::Uint(number),
+        Scalar::Float(number) => Typed::Float(number),
+        Scalar::Timestamp | Scalar::String => Typed::String(text),
+    }
+}
+
+fn tagged(wanted: &str, text: String) -> Result<Typed, YamlFault> {
+    let meaning = resolve(&text);
+    let (found, long) = match meaning {
+        Scalar::Null => ("null", "!!null"),
+        Scalar::Bool(_) => ("bool", "!!bool"),
+        Scalar::Int(_) | Scalar::Uint(_) => ("int", "!!int"),
+        Scalar::Float(_) => ("float", "!!float"),
+        Scalar::Timestamp => ("timestamp", "!!timestamp"),
+        Scalar::String => ("str", "!!str"),
+    };
+    if found == wanted || (wanted == "float" && matches!(meaning, Scalar::Int(_))) {
+        return Ok(typed(meaning, text));
+    }
+    let wanted = match wanted {
+        "bool" => "!!bool",
+        "int" => "!!int",
+        "float" => "!!float",
+        "null" => "!!null",
+        _ => "!!timestamp",
+    };
+    Err(YamlFault::BadTag {
+        found: long,
+        text,
+        wanted,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Helm's numbers are floats")]
+fn json_value(typed: Typed) -> Result<Value, YamlFault> {
+    Ok(match typed {
+        Typed::Null => Value::Null,
+        Typed::Bool(flag) => Value::Bool(flag),
+        Typed::Int(number) => Value::Float(number as f64),
+        Typed::Uint(number) => Value::Float(number as f64),
+        Typed::Float(number) if number.is_nan() => return Err(YamlFault::UnsupportedNumber("NaN")),
+        Typed::Float(f64::INFINITY) => return Err(YamlFault::UnsupportedNumber("+Inf")),
+        Typed::Float(f64::NEG_INFINITY) => return Err(YamlFault::UnsupportedNumber("-Inf")),
+        Typed::Float(number) => Value::Float(number),
+        Typed::String(text) => Value::String(text),
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "keys are written with the digits of a 32-bit float"
+)]
+fn key_text(key: Typed, value: &Value) -> Result<String, YamlFault> {
+    Ok(match key {
+        Typed::String(text) => text,
+        Typed::Bool(flag) => flag.to_string(),
+        Typed::Int(number) => number.to_string(),
+        Typed::Float(number) if number.is_nan() => ".nan".to_owned(),
+        Typed::Float(f64::INFINITY) => ".inf".to_owned(),
+        Typed::Float(f64::NEG_INFINITY) => "-.inf".to_owned(),
+        Typed::Float(number) => number::go_g32(number as f32),
+        Typed::Null => {
+            return Err(YamlFault::UnsupportedKey {
+                kind: "%!s(<nil>)",
+                key: "<nil>".to_owned(),
+                value: go_syntax_plus(value),
+            });
+        }
+        Typed::Uint(number) => {
+            return Err(YamlFault::UnsupportedKey {
+                kind: "uint64",
+                key: format!("0x{number:x}"),
+                value: go_syntax_plus(value),
+            });
+        }
+    })
+}
+
+/// A value in Go's syntax (`%#v`), as go-yaml shows keys that it refuses.
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number::go_g(*number),
+        Value::String(text) => crate::number::go_quote(text),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(go_syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Map(map) => {
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}:{}", number::go_quote(key), go_syntax(value)))
+                .collect();
+            format!("map[interface {{}}]interface {{}}{{{}}}", entries.join(", "))
+        }
+    }
+}
+
+fn go_syntax_plus(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        other => go_syntax(other),
+    }
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let mut group = 0u32;
+    let mut filled = 0;
+    let mut padding = 0;
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'\r' | b'\n' => continue,
+            b'=' => {
+                padding += 1;
+                0
+            }
+            _ if padding > 0 => return None,
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        group = group << 6 | u32::from(digit);
+        filled += 1;
+        if filled == 4 {
+            let bytes = group.to_be_bytes();
+            out.extend_from_slice(&bytes[1..4 - usize::from(padding.min(2u8))]);
+            group = 0;
+            filled = 0;
+        }
+    }
+    (filled == 0 && padding <= 2).then_some(out)
+}
+
+fn syntax(error: &Error) -> YamlError {
+    let problem = error.problem_mark();
+    let context = error.context_mark();
+    // go-yaml counts lines from nought and adds one for the scanner's faults only.
+    let scanner = u64::from(error.kind() == ErrorKind::Scanner);
+    let named = [problem, context]
+        .into_iter()
+        .flatten()
+        .find(|mark| mark.line > 0);
+    let mark = problem.or(context);
+    YamlError {
+        fault: YamlFault::Syntax(error.problem().to_owned()),
+        line: mark.map(|mark| position(mark.line) + 1),
+        column: mark.map(|mark| position(mark.column) + 1),
+        go_line: named.map(|mark| position(mark.line + scanner)),
+    }
+}
+
+fn syntax_at(message: &str, mark: Mark) -> YamlError {
+    fault_at(YamlFault::Syntax(message.to_owned()), mark)
+}
+
+fn fault_at(fault: YamlFault, mark: Mark) -> YamlError {
+    YamlError::at(fault, position(mark.line) + 1, position(mark.column) + 1)
+}
+
+fn position(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::to_json;
+
+    #[test]
+    fn reads_what_helm_reads() {
+        for (text, json) in [
+            ("", "null"),
+            ("# only a comment\n", "null"),
+            ("a: 1\n<<: {a: 2, b: 3}\nb: 4", r#"{"a":2,"b":4}"#),
+            (
+                "x: &x {a: 1, b: 1}\nw: &y {b: 2}\nz:\n  <<: [*x, *y]\n  c: 3",
+                r#"{"w":{"b":2},"x":{"a":1,"b":1},"z":{"a":1,"b":1,"c":3}}"#,
+            ),
+            (
+                "y: yes\n2: no\n1.50: a\ntrue: on",
+                r#"{"1.5":"a","2":false,"true":true}"#,
+            ),
+            ("a: 1\na: 2", r#"{"a":2}"#),
+            ("a: 1\n---\nb: 2", r#"{"a":1}"#),
+            (
+                "a: 0644\nb: 1_000\nc: 123456789012345678\nd: 1e3",
+                r#"{"a":420,"b":1000,"c":123456789012345680,"d":1000}"#,
+            ),
+            (
+                "a: !!int \"12\"\nb: !foo 12\nc: !!float 1\nd: !!binary aGVsbG8=\ne: 2001-01-01",
+                r#"{"a":12,"b":"12","c":1,"d":"hello","e":"2001-01-01"}"#,
+            ),
+            (
+                "a: |\n  x\n   y\nb: >-\n  x\n  y\n",
+                r#"{"a":"x\n y\n","b":"x y"}"#,
+            ),
+            ("a: -0.0\nb: -0", r#"{"a":-0,"b":0}"#),
+        ] {
+            assert_eq!(to_json(&from_yaml(text).unwrap()), json, "{text}");
+        }
+    }
+
+    #[test]
+    fn err_says_what_go_says() {
+        for (text, message) in [
+            (
+                "{{ .x }}: 1",
+                "error converting YAML to JSON: yaml: invalid map key: map[interface {}]interface {}{\".x\":interface {}(nil)}",
+            ),
+            (
+                "a: [1",
+                "error converting YAML to JSON: yaml: line 1: did not find expected ',' or ']'",
+            ),
+            (
+                "~: 3",
+                "error converting YAML to JSON: unsupported map key of type: %!s(<nil>), key: <nil>, value: 3",
+            ),
+            (
+                "a: .inf",
+                "error converting YAML to JSON: json: unsupported value: +Inf",
+            ),
+            (
+                "a: b: c",
+                "error converting YAML to JSON: yaml: mapping values are not allowed in this context",
+            ),
+            (
+                "x: 1\na:\n\t- b",
+                "error converting YAML to JSON: yaml: line 3: found character that cannot start any token",
+            ),
+            (
+                "x: 1\na:\n  b: 1\n c: 1",
+                "error converting YAML to JSON: yaml: line 3: did not find expected key",
+            ),
+            (
+                "x: \"a\n",
+                "error converting YAML to JSON: yaml: line 2: found unexpected end of stream",
+            ),
+            (
+                "x: *a",
+                "error converting YAML to JSON: yaml: unknown anchor 'a' referenced",
+            ),
+            (
+                "x: &a [*a]",
+                "error converting YAML to JSON: yaml: anchor 'a' value contains itself",
+            ),
+            (
+                "x: @a",
+                "error converting YAML to JSON: yaml: found character that cannot start any token",
+            ),
+            (
+                "x: !!int \"a\"",
+                "error converting YAML to JSON: yaml: cannot decode !!str `a` as a !!int",
+            ),
+            (
+                "<<: 1",
+                "error converting YAML to JSON: yaml: map merge requires map or sequence of maps as the value",
+            ),
+            (
+                "%YAML 1.2\n---\na: 1",
+                "error converting YAML to JSON: yaml: found incompatible YAML document",
+            ),
+        ] {
+            assert_eq!(from_yaml(text).unwrap_err().to_string(), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn err_only_a_table_can_be_values() {
+        for (text, message) in [
+            ("- 1", "array"),
+            ("foo", "string"),
+            ("1", "number"),
+            ("true", "bool"),
+        ] {
+            assert_eq!(
+                values_from_yaml(text).unwrap_err().to_string(),
+                format!(
+                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {message} into Go value of type map[string]interface {{}}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn values_of_several_documents_lie_over_each_other() {
+        let values = values_from_yaml("a: {x: 1, z: 1}\n---\na: {z: 2}\nb: 1\n").unwrap();
+        assert_eq!(to_json(&Value::Map(values)), r#"{"a":{"x":1,"z":2},"b":1}"#);
+        let error = values_from_yaml("a: 1\n---\nb: 1\nc: @\n").unwrap_err();
+        assert_eq!(
+            (error.line, error.column, error.go_line),
+            (Some(4), Some(4), Some(2))
+        );
+    }
+
+    #[test]
+    fn err_alias_bombs_and_deep_nesting_end_early() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..12 {
+            let before = format!("*a{}", level - 1);
+            bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(","));
+        }
+        assert_eq!(from_yaml(&bomb).unwrap_err().fault, YamlFault::ExcessiveAliasing);
+        let deep = "[".repeat(100_000);
+        assert_eq!(from_yaml(&deep).unwrap_err().fault, YamlFault::TooDeep(1000));
+    }
+}
