@@ -67,10 +67,10 @@ pub(crate) fn secret(_row: &KindRow, object: &Object, faults: &mut Faults) {
         }
         "kubernetes.io/dockercfg" => registry_credentials(&data, ".dockercfg", faults),
         "kubernetes.io/dockerconfigjson" => registry_credentials(&data, ".dockerconfigjson", faults),
-        "kubernetes.io/basic-auth" => {
-            if data.key("username").is_absent() && data.key("password").is_absent() {
-                required(&["username", "password"], faults);
-            }
+        "kubernetes.io/basic-auth"
+            if data.key("username").is_absent() && data.key("password").is_absent() =>
+        {
+            required(&["username", "password"], faults);
         }
         "kubernetes.io/ssh-auth" => required(&["ssh-privatekey"], faults),
         "kubernetes.io/tls" => required(&["tls.crt", "tls.key"], faults),

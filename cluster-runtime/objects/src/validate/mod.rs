@@ -70,4 +70,5 @@ impl KindRow {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests;

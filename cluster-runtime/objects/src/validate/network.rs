@@ -238,7 +238,7 @@ fn ingress_backend(backend: &Field<'_, '_>, faults: &mut Faults) {
                 }
                 (true, false) => faults.port(&number),
                 (false, true) => {
-                    faults.invalid_text(&text, text.text(), &names::port_name_faults(text.text()))
+                    faults.invalid_text(&text, text.text(), &names::port_name_faults(text.text()));
                 }
             }
         }

@@ -126,7 +126,7 @@ fn tolerations(list: &Field<'_, '_>, faults: &mut Faults) {
         }
         match operator.text() {
             "" | "Equal" => {
-                faults.invalid_text(&operator, value.text(), &names::label_value_faults(value.text()))
+                faults.invalid_text(&operator, value.text(), &names::label_value_faults(value.text()));
             }
             "Exists" if !value.is_empty() => {
                 faults.invalid_value(
