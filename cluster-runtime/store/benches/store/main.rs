@@ -11,6 +11,8 @@
 //! the clients share 16 connections). So etcd's figures hold the cost of its protocol on both sides, ours have no
 //! such cost.
 
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
 mod etcd;
 mod measure;
 
