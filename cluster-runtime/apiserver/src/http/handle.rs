@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{self, encode, refusal, warn, whole};
 use super::authenticate::{self, Tokens};
 use super::document::{Document, document};
+use super::encoded::Encoded;
 use super::negotiate::{Accepted, Format, View, negotiate};
 use super::path::{ApiPath, ResourcePath};
 use super::query::Parameters;
@@ -40,6 +41,8 @@ pub(crate) struct Server {
     pub(crate) tokens: Arc<dyn Tokens>,
     /// Ends watches and streams when the server stops.
     pub(crate) stop: CancellationToken,
+    /// Encodings that watches share.
+    encoded: Arc<Encoded>,
     reads: Semaphore,
     writes: Semaphore,
 }
@@ -60,6 +63,7 @@ impl Server {
             engine,
             tokens,
             stop,
+            encoded: Arc::default(),
             reads: Semaphore::new(READS_MAX),
             writes: Semaphore::new(WRITES_MAX),
         }
@@ -287,6 +291,7 @@ impl Call<'_> {
         let mut viewer = self.viewer(row)?;
         let query = self.parameters.watch()?;
         let engine = self.engine().clone();
+        let encoded = Arc::clone(&self.server.encoded);
         let (_, changes) = engine.watch(&self.caller, collection, &query)?;
         let mut first = true;
         let lines = changes
@@ -296,7 +301,7 @@ impl Call<'_> {
                 viewer.now = engine.now();
                 let mut lines = Vec::new();
                 for change in changes {
-                    viewer.change(&change, first, &mut lines);
+                    viewer.change(&change, first, &encoded, &mut lines);
                     first = false;
                 }
                 Ok::<_, std::convert::Infallible>(bytes::Bytes::from(lines))
