@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use cluster_apiserver::LocalApi;
+use cluster_apiserver::{Engine, EngineOptions, LocalApi};
 use cluster_client::{
     Api, Collection, DeleteOptions, Deleted, ListOptions, Patch, Target, WatchEvent, WatchOptions,
     WatchStream, WriteOptions,
 };
 use cluster_objects::{Object, Status};
+use cluster_store::{Limits, MemoryStore};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -631,6 +632,45 @@ async fn a_dry_run_checks_everything_and_changes_nothing() {
             .text(&["data", "k"]),
         None
     );
+}
+
+#[tokio::test]
+async fn err_revisions_that_are_no_longer_kept_are_expired() {
+    let limits = Limits {
+        history_events_max: 4,
+        ..Limits::default()
+    };
+    let engine = Engine::new(Arc::new(MemoryStore::new(limits)), EngineOptions::default());
+    engine.bootstrap().await.unwrap();
+    let api = LocalApi::new(engine, "test");
+    create(&api, &config_maps(), config_map("a", json!({})))
+        .await
+        .unwrap();
+    create(&api, &config_maps(), config_map("b", json!({})))
+        .await
+        .unwrap();
+    let page = ListOptions {
+        limit: 1,
+        ..ListOptions::default()
+    };
+    let first = api.list(&config_maps(), &page).await.unwrap();
+    for round in 0..20 {
+        let data = json!({"data": {"round": round.to_string()}});
+        merge(&api, &config_maps().target("a"), data).await.unwrap();
+    }
+    let options = WatchOptions {
+        resource_version: first.resource_version.clone(),
+        ..WatchOptions::default()
+    };
+    let mut watch = api.watch(&config_maps(), &options).await.unwrap();
+    assert_eq!(next(&mut watch).await, "ERROR 410");
+    assert!(watch.next().await.is_none());
+    let next_page = ListOptions {
+        continue_token: first.continue_token,
+        ..page
+    };
+    let refused = api.list(&config_maps(), &next_page).await.unwrap_err();
+    assert_eq!(refused.code, 410);
 }
 
 #[tokio::test]

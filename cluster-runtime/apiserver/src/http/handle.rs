@@ -23,6 +23,7 @@ use super::path::{ApiPath, ResourcePath};
 use super::query::Parameters;
 use super::view::Viewer;
 use super::{compress, decode, fingerprint, stream};
+use crate::authorize::Action;
 use crate::engine::{Engine, Page, Written, method_not_allowed, no_such_resource, unsupported_patch};
 use crate::user::{Caller, User};
 
@@ -189,7 +190,7 @@ impl Call<'_> {
             return stream::open(&mut self, &row, &target, kind).await;
         }
         let method = self.parts.method.clone();
-        let _place = self.server.place(&method)?;
+        let _place = self.admitted(&method, &row, Some(&target), &target.collection())?;
         match method {
             Method::GET => {
                 let viewer = self.viewer(&row)?;
@@ -241,6 +242,36 @@ impl Call<'_> {
         }
     }
 
+    /// A place for the request, once it is sure that the caller may do what they ask: nobody else may make the
+    /// server read a body. The engine decides again when it knows all.
+    fn admitted(
+        &self,
+        method: &Method,
+        row: &KindRow,
+        target: Option<&Target>,
+        collection: &Collection,
+    ) -> Result<SemaphorePermit<'_>, Status> {
+        let verb = match (method, target) {
+            (&Method::GET, Some(_)) => "get",
+            (&Method::GET, None) => "list",
+            (&Method::POST, _) => "create",
+            (&Method::PUT, _) => "update",
+            (&Method::PATCH, _) => "patch",
+            (&Method::DELETE, Some(_)) => "delete",
+            (&Method::DELETE, None) => "deletecollection",
+            _ => return Err(method_not_allowed()),
+        };
+        let action = Action::Resource {
+            verb,
+            resource: &collection.resource,
+            subresource: target.and_then(|target| target.subresource),
+            namespace: collection.namespace.as_deref().filter(|_| row.namespaced),
+            name: target.map(|target| target.name.as_str()),
+        };
+        self.engine().authorize(&self.caller.user, &action)?;
+        self.server.place(method)
+    }
+
     async fn collection(
         self,
         row: &Arc<KindRow>,
@@ -253,7 +284,7 @@ impl Call<'_> {
         if method == Method::GET && (old_watch || self.parameters.is_watch()) {
             return self.watch(row, collection);
         }
-        let _place = self.server.place(&method)?;
+        let _place = self.admitted(&method, row, None, collection)?;
         match method {
             Method::GET => {
                 let viewer = self.viewer(row)?;
