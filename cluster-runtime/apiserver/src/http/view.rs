@@ -91,9 +91,8 @@ impl Viewer {
         };
         match self.accepted.view {
             View::Object | View::AggregatedDiscovery if kind != "DELETED" => {
-                framed(kind, out, |out| {
-                    out.extend_from_slice(&encoded.json(&self.row, object))
-                });
+                let json = encoded.json(&self.row, object);
+                framed(kind, out, |out| out.extend_from_slice(&json));
             }
             View::Object | View::AggregatedDiscovery => line(kind, &**object, out),
             View::Metadata => line(kind, &partial_metadata(object), out),
