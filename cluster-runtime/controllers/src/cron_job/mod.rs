@@ -64,6 +64,10 @@ impl Reconcile for CronJobs {
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
-        self.cron_jobs.list().iter().map(|object: &Arc<Object>| ObjectKey::of(object)).collect()
+        self.cron_jobs
+            .list()
+            .iter()
+            .map(|object: &Arc<Object>| ObjectKey::of(object))
+            .collect()
     }
 }

@@ -8,3 +8,4 @@ mod jobs;
 mod namespaces;
 mod services;
 mod stateful_sets;
+mod volumes;
