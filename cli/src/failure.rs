@@ -45,6 +45,21 @@ impl Failure {
         }
     }
 
+    /// The command did what was asked and says no by its exit code alone.
+    pub(crate) fn silent() -> Self {
+        Self {
+            quiet: true,
+            ..Self::new("no")
+        }
+    }
+
+    /// Puts words before the heading.
+    #[must_use]
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        self.heading.insert_str(0, prefix);
+        self
+    }
+
     /// Adds a cause.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl ToString) -> Self {
