@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chart_release::cluster::Cluster;
 use cluster_client::http::{ConnectError, HttpApi, HttpConfig, current_context};
-use cluster_server::ClusterOptions;
 
 use crate::bundled;
 use crate::cluster_choice::{self, ClusterChoice, HomeKubeconfig};
@@ -77,7 +76,7 @@ fn home_kubeconfig(settings: &Settings) -> Result<Option<HomeKubeconfig>, Failur
 
 /// Makes sure that the bundled cluster runs, and gives its kubeconfig.
 fn start_bundled(settings: &Settings, start: Start) -> Result<PathBuf, Failure> {
-    let dir = bundled::dir(settings);
+    let dir = bundled::directory(settings);
     if start == Start::IfThere && !dir.is_initialised() {
         return Err(
             Failure::new("no cluster is named, and the bundled one was never started")
@@ -85,13 +84,7 @@ fn start_bundled(settings: &Settings, start: Start) -> Result<PathBuf, Failure> 
                 .hint("`--kubeconfig FILE` or `--kube-context NAME` name another"),
         );
     }
-    let running = bundled::start(settings, &ClusterOptions::default())?;
-    if running.started {
-        let address = running.process.api.unwrap_or_default();
-        settings
-            .console
-            .say(format!("Started the bundled cluster at {address}"));
-    }
+    bundled::ensure_running(settings, &bundled::options(settings))?;
     Ok(dir.kubeconfig())
 }
 

@@ -36,20 +36,21 @@ impl Failure {
         Self::new(error.to_string()).because_sources(error)
     }
 
+    /// What was asked for is no; the output has said so, and the exit code repeats it.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self {
+            quiet: true,
+            code,
+            ..Self::new("no")
+        }
+    }
+
     /// The reader of the output went away: nothing is said.
     pub(crate) fn pipe_closed() -> Self {
         Self {
             quiet: true,
             code: PIPE_CLOSED,
             ..Self::new("the reader of the output went away")
-        }
-    }
-
-    /// The command did what was asked and says no by its exit code alone.
-    pub(crate) fn silent() -> Self {
-        Self {
-            quiet: true,
-            ..Self::new("no")
         }
     }
 

@@ -1,6 +1,6 @@
-//! `tug cluster`: the bundled cluster.
+//! `tug cluster`
 
-use std::fs;
+use std::net::Ipv4Addr;
 
 use cluster_server::{ClusterOptions, StopPods};
 use serde::Serialize;
@@ -10,174 +10,233 @@ use crate::failure::Failure;
 use crate::output::{OutputArgs, OutputFormat, to_json, to_yaml};
 use crate::settings::Settings;
 
-/// Start, stop and look after the bundled cluster
+/// Start, stop and look at the bundled cluster
 #[derive(clap::Args)]
 pub(crate) struct ClusterArgs {
     #[command(subcommand)]
-    action: Action,
+    command: ClusterCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Action {
-    /// Start it in the background and wait until its API answers
+enum ClusterCommand {
     Start(StartArgs),
-    /// Stop it; its pods are stopped and start again with it
     Stop(StopArgs),
-    /// Show whether it runs, and where; the exit code is 1 where it does not
-    Status(OutputArgs),
-    /// Stop it and remove everything of it: pods, volumes, images, objects
+    Status(StatusArgs),
     Delete(DeleteArgs),
-    /// Print its kubeconfig
     Kubeconfig(KubeconfigArgs),
 }
 
+/// Start the bundled cluster in the background and wait until it is ready
 #[derive(clap::Args)]
 struct StartArgs {
-    /// Port of the API; decided with the first start [default: 6443]
-    #[arg(long, value_name = "PORT")]
-    api_port: Option<u16>,
-    /// Address of the API; decided with the first start [default: 127.0.0.1]
-    #[arg(long, value_name = "ADDRESS")]
-    api_address: Option<std::net::Ipv4Addr>,
-    /// Name of the node; decided with the first start [default: the host's name]
+    /// Name of the node [default: the host's name]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// Address that the API listens on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    api_address: Option<Ipv4Addr>,
+    /// Port that the API listens on [default: 6443]
+    #[arg(long, value_name = "PORT")]
+    api_port: Option<u16>,
+    /// Name of the bridge that pods are linked to [default: tug0]
+    #[arg(long, value_name = "NAME")]
+    bridge: Option<String>,
+    /// Addresses of pods [default: 10.42.0.0/24]
+    #[arg(long, value_name = "SUBNET", value_parser = parse_subnet)]
+    pod_subnet: Option<cluster_server::Subnet>,
+    /// Addresses of services [default: 10.43.0.0/16]
+    #[arg(long, value_name = "SUBNET", value_parser = parse_subnet)]
+    service_subnet: Option<cluster_server::Subnet>,
 }
 
+/// Stop the bundled cluster; everything is there again when it is started
 #[derive(clap::Args)]
 struct StopArgs {
-    /// Leave its pods running; the next start takes them over
+    /// Leave containers running
     #[arg(long)]
     keep_pods: bool,
 }
 
+/// Show whether the bundled cluster runs, and where
 #[derive(clap::Args)]
-struct DeleteArgs {
-    // For scripts that confirm: nothing is asked.
-    #[arg(short, long, hide = true)]
-    yes: bool,
+struct StatusArgs {
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
+/// Stop the bundled cluster and delete everything of it, data included
+#[derive(clap::Args)]
+struct DeleteArgs {}
+
+/// Print the path of the bundled cluster's kubeconfig
 #[derive(clap::Args)]
 struct KubeconfigArgs {
-    /// Print the path of the file instead
+    /// Print its contents
     #[arg(long)]
-    path: bool,
+    raw: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ClusterStatus {
-    running: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api: Option<String>,
+struct Status {
+    state: State,
+    data_dir: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
-    folder: String,
     kubeconfig: String,
+    log: String,
 }
 
-pub(super) fn run(arguments: &ClusterArgs, settings: &Settings) -> Result<(), Failure> {
-    let console = &settings.console;
-    match &arguments.action {
-        Action::Start(arguments) => {
-            let options = ClusterOptions {
-                api_port: arguments.api_port,
-                api_address: arguments.api_address,
-                node_name: arguments.node_name.clone(),
-                ..ClusterOptions::default()
-            };
-            let running = bundled::start(settings, &options)?;
-            let state = if running.started {
-                "started"
-            } else {
-                "already running"
-            };
-            let api = running.process.api.unwrap_or_default();
-            console.line(format!("cluster {state} at {api}"))?;
-            console.say(format!(
-                "kubeconfig: {}",
-                bundled::dir(settings).kubeconfig().display()
-            ));
-            Ok(())
-        }
-        Action::Stop(arguments) => {
-            let pods = if arguments.keep_pods {
-                StopPods::Keep
-            } else {
-                StopPods::Stop
-            };
-            let ran = bundled::stop(settings, pods)?;
-            console.line(if ran {
-                "cluster stopped"
-            } else {
-                "cluster was not running"
-            })
-        }
-        Action::Status(output) => status(output.output, settings),
-        Action::Delete(_) => {
-            let was_there = bundled::dir(settings).is_initialised();
-            bundled::delete(settings)?;
-            console.line(if was_there {
-                "cluster deleted"
-            } else {
-                "there was no cluster"
-            })
-        }
-        Action::Kubeconfig(arguments) => kubeconfig(arguments, settings),
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Absent,
+    Stopped,
+    Starting,
+    Running,
+}
+
+/// Exit code of `status` when the cluster does not run.
+const NOT_RUNNING: u8 = 3;
+
+pub(super) fn run(arguments: ClusterArgs, settings: &Settings) -> Result<(), Failure> {
+    match arguments.command {
+        ClusterCommand::Start(start) => run_start(start, settings),
+        ClusterCommand::Stop(stop) => run_stop(&stop, settings),
+        ClusterCommand::Status(status) => run_status(&status, settings),
+        ClusterCommand::Delete(DeleteArgs {}) => run_delete(settings),
+        ClusterCommand::Kubeconfig(kubeconfig) => run_kubeconfig(&kubeconfig, settings),
     }
 }
 
-fn status(format: OutputFormat, settings: &Settings) -> Result<(), Failure> {
-    let dir = bundled::dir(settings);
-    let process = bundled::running(settings)?;
-    let status = ClusterStatus {
-        running: process.is_some(),
-        api: process.as_ref().and_then(|process| process.api.clone()),
+fn parse_subnet(text: &str) -> Result<cluster_server::Subnet, String> {
+    text.parse()
+        .map_err(|_| "not an IPv4 subnet such as `10.42.0.0/24`".to_owned())
+}
+
+fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
+    let options = ClusterOptions {
+        node_name: arguments.node_name,
+        api_address: arguments.api_address,
+        api_port: arguments.api_port,
+        bridge: arguments.bridge,
+        pod_subnet: arguments.pod_subnet,
+        service_subnet: arguments.service_subnet,
+        ..bundled::options(settings)
+    };
+    let running = bundled::ensure_running(settings, &options)?;
+    if !running.started {
+        let api = running.process.api.unwrap_or_default();
+        settings
+            .console
+            .say(&format!("the cluster already runs at {api}"));
+    }
+    Ok(())
+}
+
+fn run_stop(arguments: &StopArgs, settings: &Settings) -> Result<(), Failure> {
+    let pods = if arguments.keep_pods {
+        StopPods::Keep
+    } else {
+        StopPods::Stop
+    };
+    let was_running = cluster_server::stop(&bundled::directory(settings), pods)
+        .map_err(|error| bundled::failure(&error, settings))?;
+    settings.console.say(if was_running {
+        "stopped the cluster"
+    } else {
+        "no cluster runs"
+    });
+    Ok(())
+}
+
+fn run_status(arguments: &StatusArgs, settings: &Settings) -> Result<(), Failure> {
+    let dir = bundled::directory(settings);
+    let process = cluster_server::running(&dir).map_err(|error| bundled::failure(&error, settings))?;
+    let state = match &process {
+        Some(process) if process.api.is_some() => State::Running,
+        Some(_) => State::Starting,
+        None if dir.is_initialised() => State::Stopped,
+        None => State::Absent,
+    };
+    let status = Status {
+        state,
+        data_dir: dir.path().display().to_string(),
         pid: process.as_ref().map(|process| process.pid),
+        api: process.as_ref().and_then(|process| process.api.clone()),
         version: process.map(|process| process.version),
-        folder: dir.path().display().to_string(),
         kubeconfig: dir.kubeconfig().display().to_string(),
+        log: dir.log().display().to_string(),
     };
     let console = &settings.console;
-    match format {
+    match arguments.output.output {
         OutputFormat::Json => console.line(to_json(&status)?)?,
         OutputFormat::Yaml => console.data(&to_yaml(&status)?)?,
-        OutputFormat::Name => console.line(if status.running { "running" } else { "stopped" })?,
-        OutputFormat::Table => {
-            let state = match (&status.api, status.running, dir.is_initialised()) {
-                (Some(api), ..) => format!("running at {api} (process {})", status.pid.unwrap_or_default()),
-                (None, true, _) => "starting".to_owned(),
-                (None, false, true) => "stopped".to_owned(),
-                (None, false, false) => "never started".to_owned(),
-            };
-            console.line(format!("CLUSTER: {state}\nFOLDER: {}", status.folder))?;
-        }
+        OutputFormat::Name => console.line(state_name(state))?,
+        OutputFormat::Table => console.data(&table(&status))?,
     }
-    if status.running {
-        Ok(())
-    } else {
-        Err(Failure::silent())
+    match state {
+        State::Running => Ok(()),
+        State::Absent | State::Stopped | State::Starting => Err(Failure::silent(NOT_RUNNING)),
     }
 }
 
-fn kubeconfig(arguments: &KubeconfigArgs, settings: &Settings) -> Result<(), Failure> {
-    let path = bundled::dir(settings).kubeconfig();
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Failure::new("the bundled cluster was never started").hint("`tug cluster start`"));
-        }
-        Err(error) => {
-            let heading = format!("cannot read `{}`", path.display());
-            return Err(Failure::new(heading).because_error(&error));
-        }
-    };
-    if arguments.path {
-        settings.console.line(path.display().to_string())
-    } else {
-        settings.console.data(&text)
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Absent => "absent",
+        State::Stopped => "stopped",
+        State::Starting => "starting",
+        State::Running => "running",
     }
+}
+
+fn table(status: &Status) -> String {
+    let pid = status.pid.map(|pid| pid.to_string());
+    let rows = [
+        ("STATE", Some(state_name(status.state))),
+        ("API", status.api.as_deref()),
+        ("PROCESS", pid.as_deref()),
+        ("VERSION", status.version.as_deref()),
+        ("DATA", Some(status.data_dir.as_str())),
+        ("KUBECONFIG", Some(status.kubeconfig.as_str())),
+        ("LOG", Some(status.log.as_str())),
+    ];
+    rows.iter()
+        .filter_map(|(name, value)| Some(format!("{name:<11}{}\n", (*value)?)))
+        .collect()
+}
+
+fn run_delete(settings: &Settings) -> Result<(), Failure> {
+    let dir = bundled::directory(settings);
+    let existed = dir.is_initialised();
+    cluster_server::delete(&dir, &bundled::options(settings))
+        .map_err(|error| bundled::failure(&error, settings))?;
+    settings.console.say(&if existed {
+        format!("deleted the cluster in {}", dir.path().display())
+    } else {
+        format!("there is no cluster in {}", dir.path().display())
+    });
+    Ok(())
+}
+
+fn run_kubeconfig(arguments: &KubeconfigArgs, settings: &Settings) -> Result<(), Failure> {
+    let path = bundled::directory(settings).kubeconfig();
+    if !path.exists() {
+        return Err(
+            Failure::new(format!("there is no kubeconfig at `{}`", path.display()))
+                .because("the bundled cluster was never started")
+                .hint("`tug cluster start` starts it"),
+        );
+    }
+    if arguments.raw {
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::new(format!("cannot read `{}`", path.display())).because_error(&error)
+        })?;
+        return settings.console.data(&text);
+    }
+    settings.console.line(path.display().to_string())
 }

@@ -52,7 +52,7 @@ struct Row {
 }
 
 pub(super) fn run(arguments: &ImageArgs, settings: &Settings) -> Result<(), Failure> {
-    let store = ImageStore::open(bundled::dir(settings).images())?;
+    let store = ImageStore::open(bundled::directory(settings).images())?;
     let console = &settings.console;
     match &arguments.action {
         Action::Load { archive } => {

@@ -65,7 +65,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
-        Command::Cluster(arguments) => cluster::run(&arguments, settings),
+        Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
         Command::Env(arguments) => env::run(&arguments, settings),

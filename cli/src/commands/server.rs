@@ -1,4 +1,4 @@
-//! `tug __server`: the bundled cluster in the foreground, as `cluster start` runs it.
+//! `tug __server`: the process of the bundled cluster, run in the background by `tug cluster start`.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,19 @@ use crate::failure::Failure;
 /// Run the server of the bundled cluster in the foreground
 #[derive(clap::Args)]
 pub(crate) struct ServerArgs {
-    /// Its folder
-    dir: PathBuf,
-    /// Its options, as JSON
-    #[arg(default_value = "{}")]
+    /// Data folder
+    data_dir: PathBuf,
+    /// Options as JSON
     options: String,
 }
 
 pub(super) fn run(arguments: &ServerArgs) -> Result<(), Failure> {
     let options: ClusterOptions = serde_json::from_str(&arguments.options)
-        .map_err(|error| Failure::new("cannot read the server's options").because_error(&error))?;
-    let dir = ClusterDir::new(&arguments.dir);
-    Ok(cluster_server::serve(&dir, &options, bundled::program()?)?)
+        .map_err(|error| Failure::new("cannot read the options of the server").because_error(&error))?;
+    cluster_server::serve(
+        &ClusterDir::new(&arguments.data_dir),
+        &options,
+        bundled::program()?,
+    )
+    .map_err(|error| Failure::from_error(&error))
 }

@@ -273,6 +273,8 @@ fn sets_of_pod(flavour: Flavour, sets: &Informer, change: &Change) -> Vec<Object
 }
 
 impl<const REPLICATION_CONTROLLER: bool> Reconcile for ReplicaSets<REPLICATION_CONTROLLER> {
+    type Key = ObjectKey;
+
     const NAME: &'static str = if REPLICATION_CONTROLLER {
         "replication-controller"
     } else {

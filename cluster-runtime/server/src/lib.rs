@@ -13,6 +13,7 @@ mod parts;
 mod pki;
 mod serve;
 
+pub use cluster_network::Subnet;
 pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensure_running, running, stop};
 pub use dir::{ClusterDir, ClusterSettings, SettingsError};
 pub use lock::ServerProcess;

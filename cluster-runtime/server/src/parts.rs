@@ -1,22 +1,26 @@
 //! The parts of a server, wired to each other.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cluster_apiserver::{Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
+use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
-use cluster_store::MemoryStore;
+use cluster_store::{RaftStore, RaftStoreConfig};
+use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap::{api_service_address, dns_address, ensure_services};
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
 use crate::pki::Authority;
-use crate::serve::ServeError;
+use crate::serve::{ServeError, listen};
 use crate::{host, kubeconfig};
 
 /// Domain below which services have names.
@@ -24,8 +28,16 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
+    store: Arc<RaftStore>,
     network: Arc<Network>,
     controllers: Controllers,
+    api: ServedApi,
+}
+
+/// The API at its addresses.
+struct ServedApi {
+    shutdown: CancellationToken,
+    servers: JoinSet<io::Result<()>>,
 }
 
 impl Parts {
@@ -37,7 +49,7 @@ impl Parts {
         listener: TcpListener,
         program: PathBuf,
     ) -> Result<Self, ServeError> {
-        let _ = (&listener, &program);
+        let _ = &program;
         let nodes = NodeRegistry::default();
         let engine_options = EngineOptions {
             services: ServiceRanges {
@@ -48,7 +60,8 @@ impl Parts {
             nodes: nodes.clone(),
             ..EngineOptions::default()
         };
-        let engine = Engine::new(Arc::new(MemoryStore::default()), engine_options);
+        let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
+        let engine = Engine::new(store.clone(), engine_options);
         engine.bootstrap().await?;
         let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
 
@@ -74,7 +87,7 @@ impl Parts {
         let authority = Authority::open(&dir.pki(), now)?;
         let identity =
             authority.server(&server_names(settings), &server_addresses(settings, gateway), now)?;
-        let _tls = authority.tls(&identity)?;
+        let tls = authority.tls(&identity)?;
         let address = SocketAddr::from((settings.api_address, settings.api_port));
         let text = kubeconfig::kubeconfig(
             &format!("https://{address}"),
@@ -83,15 +96,46 @@ impl Parts {
         );
         let path = dir.kubeconfig();
         write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })?;
-        Ok(Self { network, controllers })
+        let mut listeners = vec![listener];
+        // Pods call it at the node's end of their link.
+        let addressed = [Ipv4Addr::UNSPECIFIED, gateway].contains(&settings.api_address);
+        if !addressed {
+            listeners.push(listen(SocketAddr::from((gateway, settings.api_port))).await?);
+        }
+        let api = ServedApi::start(&engine, listeners, &tls);
+        Ok(Self {
+            network,
+            controllers,
+            api,
+        })
     }
 
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
         let _ = pods;
+        self.api.stop().await;
         self.controllers.stop().await;
         if let Ok(network) = Arc::try_unwrap(self.network) {
             network.stop().await;
+        }
+        self.store.shutdown().await;
+    }
+}
+
+impl ServedApi {
+    fn start(engine: &Engine, listeners: Vec<TcpListener>, tls: &ServerConfig) -> Self {
+        let shutdown = CancellationToken::new();
+        let mut servers = JoinSet::new();
+        for listener in listeners {
+            servers.spawn(ApiServer::new(engine.clone()).serve(listener, tls.clone(), shutdown.clone()));
+        }
+        Self { shutdown, servers }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        for error in self.servers.join_all().await.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "the API had failed");
         }
     }
 }

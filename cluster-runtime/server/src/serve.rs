@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cluster_network::NetworkError;
 use cluster_objects::Status;
+use cluster_store::OpenError;
 use nix::unistd::setsid;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +52,9 @@ pub enum ServeError {
         /// What failed.
         source: io::Error,
     },
+    /// The store of the cluster's objects.
+    #[error("the cluster's store cannot be opened")]
+    Store(#[from] OpenError),
     /// The network of the node.
     #[error("the node's network cannot be brought up")]
     Network(#[from] NetworkError),
@@ -133,7 +137,8 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+/// Takes an address for the API.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })

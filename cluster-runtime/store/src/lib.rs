@@ -9,6 +9,7 @@ mod limits;
 mod memory;
 mod open_error;
 mod proposal;
+mod raft;
 mod shared_tables;
 mod snapshot;
 mod table;
@@ -24,3 +25,4 @@ pub use api::{
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
+pub use raft::{RaftStore, RaftStoreConfig, Transport, TransportError};

@@ -19,8 +19,12 @@ pub(crate) struct SharedTables {
 
 impl SharedTables {
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::of(Tables::new(limits))
+    }
+
+    pub(crate) fn of(tables: Tables) -> Self {
         Self {
-            tables: RwLock::new(Tables::new(limits)),
+            tables: RwLock::new(tables),
         }
     }
 

@@ -77,6 +77,9 @@ pub(super) const UPDATE_STATUS: &[Step] = &[
     track_fields,
 ];
 
+/// What happens to an object of which a subresource replaced one part and nothing else.
+pub(super) const UPDATE_PART: &[Step] = &[apply_defaults, count_generation, track_fields];
+
 impl Admission<'_> {
     /// Takes the object through the steps.
     pub(super) fn run(&mut self, steps: &[Step]) -> Result<(), Status> {
@@ -275,6 +278,19 @@ fn prepare_status_update(admission: &mut Admission<'_>) -> Result<(), Status> {
         admission
             .row
             .prepare_for_status_update(&mut admission.object, old);
+    }
+    Ok(())
+}
+
+/// The generation grows when the part that was replaced belongs to the wish.
+fn count_generation(admission: &mut Admission<'_>) -> Result<(), Status> {
+    let Some(old) = admission.old.filter(|_| admission.row.counts_generation) else {
+        return Ok(());
+    };
+    if admission.object.at(&["spec"]) != old.at(&["spec"]) {
+        admission
+            .object
+            .set(&["metadata", "generation"], old.generation() + 1);
     }
     Ok(())
 }

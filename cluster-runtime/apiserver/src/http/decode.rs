@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::protobuf::{self, DecodeError};
 use crate::engine::Body;
 
 /// Most bytes of a request's body, as Kubernetes has it.
@@ -34,14 +35,14 @@ pub(crate) fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// Reads an object in JSON or YAML; 415 for other types, as protobuf.
+/// Reads an object in JSON, YAML or protobuf; 415 for other types, and for kinds without a protobuf form.
 pub(crate) fn object(content_type: &str, bytes: &[u8]) -> Result<Body, Status> {
     let (value, duplicates) = value(content_type, bytes)?;
     let object = Object::from_value(value).map_err(|error| Status::bad_request(error.to_string()))?;
     Ok(Body { object, duplicates })
 }
 
-/// Reads a value in JSON or YAML, and the paths of fields that stood twice in it.
+/// Reads a value in JSON, YAML or protobuf, and the paths of fields that stood twice in it.
 pub(crate) fn value(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     match media_type(content_type) {
         "" | "application/json" => json(bytes),
@@ -54,13 +55,21 @@ pub(crate) fn value(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<Stri
             }
             yaml(bytes)
         }
-        _ => Err(Status::new(
-            415,
-            StatusReason::UnsupportedMediaType,
-            "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml",
-        )),
+        protobuf::MEDIA_TYPE => match protobuf::object(bytes) {
+            Ok(value) => Ok((value, Vec::new())),
+            Err(error @ DecodeError::Kind { .. }) => Err(unsupported(&error.to_string())),
+            Err(error) => Err(Status::bad_request(error.to_string())),
+        },
+        _ => Err(unsupported("the body of the request was in an unknown format")),
     }
+}
+
+fn unsupported(why: &str) -> Status {
+    let message = format!(
+        "{why} - accepted media types include: application/json, application/yaml, {}",
+        protobuf::MEDIA_TYPE
+    );
+    Status::new(415, StatusReason::UnsupportedMediaType, message)
 }
 
 /// Reads JSON; nesting deeper than 128 is refused.

@@ -10,6 +10,7 @@ mod document;
 mod handle;
 mod negotiate;
 mod path;
+mod protobuf;
 mod query;
 mod serve;
 mod stream;

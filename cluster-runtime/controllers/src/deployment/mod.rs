@@ -100,6 +100,8 @@ impl Deployments {
 }
 
 impl Reconcile for Deployments {
+    type Key = ObjectKey;
+
     const NAME: &'static str = "deployment-controller";
 
     async fn sync(&self, key: &ObjectKey) -> Outcome {

@@ -28,8 +28,12 @@ impl Cluster {
     /// Starts a cluster with nodes `n1`, `n2`, ..., each with 4 cores, 8 GiB and room for 110 pods.
     pub(crate) async fn start(nodes: usize) -> Self {
         let api: Arc<dyn Api> = Arc::new(LocalApi::in_memory().await.expect("an API in memory"));
+        let options = ControllersOptions {
+            root_certificate: Some("PEM".into()),
+            ..ControllersOptions::default()
+        };
         let cluster = Self {
-            controllers: Controllers::start(api.clone(), ControllersOptions::default()),
+            controllers: Controllers::start(api.clone(), options),
             scheduler: Scheduler::start(api.clone(), SchedulerOptions::default()),
             api,
         };

@@ -1,4 +1,7 @@
 //! The controllers and the scheduler together, on an API with a memory store.
 
 mod deployments;
+mod garbage;
 mod harness;
+mod namespaces;
+mod services;

@@ -12,12 +12,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
 use super::Digest;
 use super::digest::Hashing;
+use crate::beneath;
 
 const EXTENSION_BYTES_MAX: u64 = 1024 * 1024;
 const PATH_BYTES_MAX: usize = 4096;
@@ -317,8 +318,7 @@ impl Unpacker {
                     });
                 };
                 self.clear(parents, name, &path, false)?;
-                let from = self
-                    .resolve(&target_parents.join(&b'/'))
+                let from = beneath::open_folder(&self.root, &target_parents.join(&b'/'))
                     .map_err(failed("open", &target))?;
                 let parent = self.folder(parents, &path)?;
                 rustix::fs::linkat(&from, *target_name, parent, *name, AtFlags::empty())
@@ -417,51 +417,19 @@ impl Unpacker {
         let wanted = parts.join(&b'/');
         let known = self.parent.as_ref().is_some_and(|(known, _)| *known == wanted);
         if !known {
-            let opened = match self.resolve(&wanted) {
-                Err(Errno::NOENT) => self.make_folders(parts, path)?,
-                other => other.map_err(failed("open the folder of", path))?,
+            let opened = match beneath::open_folder(&self.root, &wanted) {
+                Err(Errno::NOENT) => beneath::make_folders(&self.root, parts),
+                other => other,
             };
+            let opened = opened.map_err(failed("open the folder of", path))?;
             self.parent = Some((wanted, opened));
         }
         Ok(&self.parent.as_ref().expect("set above").1)
     }
 
-    fn make_folders(&self, parts: &[&[u8]], path: &[u8]) -> Result<OwnedFd, UnpackError> {
-        let mut at = self.resolve(b"").map_err(failed("open the folder of", path))?;
-        for depth in 1..=parts.len() {
-            let prefix = parts[..depth].join(&b'/');
-            at = match self.resolve(&prefix) {
-                Ok(found) => found,
-                Err(Errno::NOENT) => {
-                    // Where a link leads nowhere this says that the name exists, and the archive is refused.
-                    rustix::fs::mkdirat(&at, parts[depth - 1], Mode::from_raw_mode(0o755))
-                        .map_err(failed("make the folder of", path))?;
-                    self.resolve(&prefix)
-                        .map_err(failed("open the folder of", path))?
-                }
-                Err(error) => return Err(failed("open the folder of", path)(error)),
-            };
-        }
-        Ok(at)
-    }
-
-    /// Opens a folder with the layer as its root, whatever links are on the way.
-    fn resolve(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let path = if path.is_empty() { b".".as_slice() } else { path };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), how) {
-                // The kernel asks for another try when a rename happened elsewhere at the same time.
-                Err(Errno::AGAIN) => {}
-                other => return other,
-            }
-        }
-    }
-
     fn set_folder_times(&mut self) {
         for (path, modified) in std::mem::take(&mut self.folder_times).into_iter().rev() {
-            if let Ok(folder) = self.resolve(&path) {
+            if let Ok(folder) = beneath::open_folder(&self.root, &path) {
                 // The time of a folder is a courtesy.
                 let _ = rustix::fs::futimens(&folder, &times(modified));
             }

@@ -4,6 +4,7 @@ mod builtin;
 mod convert;
 mod hooks;
 mod prepare;
+mod quality;
 mod row;
 mod scale;
 mod subresource;

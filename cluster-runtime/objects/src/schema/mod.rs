@@ -48,6 +48,11 @@ impl Schema {
         !matches!(self.shape, Shape::Any)
     }
 
+    /// Whether it is the schema of a built-in kind: only those can be changed by strategic merge patches.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.shape, Shape::Object(TypeRef::BuiltIn(_)))
+    }
+
     /// What an object of the kind is.
     pub fn shape(&self) -> &Shape {
         &self.shape

@@ -42,16 +42,6 @@ enum Part {
     End { objects: u64, events: u64 },
 }
 
-/// Reads only what stands at the front.
-pub(crate) fn read_header(path: &Path) -> Result<SnapshotHeader, ReadSnapshotError> {
-    let mut file = File::open(path)?;
-    let bytes = read_frame(&mut file)?.ok_or_else(|| damaged(0, "the file is empty"))?;
-    match decode(0, &bytes)? {
-        Part::Header(header) => Ok(header),
-        _ => Err(damaged(0, "the header is missing")),
-    }
-}
-
 /// Reads a snapshot into new tables.
 pub(crate) fn read_snapshot(
     path: &Path,

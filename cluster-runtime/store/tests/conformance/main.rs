@@ -1,8 +1,11 @@
 //! What every store promises, checked on each of them.
 
 mod cases;
+mod in_directory;
 
 use cluster_store::{Limits, MemoryStore};
+
+use crate::in_directory::InDirectory;
 
 /// Makes a module of tests, one for each case, for a way to open a store with given limits.
 macro_rules! conforms {
@@ -50,3 +53,4 @@ macro_rules! all_cases {
 }
 
 all_cases!(memory, async |limits: Limits| MemoryStore::new(limits));
+all_cases!(raft, InDirectory::open);

@@ -1,0 +1,1 @@
+//! Logs and commands, on a node made up for the test.
