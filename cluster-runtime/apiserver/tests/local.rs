@@ -35,7 +35,9 @@ fn pod(name: &str) -> Object {
 }
 
 fn config_map(name: &str, data: Value) -> Object {
-    object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}))
+    let mut object = Object::new("v1", "ConfigMap", None, name);
+    object.set(&["data"], data);
+    object
 }
 
 async fn create(api: &LocalApi, collection: &Collection, object: Object) -> Result<Arc<Object>, Status> {
@@ -256,7 +258,7 @@ async fn writers_that_meet_lose_nothing() {
     assert_eq!(
         data.at(&["data"])
             .and_then(Value::as_object)
-            .map(|data| data.len()),
+            .map(serde_json::Map::len),
         Some(40)
     );
 }

@@ -104,6 +104,7 @@ impl Parts {
         }
         let api = ServedApi::start(&engine, listeners, &tls);
         Ok(Self {
+            store,
             network,
             controllers,
             api,
