@@ -2,20 +2,28 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_client::{Api, Clock, InformerOptions, Informers, Jitter, Recorder, RecorderOptions, WorkQueue};
 use futures::future;
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
+use crate::cron_job::CronJobs;
+use crate::daemon_set::DaemonSets;
 use crate::deployment::Deployments;
+use crate::disruption::Disruptions;
 use crate::endpoints::Endpoints;
 use crate::garbage::{self, Garbage};
+use crate::job::Jobs;
 use crate::namespace::{self, Namespaces};
 use crate::namespace_content::NamespaceContent;
+use crate::node::{Evictions, NodeHealth};
 use crate::reconcile::{self, Reconcile};
 use crate::replica_set::ReplicaSets;
 use crate::resources::Resources;
+use crate::stateful_set::StatefulSets;
+use crate::volume::VolumeBinder;
 
 /// What the controllers are given beside the cluster.
 #[derive(Clone, Debug)]
@@ -26,6 +34,8 @@ pub struct ControllersOptions {
     pub jitter: Jitter,
     /// PEM of the certificate that every namespace holds in `kube-root-ca.crt`; `None` hands none out.
     pub root_certificate: Option<String>,
+    /// How long a node may be silent before it counts as lost.
+    pub node_grace: Duration,
 }
 
 impl Default for ControllersOptions {
@@ -34,6 +44,7 @@ impl Default for ControllersOptions {
             clock: Clock::system(),
             jitter: Jitter::none(),
             root_certificate: None,
+            node_grace: Duration::from_secs(40),
         }
     }
 }
@@ -84,6 +95,16 @@ impl Controllers {
         controllers.run(&context, |context, queue| {
             NamespaceContent::new(context, queue, options.root_certificate)
         });
+        controllers.run(&context, Jobs::new);
+        controllers.run(&context, StatefulSets::new);
+        controllers.run(&context, DaemonSets::new);
+        controllers.run(&context, CronJobs::new);
+        controllers.run(&context, Disruptions::new);
+        controllers.run(&context, VolumeBinder::new);
+        controllers.run(&context, |context, queue| {
+            NodeHealth::new(context, queue, options.node_grace)
+        });
+        controllers.run(&context, Evictions::new);
         let namespaces = Namespaces::new(&context, &namespace_queue, &resources);
         controllers.run_with(&context, namespaces, namespace_queue);
         let garbage = Garbage::new(&context, &resources, &garbage_feed);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_client::{
-    Api, Collection, DeleteOptions, Deleted, EventType, ObjectKey, Patch, Recorder, Target, WriteOptions,
+    Api, Collection, DeleteOptions, Deleted, EventType, Informer, ObjectKey, Patch, Recorder, Target,
+    WriteOptions,
 };
 use cluster_objects::{GroupVersionResource, Object, Status};
 use futures::StreamExt;
@@ -103,6 +104,23 @@ pub(crate) enum Written {
         key: ObjectKey,
         uid: String,
     },
+}
+
+impl Written {
+    /// The resource that was written to.
+    pub(crate) fn resource(&self) -> &GroupVersionResource {
+        match self {
+            Self::Stored { resource, .. } | Self::Gone { resource, .. } => resource,
+        }
+    }
+
+    /// Whether the cache of that resource shows it.
+    pub(crate) fn is_shown_by(&self, informer: &Informer) -> bool {
+        match self {
+            Self::Stored { revision, .. } => informer.has_seen(revision),
+            Self::Gone { key, uid, .. } => informer.get_key(key).is_none_or(|cached| cached.uid() != uid),
+        }
+    }
 }
 
 /// What came of a list of steps.

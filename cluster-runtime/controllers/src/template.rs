@@ -52,6 +52,9 @@ fn same_value(one: &Value, two: &Value) -> bool {
     }
 }
 
+/// The directive with which kept templates replace present ones; it is no part of the template.
+const PATCH_DIRECTIVE: &str = "$patch";
+
 /// Whether every field of the first map is the same in the second.
 fn covers(one: &Map<String, Value>, two: &Map<String, Value>) -> bool {
     one.iter().all(|(key, value)| match two.get(key) {
@@ -59,7 +62,7 @@ fn covers(one: &Map<String, Value>, two: &Map<String, Value>) -> bool {
             value == other || (is_empty_field(key, value) && is_empty_field(key, other))
         }
         Some(other) => same_value(value, other),
-        None => is_empty_field(key, value),
+        None => key == PATCH_DIRECTIVE || is_empty_field(key, value),
     })
 }
 

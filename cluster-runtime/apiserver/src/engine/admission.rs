@@ -321,7 +321,7 @@ fn keep_finalizers_of_the_dying(admission: &mut Admission<'_>) -> Result<(), Sta
         .list(&["metadata", "finalizers"])
         .iter()
         .filter(|finalizer| !before.contains(finalizer))
-        .map(|finalizer| finalizer.to_string())
+        .map(ToString::to_string)
         .collect();
     if added.is_empty() {
         return Ok(());

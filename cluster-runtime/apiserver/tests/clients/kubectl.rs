@@ -194,7 +194,7 @@ async fn diff_shows_changes_and_makes_none() {
     let same = kubectl_with(&server, "diff -f -", DEPLOYMENT).await;
     assert_eq!((same.code, same.stdout.as_str()), (0, ""), "{}", same.stderr);
     let before = server.api.engine().revision();
-    for side in ["", " --server-side"] {
+    for side in ["", " --server-side --force-conflicts"] {
         let bigger = DEPLOYMENT.replace("replicas: 2", "replicas: 3");
         let differs = kubectl_with(&server, &format!("diff -f -{side}"), &bigger).await;
         assert_eq!(differs.code, 1, "{}", differs.stderr);

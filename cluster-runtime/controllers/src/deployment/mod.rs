@@ -19,6 +19,7 @@ use crate::step::{Outcome, Step};
 use crate::template;
 
 pub(crate) use plan::{Observed, plan};
+pub(crate) use rollout::resolve;
 
 /// The shell around [`plan`].
 pub(crate) struct Deployments {

@@ -159,9 +159,6 @@ impl Reconcile for Garbage {
 
     const NAME: &'static str = "garbage-collector";
 
-    /// It decides on live objects, and its writes lead to changes of other keys.
-    const WAITS_FOR_CACHES: bool = false;
-
     async fn sync(&self, item: &Item) -> Outcome {
         // Before everything was seen once, an owner may seem absent that is not.
         self.resources.ready().await;

@@ -25,11 +25,13 @@ pub(crate) use workloads::{
 };
 
 impl KindRow {
-    /// Fills in what the user left open.
+    /// Brings the object into the form in which it is kept ([`crate::schema::Schema::normalize`]) and fills in what
+    /// the user left open.
     ///
     /// Done to every object that a client sends and to the outcome of every patch, before preparation and
     /// validation; doing it twice changes nothing.
     pub fn apply_defaults(&self, object: &mut Object) {
+        self.schema.normalize(object);
         (self.hooks.default)(self, object);
     }
 }

@@ -197,6 +197,7 @@ impl KindRow {
             verbs: UPDATE_VERBS,
         };
         self.subresources.push(status);
+        self.schema = self.schema.with_status_subresource();
         self
     }
 
