@@ -1,2 +1,123 @@
-//! The `tug` binary.
-fn main() {}
+//! The `tug` binary: arguments become settings, then an action of a library; what it returns is printed here.
+//!
+//! Start with [`commands`]: one file per command. Only this crate reads the environment, the home folder and the
+//! terminal.
+
+mod arguments;
+mod bundled;
+mod cluster_choice;
+mod commands;
+mod connection;
+mod console;
+mod duration;
+mod failure;
+mod go_time;
+mod output;
+mod progress;
+mod release_text;
+mod settings;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::console::{ColorChoice, Console};
+use crate::failure::Failure;
+use crate::settings::{GlobalArgs, Settings};
+
+/// Package, ship and run applications on the bundled cluster or any Kubernetes
+#[derive(Parser)]
+#[command(name = "tug", version, disable_help_subcommand = false, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Tug {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+const AFTER_HELP: &str = "\
+Cluster: --kubeconfig, --kube-context, --kube-apiserver or $KUBECONFIG name one; the context `tug` is the bundled \
+cluster; else ~/.kube/config if it has a current context; else the bundled cluster, started when needed.
+
+Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 reserved for `plan` and `diff`, changes \
+found; 130 interrupted; 141 the reader of the output went away.";
+
+fn main() -> ExitCode {
+    // The container shim forks and enters namespaces: it must start before any thread of ours.
+    if let Some(code) = bundled::dispatch_shim(std::env::args_os()) {
+        return code;
+    }
+    // Fails only if one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments = match Tug::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => return refuse_arguments(&refusal),
+    };
+    let settings = match Settings::gather(arguments.global, |name| std::env::var(name).ok()) {
+        Ok(settings) => settings,
+        Err(failure) => return report(&Console::plain(), &failure),
+    };
+    start_tracing(settings.debug, settings.console.color_errors());
+    let console = settings.console.clone();
+    match commands::run(arguments.command, &settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&console, &failure),
+    }
+}
+
+/// Prints what clap says, in our manner; help and version are no failures.
+fn refuse_arguments(refusal: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let console = Console::open(ColorChoice::Auto, None);
+    match refusal.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match console.data(&refusal.render().to_string()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => report(&console, &failure),
+            }
+        }
+        // `tug` alone and `tug get` alone show their help; that did not do what was asked.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            console.progress(&refusal.render().to_string());
+            ExitCode::from(failure::FAILED)
+        }
+        _ => report(&console, &refused(&refusal.render().to_string())),
+    }
+}
+
+/// Makes a failure of clap's text: `error: WHAT`, paragraphs of tips and usage, and a word on `--help`.
+fn refused(text: &str) -> Failure {
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let what = paragraphs.next().unwrap_or_default();
+    let mut failure = Failure::new(what.strip_prefix("error: ").unwrap_or(what));
+    for line in paragraphs.flat_map(str::lines).map(str::trim) {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            failure = failure.hint(tip);
+        } else if let Some(usage) = line.strip_prefix("Usage: ") {
+            failure = failure.hint(format!("usage: {usage}"));
+        }
+    }
+    failure
+}
+
+fn report(console: &Console, failure: &Failure) -> ExitCode {
+    console.failure(failure);
+    ExitCode::from(failure.code())
+}
+
+fn start_tracing(debug: bool, color: bool) {
+    use tracing_subscriber::EnvFilter;
+    let default = if debug {
+        "debug,hyper=info,rustls=info,h2=info,tower=info"
+    } else {
+        "off"
+    };
+    let filter = EnvFilter::try_from_env("TUG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // A second call would fail; there is none.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .try_init();
+}

@@ -58,7 +58,10 @@ impl Version {
         if numbers.len() != 3 || text.starts_with('v') {
             return Err(VersionError::Invalid);
         }
-        if numbers.iter().any(|number| number.len() > 1 && number.starts_with('0')) {
+        if numbers
+            .iter()
+            .any(|number| number.len() > 1 && number.starts_with('0'))
+        {
             return Err(VersionError::LeadingZero);
         }
         Ok(version)
@@ -102,7 +105,10 @@ impl FromStr for Version {
             count += 1;
         }
         let prerelease = prerelease.unwrap_or_default();
-        if prerelease.split('.').any(|part| part.len() > 1 && part.starts_with('0') && is_number(part)) {
+        if prerelease
+            .split('.')
+            .any(|part| part.len() > 1 && part.starts_with('0') && is_number(part))
+        {
             return Err(VersionError::LeadingZero);
         }
         Ok(Version {
@@ -206,7 +212,7 @@ pub struct Constraint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConstraintError {
     /// One of its alternatives has not the form of a constraint.
-    #[error("improper constraint: {0}")]
+    #[error("improper constraint: {}", crate::number::go_quote(.0))]
     Improper(String),
     /// The version in a condition cannot be read.
     #[error("constraint parser error")]
@@ -246,8 +252,12 @@ impl Constraint {
     pub fn allows(&self, version: &Version) -> bool {
         self.alternatives.iter().any(|conditions| {
             // A pre-release in one condition opens its neighbours for pre-releases as well.
-            let prereleases = conditions.iter().any(|condition| !condition.version.prerelease.is_empty());
-            conditions.iter().all(|condition| condition.allows(version, prereleases))
+            let prereleases = conditions
+                .iter()
+                .any(|condition| !condition.version.prerelease.is_empty());
+            conditions
+                .iter()
+                .all(|condition| condition.allows(version, prereleases))
         })
     }
 }
@@ -262,9 +272,32 @@ impl FromStr for Constraint {
     type Err = ConstraintError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let alternatives = text.split("||").map(alternative).collect::<Result<_, _>>()?;
-        Ok(Constraint { alternatives, original: text.to_owned() })
+        let alternatives = rewrite_ranges(text)
+            .split("||")
+            .map(alternative)
+            .collect::<Result<_, _>>()?;
+        Ok(Constraint {
+            alternatives,
+            original: text.to_owned(),
+        })
     }
+}
+
+/// Writes `1.2 - 1.4` as `>= 1.2, <= 1.4 `, also where an operator stands before it, which then is one too many.
+fn rewrite_ranges(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let mut scanner = Scanner { rest };
+        if let Some((start, end)) = scanner.range() {
+            out.push_str(&format!(">= {start}, <= {end} "));
+            rest = scanner.rest;
+        } else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
 }
 
 fn alternative(text: &str) -> Result<Vec<Condition>, ConstraintError> {
@@ -277,16 +310,7 @@ fn alternative(text: &str) -> Result<Vec<Condition>, ConstraintError> {
         scanner.blank();
         let (version, open) = scanner.version().ok_or_else(improper)?;
         // `1.2 - 1.4` is a range with both ends in it.
-        if let Some((end, end_open)) = scanner.range_end() {
-            // What stands before the range belongs to its start, so `<1 - 2` is `< >=1`, which is nothing.
-            if operator != Operator::Equal {
-                return Err(improper());
-            }
-            conditions.push(condition(Operator::GreaterEqual, &version, open)?);
-            conditions.push(condition(Operator::LessEqual, &end, end_open)?);
-        } else {
-            conditions.push(condition(operator, &version, open)?);
-        }
+        conditions.push(condition(operator, &version, open)?);
         let spaces = scanner.blank();
         let comma = scanner.take(",");
         scanner.blank();
@@ -301,7 +325,11 @@ fn alternative(text: &str) -> Result<Vec<Condition>, ConstraintError> {
 
 fn condition(operator: Operator, text: &str, open: Open) -> Result<Condition, ConstraintError> {
     let version = text.parse().map_err(|_| ConstraintError::Version)?;
-    Ok(Condition { operator, version, open })
+    Ok(Condition {
+        operator,
+        version,
+        open,
+    })
 }
 
 struct Scanner<'t> {
@@ -381,7 +409,10 @@ impl<'t> Scanner<'t> {
             self.identifiers();
         }
         let tail = &tail_start[..tail_start.len() - self.rest.len()];
-        let open_from = numbers.iter().position(|number| matches!(*number, "x" | "X" | "*")).unwrap_or(numbers.len());
+        let open_from = numbers
+            .iter()
+            .position(|number| matches!(*number, "x" | "X" | "*"))
+            .unwrap_or(numbers.len());
         Some(match open_from {
             0 => (format!("0.0.0{tail}"), Open::Major),
             1 => (format!("{}.0.0{tail}", numbers[0]), Open::Minor),
@@ -390,18 +421,27 @@ impl<'t> Scanner<'t> {
         })
     }
 
-    /// ` - ` and a second version; leaves everything as it is if that is not what follows.
-    fn range_end(&mut self) -> Option<(String, Open)> {
-        let mut ahead = Scanner { rest: self.rest };
-        let found = ahead.blank() && ahead.take("-") && ahead.blank();
-        let end = if found { ahead.version() } else { None }?;
-        self.rest = ahead.rest;
-        Some(end)
+    /// A range `1.2 - 1.4` with the white space around it, as its two ends.
+    fn range(&mut self) -> Option<(&'t str, &'t str)> {
+        self.blank();
+        let start = self.version_text()?;
+        (self.blank() && self.take("-") && self.blank()).then_some(())?;
+        let end = self.version_text()?;
+        self.blank();
+        Some((start, end))
+    }
+
+    fn version_text(&mut self) -> Option<&'t str> {
+        let before = self.rest;
+        self.version()?;
+        Some(&before[..before.len() - self.rest.len()])
     }
 
     /// `-a.b` or `+a.b`; leaves everything as it is if that is not what follows.
     fn identifiers(&mut self) {
-        let mut ahead = Scanner { rest: &self.rest[1..] };
+        let mut ahead = Scanner {
+            rest: &self.rest[1..],
+        };
         let identifier = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if ahead.take_while(identifier).is_empty() {
             return;
@@ -415,8 +455,9 @@ impl<'t> Scanner<'t> {
     }
 }
 
+/// Masterminds' pattern lets a `|` pass for a digit, so that `1||2 - 3` is a range from `1||2`.
 fn is_place(byte: u8) -> bool {
-    byte.is_ascii_digit() || matches!(byte, b'x' | b'X' | b'*')
+    byte.is_ascii_digit() || matches!(byte, b'x' | b'X' | b'*' | b'|')
 }
 
 impl Condition {
@@ -441,8 +482,7 @@ impl Condition {
     fn not_equal(&self, version: &Version) -> bool {
         let wanted = &self.version;
         match self.open {
-            Open::Nothing => version != wanted,
-            Open::Major => version.precedence() != wanted.precedence(),
+            Open::Nothing | Open::Major => version != wanted,
             Open::Minor => version.major != wanted.major,
             Open::Patch => {
                 (version.major, version.minor) != (wanted.major, wanted.minor)
@@ -454,8 +494,8 @@ impl Condition {
     fn greater(&self, version: &Version) -> bool {
         let wanted = &self.version;
         match self.open {
-            Open::Nothing => version > wanted,
-            Open::Major | Open::Minor => version.major > wanted.major,
+            Open::Nothing | Open::Major => version > wanted,
+            Open::Minor => version.major > wanted.major,
             Open::Patch => (version.major, version.minor) > (wanted.major, wanted.minor),
         }
     }
@@ -501,5 +541,87 @@ impl Condition {
             return false;
         }
         version.patch == wanted.patch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allows_what_masterminds_allows() {
+        for (constraint, version, allowed) in [
+            ("*", "1.2.3", true),
+            ("*", "1.2.3-alpha", false),
+            ("*-0", "1.2.3-alpha", true),
+            ("1.2", "1.2.9", true),
+            ("=1.2", "1.3.0", false),
+            ("!=1.x", "2.0.0", true),
+            ("!=1.x", "1.5.0", false),
+            (">11", "11.1.0", false),
+            (">*", "0.0.5", true),
+            (">11.1", "11.2.0", true),
+            ("<=11", "11.9.9", true),
+            ("<=11.1", "11.2.0", false),
+            ("=>1", "1.0.0", true),
+            ("~1.2.3", "1.2.9", true),
+            ("~1.2.3", "1.3.0", false),
+            ("~>1", "1.9.0", true),
+            ("^0.2.3", "0.2.9", true),
+            ("^0.2.3", "0.3.0", false),
+            ("^0", "0.9.0", true),
+            ("^0.0.3", "0.0.4", false),
+            ("1.2 - 1.4", "1.4.9", true),
+            ("1.2 - 1.4", "1.5.0", false),
+            (">=1.0.0-0, <2.0.0", "1.5.0-beta", true),
+            (">=1.19.0 <1.22.0", "v1.20.1", true),
+            (">= 1.16.0-0 || ^3", "3.1.0", true),
+            (">=1.20.0", "1.33.4-gke.1", false),
+        ] {
+            let parsed: Constraint = constraint.parse().unwrap();
+            assert_eq!(
+                parsed.allows(&version.parse().unwrap()),
+                allowed,
+                "{constraint} {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn err_says_what_masterminds_says() {
+        for (constraint, message) in [
+            ("latest", r#"improper constraint: "latest""#),
+            ("", r#"improper constraint: """#),
+            ("<1.1 - 2", r#"improper constraint: "<>= 1.1, <= 2 ""#),
+            ("1.2,", r#"improper constraint: "1.2,""#),
+            ("1.2.3-01", "constraint parser error"),
+        ] {
+            assert_eq!(constraint.parse::<Constraint>().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn orders_versions_by_precedence() {
+        let sorted = [
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-beta.2",
+            "1.0.0-beta.11",
+            "1.0.0-rc.1",
+            "1.0.0",
+            "1.0.1",
+        ];
+        for pair in sorted.windows(2) {
+            let (low, high): (Version, Version) = (pair[0].parse().unwrap(), pair[1].parse().unwrap());
+            assert!(low < high, "{low} {high}");
+        }
+    }
+
+    #[test]
+    fn err_strict_versions_are_complete() {
+        assert!(Version::parse_strict("1.2.3-a+b").is_ok());
+        for text in ["1.2", "v1.2.3", "01.2.3", "", "a"] {
+            assert!(Version::parse_strict(text).is_err(), "{text}");
+        }
     }
 }

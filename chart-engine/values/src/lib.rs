@@ -12,4 +12,5 @@ mod user_values;
 mod value;
 pub mod yaml;
 
+pub use user_values::{UserValues, UserValuesError, ValuesFile};
 pub use value::{Map, Value};

@@ -1,1 +1,25 @@
 //! The Kubernetes API over HTTPS, on the store.
+//!
+//! Start with [`Engine`], which decides every request; [`ApiServer`] serves it to
+//! the world, [`LocalApi`] is the way to it inside the
+//! process, and [`LocalApi::in_memory`] one that needs no disk, for tests and simulations.
+
+mod authorize;
+mod discovery;
+mod engine;
+mod http;
+mod local;
+mod nodes;
+mod sources;
+mod user;
+
+pub use authorize::{Action, Authorizer, MastersOnly};
+pub use engine::{
+    Body, Change, ChangeStream, Engine, EngineOptions, GIT_VERSION, ListQuery, NAMESPACES, Page,
+    ServiceRanges, VersionMatch, WatchQuery, Written,
+};
+pub use http::{ApiServer, TokenTable, Tokens};
+pub use local::LocalApi;
+pub use nodes::NodeRegistry;
+pub use sources::{Sources, SystemSources};
+pub use user::{AUTHENTICATED, Caller, MASTERS, UNAUTHENTICATED, User};

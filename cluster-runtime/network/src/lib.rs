@@ -1,1 +1,22 @@
 //! Pod networks, service balancing and cluster DNS of a node.
+//!
+//! Start with [`Network`]: it brings the node's bridge up, links pods to it, and keeps services and names in step
+//! with the API. What is balanced is decided in [`table`], how in [`ruleset`] (kernel) and `proxy` (user space).
+
+mod address;
+mod config;
+#[cfg(test)]
+mod data_plane_tests;
+mod dns;
+mod link;
+mod namespace;
+mod network;
+mod proxy;
+pub mod ruleset;
+mod sync;
+pub mod table;
+
+pub use address::{AddressPool, PoolExhausted};
+pub use config::{NetworkConfig, ParseSubnetError, Subnet};
+pub use dns::{Names, Resolution};
+pub use network::{Balancer, Network, NetworkError, PodAddress};

@@ -1,1 +1,31 @@
 //! The scheduler: filters that say why, scores, bindings.
+//!
+//! Start with [`schedule`], which decides for one pod and does no IO: from a [`ClusterState`] and a [`PodInfo`] to a
+//! [`Placement`] or the [`Refusals`] of every node. [`Scheduler::start`] is the shell around it: it follows nodes and
+//! pods, binds, and tells a pod that fits nowhere what it waits for.
+
+mod affinity;
+mod filter;
+mod node;
+mod node_selector;
+mod pod;
+mod queue;
+mod resources;
+mod schedule;
+mod scheduler;
+mod score;
+mod spread;
+mod state;
+mod suits;
+mod taint;
+mod terms;
+
+pub use filter::{Filter, Helps, filters};
+pub use node::NodeInfo;
+pub use pod::PodInfo;
+pub use resources::Resources;
+pub use schedule::{Chance, Placement, Refusals, schedule};
+pub use scheduler::{Scheduler, SchedulerOptions};
+pub use score::Profile;
+pub use state::ClusterState;
+pub use suits::{Suits, suits};

@@ -1,1 +1,22 @@
 //! A node of the bundled cluster: certificates, wiring, start and stop.
+//!
+//! Start with [`ensure_running`], which a client calls, and [`serve`], which is the server itself.
+
+mod bootstrap;
+mod control;
+mod dir;
+mod host;
+mod kubeconfig;
+mod lock;
+mod options;
+mod parts;
+mod pki;
+mod serve;
+
+pub use cluster_network::Subnet;
+pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensure_running, running, stop};
+pub use dir::{ClusterDir, ClusterSettings, SettingsError};
+pub use lock::ServerProcess;
+pub use options::{ClusterOptions, OptionsError};
+pub use pki::PkiError;
+pub use serve::{ServeError, serve};

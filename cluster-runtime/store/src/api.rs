@@ -9,9 +9,10 @@ use cluster_objects::Object;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
-/// The version of the whole store; each committed transaction makes the next one.
+/// The version of the whole store; each changed object makes the next one.
 ///
-/// It is the `resourceVersion` of the API: every object carries the revision of the transaction that wrote it.
+/// It is the `resourceVersion` of the API: every object carries the revision of the change that wrote it. No two
+/// changes share one, also not in one transaction, so that a watch cut off between them resumes without a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
@@ -43,7 +44,7 @@ pub enum Precondition {
 /// What happens to one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
-    /// The object is stored; its `metadata.resourceVersion` is set to the revision of the commit.
+    /// The object is stored; its `metadata.resourceVersion` is set to the revision of the change.
     Put(Arc<Object>),
     /// The object is removed.
     Delete,
@@ -62,7 +63,7 @@ pub struct Write {
     pub change: Change,
 }
 
-/// Writes that are all done, at one revision, or none of them.
+/// Writes that are all done, at consecutive revisions, or none of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transaction {
     /// The writes; a key appears at most once.
@@ -72,10 +73,11 @@ pub struct Transaction {
 /// The outcome of a transaction that went through.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The revision that it made.
+    /// The revision of its last change; the newest one where nothing changed, as when all keys are only checked.
     pub revision: Revision,
     /// The stored object of each put, the last state of each deleted one (stamped with the revision of the
-    /// deletion, as watchers see it), in the order of the writes; `None` for checks.
+    /// deletion, as watchers see it), in the order of the writes; `None` for checks and for deletions of what was
+    /// not there.
     pub objects: Vec<Option<Arc<Object>>>,
 }
 
@@ -102,7 +104,7 @@ pub struct ListAnswer {
 /// One change, as watchers see it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The revision of the commit.
+    /// The revision of the change.
     pub revision: Revision,
     /// The key that changed.
     pub key: Key,
@@ -153,6 +155,28 @@ pub enum StoreError {
         /// What is known of it.
         reason: String,
     },
+    /// The transaction contradicts itself, as by naming a key twice; nothing was written.
+    #[error("malformed transaction: {reason}")]
+    Invalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The transaction is bigger than one may be; nothing was written.
+    #[error("a transaction of {bytes} bytes is over the limit of {bytes_max}")]
+    TooLarge {
+        /// How big it is.
+        bytes: usize,
+        /// How big it may be.
+        bytes_max: usize,
+    },
+    /// The store holds as much as it may; deletions still go through.
+    #[error("the store is full: it holds {bytes} bytes and its limit is {bytes_max}")]
+    Full {
+        /// How much it holds.
+        bytes: usize,
+        /// How much it may hold.
+        bytes_max: usize,
+    },
     /// The disk refused; the store is read-only until it is started again.
     #[error("storage failed: {reason}")]
     Storage {
@@ -161,13 +185,32 @@ pub enum StoreError {
     },
 }
 
+/// Whether a store takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreStatus {
+    /// Reads and writes are served.
+    Ready,
+    /// Reads are served; writes wait for a leader or are refused.
+    NoLeader,
+    /// Reads are served, writes are refused until the store is started again.
+    ReadOnly {
+        /// What happened, as the disk said it.
+        reason: String,
+    },
+    /// The store was stopped.
+    Stopped,
+}
+
 /// A multi-version store of objects.
 ///
 /// Reads are answered from memory and never wait. Objects are shared, never copied.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The newest committed revision.
+    /// The newest committed revision; it never goes back, also not when the store is started again.
     fn revision(&self) -> Revision;
+
+    /// Whether writes are taken.
+    fn status(&self) -> StoreStatus;
 
     /// The object at a key, now.
     fn get(&self, key: &Key) -> Option<Arc<Object>>;
@@ -184,9 +227,14 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<ListAnswer, StoreError>;
 
     /// Commits a transaction; it is durable and visible to reads when this returns.
+    ///
+    /// A transaction once begun is carried through even when the caller stops waiting.
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError>;
 
     /// The changes of a selection after a revision, without a gap.
+    ///
+    /// A revision that is no longer kept is refused with [`StoreError::Compacted`], one that is not reached yet
+    /// with [`StoreError::Future`].
     fn watch(&self, selection: &Selection, after: Revision) -> Result<EventStream, StoreError>;
 }
 

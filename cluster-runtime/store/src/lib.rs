@@ -3,8 +3,26 @@
 //! Start with [`Store`], the seam: a memory store for tests and a raft store for clusters stand behind it.
 
 mod api;
+mod codec;
+mod directory;
+mod limits;
+mod memory;
+mod open_error;
+mod proposal;
+mod raft;
+mod shared_tables;
+mod snapshot;
+mod table;
+mod tables;
+mod wal;
+mod watch;
+mod weight;
 
 pub use api::{
     Change, Committed, Event, EventStream, Key, ListAnswer, Precondition, Revision, Selection, Store,
-    StoreError, Transaction, Write,
+    StoreError, StoreStatus, Transaction, Write,
 };
+pub use limits::Limits;
+pub use memory::MemoryStore;
+pub use open_error::OpenError;
+pub use raft::{RaftStore, RaftStoreConfig, Transport, TransportError};

@@ -2,7 +2,7 @@
 
 use chart_values::json::write_string;
 use chart_values::number;
-use chart_values::yaml::{Emitter, Style, natural_cmp};
+use chart_values::yaml::{Emitter, Style};
 
 use super::{Entry, Outcome, made, string, takes};
 use crate::fault::Fault;
@@ -120,7 +120,7 @@ fn map_events(emitter: &mut Emitter, entries: Vec<(&Text, &Value)>, style: Style
         .into_iter()
         .map(|(key, value)| (key.to_str(), value))
         .collect();
-    entries.sort_by(|(a, _), (b, _)| natural_cmp(a, b));
+    emitter.sort(&mut entries, |(key, _)| key);
     for (key, value) in entries {
         emitter.key(&key);
         events(emitter, value, style);

@@ -1,0 +1,280 @@
+//! Unpacking chart archives, which may come from strangers.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::assemble::Budget;
+use crate::chart::File;
+use crate::error::ArchiveError;
+use crate::folder::without_mark;
+
+/// What tar adds to the files: headers and padding.
+const TAR_OVERHEAD: u64 = 64 << 20;
+
+/// Refuses files that are no archives, with a word on what they seem to be.
+pub(crate) fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
+    if bytes.starts_with(b"\x1f\x8b") {
+        return Ok(());
+    }
+    let head = &bytes[..bytes.len().min(512)];
+    let text = !head
+        .iter()
+        .any(|b| *b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b));
+    let kind = if text {
+        "text/plain; charset=utf-8"
+    } else {
+        "application/octet-stream"
+    };
+    Err(ArchiveError::NotGzip {
+        path: path.to_owned(),
+        kind,
+    })
+}
+
+/// Unpacks an archive into memory. Paths lose their first part, the chart's own folder.
+pub(crate) fn unpack(bytes: &[u8], budget: &mut Budget) -> Result<Vec<File>, ArchiveError> {
+    let limit = budget.limits.chart_bytes_max;
+    let unzipped = Capped {
+        inner: MultiGzDecoder::new(bytes),
+        left: limit.saturating_add(TAR_OVERHEAD),
+    };
+    let mut archive = tar::Archive::new(unzipped);
+    let mut files = Vec::new();
+    for entry in archive.entries().map_err(damaged(limit))? {
+        let mut entry = entry.map_err(damaged(limit))?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+            continue;
+        }
+        let full = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if kind.is_symlink() || kind.is_hard_link() {
+            return Err(ArchiveError::Link { path: full });
+        }
+        if full.ends_with('/') {
+            continue;
+        }
+        let name = inner_path(&full)?;
+        let size = entry.size();
+        if size > budget.bytes_left {
+            return Err(ArchiveError::LargeChart { limit });
+        }
+        let file_limit = budget.limits.file_bytes_max;
+        if size > file_limit {
+            return Err(ArchiveError::LargeFile {
+                path: full,
+                limit: file_limit,
+            });
+        }
+        if budget.files_left == 0 {
+            return Err(ArchiveError::ManyFiles {
+                limit: budget.limits.files_max,
+            });
+        }
+        budget.files_left -= 1;
+        budget.bytes_left -= size;
+        let mut data = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        entry
+            .by_ref()
+            .take(size)
+            .read_to_end(&mut data)
+            .map_err(damaged(limit))?;
+        files.push(File {
+            name,
+            data: without_mark(&data).into(),
+        });
+    }
+    if files.is_empty() {
+        Err(ArchiveError::Empty)
+    } else {
+        Ok(files)
+    }
+}
+
+fn damaged(limit: u64) -> impl Fn(io::Error) -> ArchiveError {
+    move |error| match error.kind() {
+        io::ErrorKind::FileTooLarge => ArchiveError::LargeChart { limit },
+        _ => ArchiveError::Damaged(error),
+    }
+}
+
+/// The path below the chart's folder; paths that lead elsewhere are refused.
+fn inner_path(full: &str) -> Result<String, ArchiveError> {
+    let path = || full.to_owned();
+    let slashes = if full.contains('\\') {
+        full.replace('\\', "/")
+    } else {
+        full.to_owned()
+    };
+    let (first, rest) = slashes.split_once('/').unwrap_or((slashes.as_str(), ""));
+    if rest.starts_with('/') {
+        return Err(ArchiveError::AbsolutePath { path: path() });
+    }
+    if first == "Chart.yaml" {
+        return Err(ArchiveError::ChartFileAtTop);
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in rest.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.pop().is_none() => return Err(ArchiveError::ParentPath { path: path() }),
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    let name = parts.join("/");
+    if name.is_empty() {
+        return Err(ArchiveError::OutsideBase { path: path() });
+    }
+    if name.starts_with("..") {
+        return Err(ArchiveError::ParentPath { path: path() });
+    }
+    if matches!(name.as_bytes(), [drive, b':', b'/', ..] if drive.is_ascii_alphabetic()) {
+        return Err(ArchiveError::DrivePath { path: path() });
+    }
+    Ok(name)
+}
+
+/// A reader that fails, and does not just end, when more comes than allowed.
+struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "archive is too large"))?;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Chart, Limits, LoadChartError};
+    use flate2::{Compression, write::GzEncoder};
+
+    /// Writes the names as they are; the `tar` crate would refuse to write the hostile ones.
+    fn pack(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (name, data) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(data.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append(&header, *data).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    const CHART: &[u8] = b"apiVersion: v2\nname: web\nversion: 1.0.0\n";
+
+    #[test]
+    fn unpacks_a_chart_with_packed_and_unpacked_subcharts() {
+        let packed = pack(&[("db/Chart.yaml", b"apiVersion: v2\nname: db\nversion: 2.0.0\n")]);
+        let chart = Chart::from_archive(&pack(&[
+            ("web/Chart.yaml", CHART),
+            ("web/values.yaml", b"\xef\xbb\xbfa: 1\n"),
+            ("web/templates/a.yaml", b"a"),
+            ("web/charts/db-2.0.0.tgz", &packed),
+            (
+                "web/charts/mq/Chart.yaml",
+                b"apiVersion: v2\nname: mq\nversion: 2.0.0\n",
+            ),
+            ("web/charts/_off/Chart.yaml", b""),
+            ("web\\README.md", b"read me"),
+        ]))
+        .unwrap();
+        assert_eq!(chart.name(), "web");
+        let names: Vec<&str> = chart.dependencies.iter().map(Chart::name).collect();
+        assert_eq!(names, ["db", "mq"]);
+        assert_eq!(chart.templates[0].name, "templates/a.yaml");
+        assert_eq!(chart.readme().unwrap().text(), "read me");
+        assert!(chart.values.contains_key("a"));
+    }
+
+    #[test]
+    fn err_hostile_archives_are_refused() {
+        for (name, message) in [
+            ("web//etc/passwd", "chart illegally contains absolute paths"),
+            ("web/../../x", "chart illegally references parent directory"),
+            ("web/a/../../x", "chart illegally references parent directory"),
+            ("web/..hidden", "chart illegally references parent directory"),
+            (
+                "x",
+                "chart illegally contains content outside the base directory: \"x\"",
+            ),
+            ("web/c:/windows", "chart contains illegally named files"),
+            ("Chart.yaml", "chart yaml not in base directory"),
+        ] {
+            let error = Chart::from_archive(&pack(&[("web/Chart.yaml", CHART), (name, b"x")])).unwrap_err();
+            assert_eq!(error.to_string(), message, "{name}");
+        }
+        assert_eq!(
+            Chart::from_archive(&pack(&[])).unwrap_err().to_string(),
+            "no files in chart archive"
+        );
+        assert!(matches!(
+            Chart::from_archive(b"\x1f\x8bnonsense").unwrap_err(),
+            LoadChartError::Archive(ArchiveError::Damaged(_))
+        ));
+    }
+
+    #[test]
+    fn err_large_archives_are_refused() {
+        let zeros = vec![0; 2000];
+        let bytes = pack(&[("web/Chart.yaml", CHART), ("web/a", &zeros), ("web/b", &zeros)]);
+        for (limits, message) in [
+            (
+                Limits {
+                    file_bytes_max: 1000,
+                    ..Limits::default()
+                },
+                "decompressed chart file \"web/a\" is larger than the maximum file size 1000",
+            ),
+            (
+                Limits {
+                    chart_bytes_max: 3000,
+                    ..Limits::default()
+                },
+                "decompressed chart is larger than the maximum size 3000",
+            ),
+            (
+                Limits {
+                    files_max: 2,
+                    ..Limits::default()
+                },
+                "chart archive has more than 2 files",
+            ),
+        ] {
+            assert_eq!(
+                Chart::from_archive_within(&bytes, limits)
+                    .unwrap_err()
+                    .to_string(),
+                message
+            );
+        }
+    }
+
+    #[test]
+    fn err_links_are_refused() {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        builder
+            .append_link(&mut header, "web/link", "/etc/passwd")
+            .unwrap();
+        let bytes = builder.into_inner().unwrap().finish().unwrap();
+        assert_eq!(
+            Chart::from_archive(&bytes).unwrap_err().to_string(),
+            "chart illegally contains a link: \"web/link\""
+        );
+    }
+}

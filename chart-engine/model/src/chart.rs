@@ -1,0 +1,121 @@
+//! The chart.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chart_values::Map;
+use chart_values::coalesce::Scope;
+
+use crate::error::LoadChartError;
+use crate::limits::Limits;
+use crate::metadata::{Lock, Metadata};
+use crate::{archive, assemble, folder};
+
+/// A file of a chart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its path in the chart, with `/` between the parts.
+    pub name: String,
+    /// What it holds. Shared, since a file can be both raw and a template.
+    pub data: Arc<[u8]>,
+}
+
+impl File {
+    /// The file as text; bytes that are no UTF-8 become replacement characters.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.data)
+    }
+}
+
+/// A chart with its subcharts.
+#[derive(Debug, Clone, Default)]
+pub struct Chart {
+    /// `Chart.yaml`, and `requirements.yaml` of old charts.
+    pub metadata: Metadata,
+    /// `Chart.lock`
+    pub lock: Option<Lock>,
+    /// The files below `templates/`.
+    pub templates: Vec<File>,
+    /// The default values.
+    pub values: Map,
+    /// `values.schema.json`
+    pub schema: Option<Vec<u8>>,
+    /// The files that templates can read: all but the ones named above, and those of subcharts.
+    pub files: Vec<File>,
+    /// The subcharts.
+    pub dependencies: Vec<Chart>,
+    /// Every file as it was read, subcharts included; what `package` and `show` work on.
+    pub raw: Vec<File>,
+}
+
+impl Chart {
+    /// Loads a chart from a folder, or from an archive if `path` is a file.
+    pub fn load(path: &Path) -> Result<Chart, LoadChartError> {
+        Chart::load_within(path, Limits::default())
+    }
+
+    /// As [`Chart::load`], with limits of the caller's.
+    pub fn load_within(path: &Path, limits: Limits) -> Result<Chart, LoadChartError> {
+        let about = path.metadata().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => LoadChartError::NotFound {
+                path: path.to_owned(),
+            },
+            _ => LoadChartError::Read {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
+        if about.is_dir() {
+            let files = folder::read(path, limits)?;
+            return assemble::chart(files, &mut assemble::Budget::new(limits));
+        }
+        let bytes = folder::read_archive(path, limits)?;
+        archive::check_magic(path, &bytes)?;
+        Chart::from_archive_within(&bytes, limits)
+    }
+
+    /// Unpacks a chart from a gzipped tar archive.
+    pub fn from_archive(bytes: &[u8]) -> Result<Chart, LoadChartError> {
+        Chart::from_archive_within(bytes, Limits::default())
+    }
+
+    /// As [`Chart::from_archive`], with limits of the caller's.
+    pub fn from_archive_within(bytes: &[u8], limits: Limits) -> Result<Chart, LoadChartError> {
+        let mut budget = assemble::Budget::new(limits);
+        let files = archive::unpack(bytes, &mut budget)?;
+        assemble::chart(files, &mut budget)
+    }
+
+    /// Puts a chart together from files whose paths start in the chart's own folder.
+    pub fn from_files(files: Vec<File>) -> Result<Chart, LoadChartError> {
+        assemble::chart(files, &mut assemble::Budget::new(Limits::default()))
+    }
+
+    /// The name, or the alias where the parent gave one.
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// A file as it was read, by its path in the chart.
+    pub fn raw_file(&self, name: &str) -> Option<&File> {
+        self.raw.iter().find(|file| file.name == name)
+    }
+
+    /// The README, whatever the case of its name.
+    pub fn readme(&self) -> Option<&File> {
+        ["readme.md", "readme.txt", "readme"].iter().find_map(|wanted| {
+            self.files
+                .iter()
+                .find(|file| file.name.eq_ignore_ascii_case(wanted))
+        })
+    }
+
+    /// Name, default values and subcharts, as coalescing wants them.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope {
+            name: self.name(),
+            defaults: &self.values,
+            subcharts: self.dependencies.iter().map(Chart::scope).collect(),
+        }
+    }
+}

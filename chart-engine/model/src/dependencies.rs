@@ -1,0 +1,375 @@
+//! Which subcharts take part, under which names, and what values they give to their parents.
+
+use chart_values::coalesce::{CoalesceError, Nulls, coalesce, coalesce_tables};
+use chart_values::constraint::{Constraint, Version};
+use chart_values::{Map, Value};
+
+use crate::chart::Chart;
+use crate::metadata::{Dependency, ImportValues};
+
+/// Something odd about a chart's dependencies that does not stop the chart.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DependencyWarning {
+    /// A tag in `tags` is neither true nor false.
+    #[error("tag `{tag}` of chart `{chart}` is neither true nor false")]
+    TagIsNoFlag {
+        /// The tag.
+        tag: String,
+        /// The dependency.
+        chart: String,
+    },
+    /// The value at the path of a condition is neither true nor false.
+    #[error("condition `{condition}` of chart `{chart}` is neither true nor false")]
+    ConditionIsNoFlag {
+        /// The path.
+        condition: String,
+        /// The dependency.
+        chart: String,
+    },
+    /// A chart has no table where its parent wants to import one.
+    #[error("chart `{chart}` has no table `{table}` to import values from")]
+    NoTableToImport {
+        /// The table's path.
+        table: String,
+        /// The dependency.
+        chart: String,
+    },
+}
+
+/// Tells whether `version` satisfies `constraint`; no if either cannot be read.
+pub(crate) fn is_compatible(constraint: &str, version: &str) -> bool {
+    match (constraint.parse::<Constraint>(), version.parse::<Version>()) {
+        (Ok(constraint), Ok(version)) => constraint.allows(&version),
+        _ => false,
+    }
+}
+
+impl Chart {
+    /// Leaves in the chart the subcharts that take part, under their aliases, and takes over the values they export.
+    ///
+    /// `values` are the user's. Conditions and tags look at them over the defaults of the charts; imported values come
+    /// from the defaults alone, and lie below the chart's own.
+    pub fn process_dependencies(&mut self, values: &Map) -> Result<Vec<DependencyWarning>, CoalesceError> {
+        let mut warnings = Vec::new();
+        enable(self, values.clone(), "", &mut warnings)?;
+        import_values(self, &mut warnings)?;
+        Ok(warnings)
+    }
+
+    /// The names of the dependencies in `Chart.yaml` for which `charts/` holds no chart.
+    pub fn missing_dependencies(&self) -> Vec<String> {
+        self.metadata
+            .dependencies
+            .iter()
+            .filter(|wanted| !self.dependencies.iter().any(|chart| chart.name() == wanted.name))
+            .map(|wanted| wanted.name.clone())
+            .collect()
+    }
+
+    /// Tells whether the chart's `kubeVersion` allows a cluster of the given version.
+    pub fn allows_kube_version(&self, version: &str) -> bool {
+        self.metadata.kube_version.is_empty() || is_compatible(&self.metadata.kube_version, version)
+    }
+}
+
+/// Decides for the subcharts of `chart`, then for theirs.
+///
+/// In deeper charts conditions are looked up from the root, so their paths are given `path` in front.
+fn enable(
+    chart: &mut Chart,
+    values: Map,
+    path: &str,
+    warnings: &mut Vec<DependencyWarning>,
+) -> Result<(), CoalesceError> {
+    if chart.metadata.dependencies.is_empty() {
+        return Ok(());
+    }
+    rename(chart);
+    let values = coalesce(&chart.scope(), values, Nulls::Remove, &mut Vec::new())?;
+    for dependency in &mut chart.metadata.dependencies {
+        dependency.enabled = decide(dependency, &values, path, warnings);
+    }
+    let disabled: Vec<String> = chart
+        .metadata
+        .dependencies
+        .iter()
+        .filter(|dependency| !dependency.enabled)
+        .map(|dependency| dependency.name.clone())
+        .collect();
+    chart
+        .dependencies
+        .retain(|subchart| !disabled.contains(&subchart.metadata.name));
+    chart
+        .metadata
+        .dependencies
+        .retain(|dependency| !disabled.contains(&dependency.name));
+    for subchart in &mut chart.dependencies {
+        let path = format!("{path}{}.", subchart.metadata.name);
+        enable(subchart, values.clone(), &path, warnings)?;
+    }
+    Ok(())
+}
+
+/// Puts the subcharts in the order of `Chart.yaml`, once per entry and under its alias, behind those that it does not
+/// mention.
+fn rename(chart: &mut Chart) {
+    let fits = |wanted: &Dependency, subchart: &Chart| {
+        subchart.name() == wanted.name && is_compatible(&wanted.version, &subchart.metadata.version)
+    };
+    let wanted = &mut chart.metadata.dependencies;
+    let mut subcharts: Vec<Chart> = chart
+        .dependencies
+        .iter()
+        .filter(|subchart| !wanted.iter().any(|wanted| fits(wanted, subchart)))
+        .cloned()
+        .collect();
+    for wanted in wanted {
+        if let Some(found) = chart.dependencies.iter().find(|subchart| fits(wanted, subchart)) {
+            let mut subchart = found.clone();
+            wanted.effective_name().clone_into(&mut subchart.metadata.name);
+            subcharts.push(subchart);
+        }
+        if !wanted.alias.is_empty() {
+            wanted.name.clone_from(&wanted.alias);
+        }
+    }
+    chart.dependencies = subcharts;
+}
+
+/// The first condition that names a flag decides, else the tags, else yes.
+fn decide(dependency: &Dependency, values: &Map, path: &str, warnings: &mut Vec<DependencyWarning>) -> bool {
+    let mut enabled = by_tags(dependency, values, warnings);
+    for condition in dependency
+        .condition
+        .trim()
+        .split(',')
+        .filter(|condition| !condition.is_empty())
+    {
+        match value_at(values, &format!("{path}{condition}")) {
+            Some(Value::Bool(flag)) => {
+                enabled = *flag;
+                break;
+            }
+            Some(_) => warnings.push(DependencyWarning::ConditionIsNoFlag {
+                condition: condition.to_owned(),
+                chart: dependency.name.clone(),
+            }),
+            None => {}
+        }
+    }
+    enabled
+}
+
+fn by_tags(dependency: &Dependency, values: &Map, warnings: &mut Vec<DependencyWarning>) -> bool {
+    let Some(Value::Map(tags)) = values.get("tags") else {
+        return true;
+    };
+    let mut off = false;
+    for tag in &dependency.tags {
+        match tags.get(tag) {
+            None => {}
+            Some(Value::Bool(true)) => return true,
+            Some(Value::Bool(false)) => off = true,
+            Some(_) => {
+                warnings.push(DependencyWarning::TagIsNoFlag {
+                    tag: tag.clone(),
+                    chart: dependency.name.clone(),
+                });
+            }
+        }
+    }
+    !off
+}
+
+/// The value at a path with points between the names, unless it is a table.
+fn value_at<'v>(values: &'v Map, path: &str) -> Option<&'v Value> {
+    let (tables, name) = match path.rsplit_once('.') {
+        None => (values, path),
+        Some((tables, name)) => (table_at(values, tables)?, name),
+    };
+    tables.get(name).filter(|value| !matches!(value, Value::Map(_)))
+}
+
+fn table_at<'v>(values: &'v Map, path: &str) -> Option<&'v Map> {
+    path.split('.')
+        .try_fold(values, |table, name| table.get(name)?.as_map())
+}
+
+/// Takes over what the subcharts export, deepest charts first.
+///
+/// A chart that names dependencies then has the defaults of all its subcharts among its own values, `null`s included.
+fn import_values(chart: &mut Chart, warnings: &mut Vec<DependencyWarning>) -> Result<(), CoalesceError> {
+    for subchart in &mut chart.dependencies {
+        import_values(subchart, warnings)?;
+    }
+    if chart.metadata.dependencies.is_empty() {
+        return Ok(());
+    }
+    let mut values = coalesce(&chart.scope(), Map::new(), Nulls::Keep, &mut Vec::new())?;
+    let mut imported = Map::new();
+    for dependency in &mut chart.metadata.dependencies {
+        for import in &mut dependency.import_values {
+            let (child, parent) = match import {
+                ImportValues::Export(name) => (format!("exports.{name}"), ".".to_owned()),
+                ImportValues::Table { child, parent } => (child.clone(), parent.clone()),
+                ImportValues::Other(_) => continue,
+            };
+            match table_at(&values, &format!("{}.{child}", dependency.name)) {
+                Some(table) => coalesce_tables(&mut imported, &nest(&parent, table.clone()), Nulls::Keep),
+                None => warnings.push(DependencyWarning::NoTableToImport {
+                    table: child.clone(),
+                    chart: dependency.name.clone(),
+                }),
+            }
+            *import = ImportValues::Table { child, parent };
+        }
+        dependency
+            .import_values
+            .retain(|import| matches!(import, ImportValues::Table { .. }));
+    }
+    coalesce_tables(&mut values, &imported, Nulls::Keep);
+    chart.values = values;
+    Ok(())
+}
+
+/// The table inside of tables so that it is found at `path`; `.` is the root.
+fn nest(path: &str, table: Map) -> Map {
+    if path == "." {
+        return table;
+    }
+    path.rsplit('.').fold(table, |inner, name| {
+        Map::from([(name.to_owned(), Value::Map(inner))])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::File;
+    use chart_values::json::to_json;
+    use chart_values::yaml::map_from_yaml;
+
+    fn chart(files: &[(&str, &str)]) -> Chart {
+        let files = files.iter().map(|(name, text)| File {
+            name: (*name).to_owned(),
+            data: text.as_bytes().into(),
+        });
+        Chart::from_files(files.collect()).unwrap()
+    }
+
+    /// A chart `web` with the subcharts `db` 1.2.0 and `mq` 1.0.0, the latter with a subchart `log` 1.0.0.
+    fn web(dependencies: &str, values: &str) -> Chart {
+        let parent = format!("apiVersion: v2\nname: web\nversion: 1.0.0\ndependencies: {dependencies}\n");
+        chart(&[
+            ("Chart.yaml", &parent),
+            ("values.yaml", values),
+            (
+                "charts/db/Chart.yaml",
+                "apiVersion: v2\nname: db\nversion: 1.2.0\n",
+            ),
+            (
+                "charts/db/values.yaml",
+                "port: 1\nexports: {data: {host: h}}\ninner: {deep: {x: 1}}\n",
+            ),
+            (
+                "charts/mq/Chart.yaml",
+                "apiVersion: v2\nname: mq\nversion: 1.0.0\ndependencies: [{name: log, version: 1.x, condition: log.enabled, tags: [logs]}]\n",
+            ),
+            (
+                "charts/mq/charts/log/Chart.yaml",
+                "apiVersion: v2\nname: log\nversion: 1.0.0\n",
+            ),
+        ])
+    }
+
+    fn names(chart: &Chart) -> Vec<String> {
+        chart
+            .dependencies
+            .iter()
+            .flat_map(|subchart| {
+                let inner = names(subchart)
+                    .into_iter()
+                    .map(|name| format!("{}.{name}", subchart.name()));
+                std::iter::once(subchart.name().to_owned())
+                    .chain(inner)
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn check(dependencies: &str, values: &str, user: &str, wanted: &[&str]) {
+        let mut chart = web(dependencies, values);
+        chart.process_dependencies(&map_from_yaml(user).unwrap()).unwrap();
+        assert_eq!(names(&chart), wanted, "{dependencies} {values} {user}");
+    }
+
+    #[test]
+    fn subcharts_that_nobody_mentions_are_enabled() {
+        check("[]", "{}", "{}", &["db", "mq", "mq.log"]);
+    }
+
+    #[test]
+    fn conditions_come_before_tags() {
+        let db = "[{name: db, version: 1.x, condition: 'db.first,db.enabled', tags: [data, back]}]";
+        for (user, enabled) in [
+            ("{}", true),
+            ("{db: {first: false}}", false),
+            ("{db: {first: text, enabled: false}}", false),
+            ("{db: {first: true, enabled: false}}", true),
+            ("{tags: {data: false}}", false),
+            ("{tags: {data: false, back: true}}", true),
+            ("{tags: {data: false}, db: {first: true}}", true),
+            ("{tags: {data: text}}", true),
+        ] {
+            let wanted: &[&str] = if enabled {
+                &["mq", "mq.log", "db"]
+            } else {
+                &["mq", "mq.log"]
+            };
+            check(db, "{}", user, wanted);
+        }
+    }
+
+    #[test]
+    fn conditions_of_deeper_charts_are_looked_up_from_the_root() {
+        let mq = "[{name: mq, version: 1.x, alias: queue}]";
+        check(mq, "{}", "{queue: {log: {enabled: false}}}", &["db", "queue"]);
+        check(mq, "queue: {log: {enabled: false}}", "{}", &["db", "queue"]);
+        check(mq, "{}", "{tags: {logs: false}}", &["db", "queue"]);
+        check(
+            mq,
+            "{}",
+            "{mq: {log: {enabled: false}}}",
+            &["db", "queue", "queue.log"],
+        );
+    }
+
+    #[test]
+    fn a_chart_can_take_part_under_several_names() {
+        check(
+            "[{name: db, version: 1.x, alias: a}, {name: db, version: ~1.2, alias: b}, {name: mq, version: 2.x}]",
+            "{}",
+            "{}",
+            &["mq", "mq.log", "a", "b"],
+        );
+    }
+
+    #[test]
+    fn parents_import_values_of_subcharts() {
+        let mut chart = web(
+            "[{name: db, version: 1.x, import-values: [data, {child: inner.deep, parent: a.b}, {child: none, parent: c}]}]",
+            "a: {b: {z: 1}}\nhost: own",
+        );
+        let warnings = chart.process_dependencies(&Map::new()).unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(chart.values["host"], "own".into());
+        assert_eq!(to_json(&chart.values["a"]), r#"{"b":{"x":1,"z":1}}"#);
+        assert_eq!(chart.values["db"].get("port"), Some(&1.0.into()));
+    }
+
+    #[test]
+    fn missing_dependencies_are_named() {
+        let chart = web("[{name: db, version: 1.x}, {name: other, version: 1.x}]", "{}");
+        assert_eq!(chart.missing_dependencies(), ["other"]);
+    }
+}

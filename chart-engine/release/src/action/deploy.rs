@@ -1,0 +1,276 @@
+//! What installing, upgrading and rolling back have in common: hooks, objects, waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_client::{Propagation, Target};
+use cluster_objects::Object;
+use futures::future::try_join_all;
+
+use crate::action::ActionError;
+use crate::apply::{self, ApplyOptions};
+use crate::cluster::{Cluster, DEFAULT_TIMEOUT};
+use crate::hooks::HookRunner;
+use crate::manifest;
+use crate::ownership;
+use crate::progress::Event;
+use crate::readiness::Finish;
+use crate::record::{HookEvent, Release};
+use crate::resource::{self, Resource};
+use crate::wait::{self, Awaited, WaitOptions};
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitStrategy {
+    /// Every object must be ready.
+    #[default]
+    Ready,
+    /// Only hooks are waited for.
+    HooksOnly,
+}
+
+/// How objects are brought to the cluster, for every action that does.
+#[derive(Clone, Debug)]
+pub struct DeployOptions {
+    /// Longest wait, for each hook and for all objects together.
+    pub timeout: Duration,
+    /// What is waited for.
+    pub wait: WaitStrategy,
+    /// Jobs must be complete, not only started.
+    pub wait_for_jobs: bool,
+    /// Run no hooks.
+    pub no_hooks: bool,
+    /// Take fields over from other managers.
+    pub force_conflicts: bool,
+    /// Take objects that belong to nobody or to another release.
+    pub take_ownership: bool,
+    /// Do not refuse unknown and duplicate fields.
+    pub skip_validation: bool,
+}
+
+impl Default for DeployOptions {
+    fn default() -> Self {
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            wait: WaitStrategy::default(),
+            wait_for_jobs: false,
+            no_hooks: false,
+            force_conflicts: false,
+            take_ownership: false,
+            skip_validation: false,
+        }
+    }
+}
+
+/// Whether the action is only tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DryRun {
+    /// It is done.
+    #[default]
+    None,
+    /// Nothing is asked of the cluster.
+    Client,
+    /// The cluster checks everything and changes nothing.
+    Server,
+}
+
+/// A change from the objects of one revision to those of another.
+pub(crate) struct Deployment<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) options: &'a DeployOptions,
+    /// The objects that are there.
+    pub(crate) before: Vec<Resource>,
+    /// The objects that shall be there.
+    pub(crate) after: Vec<Resource>,
+    /// Whether the objects may have been written by the client.
+    pub(crate) migrate: bool,
+}
+
+impl Deployment<'_> {
+    /// Runs hooks, applies, deletes what is dropped, waits, runs hooks.
+    pub(crate) async fn carry_out(
+        &self,
+        release: &mut Release,
+        before: &HookEvent,
+        after: &HookEvent,
+    ) -> Result<(), ActionError> {
+        self.run_hooks(release, before).await?;
+        self.apply(false).await?;
+        self.delete_dropped(false).await?;
+        self.wait().await?;
+        self.run_hooks(release, after).await
+    }
+
+    /// Lets the cluster check every change, without making it.
+    pub(crate) async fn rehearse(&self) -> Result<(), ActionError> {
+        self.apply(true).await?;
+        self.delete_dropped(true).await
+    }
+
+    /// Deletes the objects that the change would have added; what fails is only told.
+    pub(crate) async fn delete_added(&self) {
+        let mut added: Vec<Resource> = resource::dropped(&self.after, &self.before)
+            .into_iter()
+            .cloned()
+            .collect();
+        resource::sort_for_deletion(&mut added);
+        for resource in &added {
+            if let Err(error) = self.delete(resource, false).await {
+                self.cluster.observer.event(Event::Warning(error.to_string()));
+            }
+        }
+    }
+
+    async fn run_hooks(&self, release: &mut Release, event: &HookEvent) -> Result<(), ActionError> {
+        if self.options.no_hooks {
+            return Ok(());
+        }
+        let runner = HookRunner {
+            cluster: self.cluster,
+            timeout: self.options.timeout,
+            apply: self.apply_options(false),
+        };
+        Ok(runner.run(release, event).await?)
+    }
+
+    async fn apply(&self, dry_run: bool) -> Result<Vec<Arc<Object>>, ActionError> {
+        let options = self.apply_options(dry_run);
+        let Cluster {
+            api,
+            observer,
+            cancel,
+            ..
+        } = self.cluster;
+        Ok(apply::apply_all(api, &self.after, &options, observer.as_ref(), cancel).await?)
+    }
+
+    fn apply_options(&self, dry_run: bool) -> ApplyOptions {
+        ApplyOptions {
+            dry_run,
+            force_conflicts: self.options.force_conflicts,
+            migrate: self.migrate,
+            skip_validation: self.options.skip_validation,
+        }
+    }
+
+    async fn delete_dropped(&self, dry_run: bool) -> Result<(), ActionError> {
+        for resource in resource::dropped(&self.before, &self.after) {
+            self.delete(resource, dry_run).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an object unless it asks to stay.
+    async fn delete(&self, resource: &Resource, dry_run: bool) -> Result<(), ActionError> {
+        let live = match self.cluster.api.get(&resource.target()).await {
+            Ok(live) => live,
+            Err(status) if status.is_not_found() => return Ok(()),
+            Err(status) => {
+                return Err(apply::ApplyError::NotDeleted {
+                    object: Box::new(resource.object.clone()),
+                    status,
+                }
+                .into());
+            }
+        };
+        if ownership::is_kept(&live) {
+            let text = format!("{} is kept, as its resource policy asks", resource.label());
+            self.cluster.observer.event(Event::Warning(text));
+            return Ok(());
+        }
+        apply::delete(&self.cluster.api, resource, Propagation::Background, dry_run).await?;
+        if !dry_run {
+            self.cluster.observer.event(Event::Deleted {
+                label: resource.label(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn wait(&self) -> Result<(), ActionError> {
+        if self.options.wait == WaitStrategy::HooksOnly {
+            return Ok(());
+        }
+        let awaited: Vec<Awaited> = self.after.iter().map(awaited).collect();
+        let options = WaitOptions {
+            timeout: self.options.timeout,
+            finish: Finish {
+                jobs: self.options.wait_for_jobs,
+                pods: false,
+            },
+            cancel: self.cluster.cancel.clone(),
+        };
+        let observer = self.cluster.observer.as_ref();
+        Ok(wait::until_ready(&self.cluster.api, &awaited, &options, observer).await?)
+    }
+}
+
+/// What a wait needs of a resource.
+pub(crate) fn awaited(resource: &Resource) -> Awaited {
+    Awaited {
+        target: resource.target(),
+        kind: resource.object.kind().to_owned(),
+    }
+}
+
+/// The objects of a manifest, marked as the release's.
+pub(crate) async fn claimed_resources(
+    cluster: &Cluster,
+    release: &Release,
+) -> Result<Vec<Resource>, ActionError> {
+    let objects = manifest::parse(&release.manifest).map_err(ActionError::Manifest)?;
+    let discovery = cluster.discovery().await.map_err(ActionError::Unreachable)?;
+    let resolved = resource::resolve(objects, &discovery, &release.namespace);
+    let mut resources = resolved.map_err(ActionError::UnknownKinds)?;
+    for resource in &mut resources {
+        ownership::claim(&mut resource.object, &release.name, &release.namespace);
+    }
+    Ok(resources)
+}
+
+/// The objects of an old manifest; those of kinds that are gone are told and left out.
+pub(crate) async fn old_resources(
+    cluster: &Cluster,
+    release: &Release,
+) -> Result<Vec<Resource>, ActionError> {
+    let objects = manifest::parse(&release.manifest).map_err(ActionError::Manifest)?;
+    let discovery = cluster.discovery().await.map_err(ActionError::Unreachable)?;
+    let (resources, missing) = resource::resolve_known(objects, &discovery, &release.namespace);
+    for gone in missing {
+        let text = format!(
+            "{}/{} of revision {} is left alone: the cluster no longer serves {}",
+            gone.kind.kind, gone.name, release.revision, gone.kind
+        );
+        cluster.observer.event(Event::Warning(text));
+    }
+    Ok(resources)
+}
+
+/// Checks that the objects that are to be made, and are there already, are the release's.
+pub(crate) async fn check_ownership(
+    cluster: &Cluster,
+    action: &'static str,
+    made: &[&Resource],
+    release: &Release,
+) -> Result<(), ActionError> {
+    let reads = made.iter().map(|resource| async move {
+        let target: Target = resource.target();
+        match cluster.api.get(&target).await {
+            Ok(live) => Ok(Some(live)),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(ActionError::Unreachable(status)),
+        }
+    });
+    for live in try_join_all(reads).await?.into_iter().flatten() {
+        if let Err(source) = ownership::check(&live, &release.name, &release.namespace) {
+            return Err(ActionError::NotOwned {
+                action,
+                kind: live.kind().to_owned(),
+                name: live.name().to_owned(),
+                namespace: live.namespace().unwrap_or_default().to_owned(),
+                source,
+            });
+        }
+    }
+    Ok(())
+}

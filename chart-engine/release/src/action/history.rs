@@ -1,0 +1,190 @@
+//! Reading releases: one, its history, all.
+
+use cluster_client::Target;
+use cluster_objects::Object;
+use regex::Regex;
+
+use crate::action::{ActionError, check_name, deploy};
+use crate::cluster::Cluster;
+use crate::readiness::{self, Finish, Readiness};
+use crate::record::{Release, ReleaseStatus};
+use crate::storage::{self, Storage};
+
+/// Reads one revision of a release, or the last.
+#[derive(Clone, Debug, Default)]
+pub struct Get {
+    /// Name of the release.
+    pub name: String,
+    /// The revision; the last where none is named.
+    pub revision: Option<u32>,
+}
+
+/// Reads the revisions of a release.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Name of the release.
+    pub name: String,
+    /// Most revisions, the newest; 0 is no limit.
+    pub max: usize,
+}
+
+/// Reads the last revision of every release.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Releases of every namespace.
+    pub all_namespaces: bool,
+    /// Only releases in these states; empty is every state.
+    pub statuses: Vec<ReleaseStatus>,
+    /// Only releases whose name matches.
+    pub filter: Option<Regex>,
+    /// Only releases with these labels, as a selector of the API.
+    pub selector: String,
+    /// The newest first instead of by name.
+    pub by_date: bool,
+    /// The other way round.
+    pub reverse: bool,
+    /// Most releases; 0 is no limit.
+    pub limit: usize,
+    /// Releases to leave out at the beginning.
+    pub offset: usize,
+}
+
+/// An object of a release as it is.
+#[derive(Clone, Debug)]
+pub struct LiveResource {
+    /// Kind of the object.
+    pub kind: String,
+    /// Group and version of the object.
+    pub api_version: String,
+    /// Namespace, empty where it has none.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Whether it is what was asked for; `None` where it is not there.
+    pub readiness: Option<Readiness>,
+    /// The object.
+    pub object: Option<std::sync::Arc<Object>>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            max: 256,
+        }
+    }
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self {
+            all_namespaces: false,
+            statuses: Vec::new(),
+            filter: None,
+            selector: String::new(),
+            by_date: false,
+            reverse: false,
+            limit: 256,
+            offset: 0,
+        }
+    }
+}
+
+impl Get {
+    /// Reads the revision.
+    pub async fn run(&self, cluster: &Cluster) -> Result<Release, ActionError> {
+        check_name(&self.name)?;
+        // Revision 0 is the last, as Helm has it.
+        let revision = self.revision.filter(|revision| *revision > 0);
+        Ok(cluster.storage().get(&self.name, revision).await?)
+    }
+}
+
+impl History {
+    /// Reads the revisions, oldest first.
+    pub async fn run(&self, cluster: &Cluster) -> Result<Vec<Release>, ActionError> {
+        check_name(&self.name)?;
+        let entries = cluster.storage().revisions(&self.name).await?;
+        let skipped = if self.max == 0 {
+            0
+        } else {
+            entries.len().saturating_sub(self.max)
+        };
+        let decoded = entries[skipped..].iter().map(storage::Entry::decode);
+        Ok(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
+impl List {
+    /// Reads the releases. Only records that are shown are unpacked.
+    pub async fn run(&self, cluster: &Cluster) -> Result<Vec<Release>, ActionError> {
+        let storage = if self.all_namespaces {
+            Storage::all_namespaces(cluster.api.clone(), cluster.clock.clone())
+        } else {
+            cluster.storage()
+        };
+        let entries = storage.entries(&self.selector).await?;
+        // Of a superseded revision there is a newer one always: asked for alone, all of them are shown.
+        let mut entries = if self.statuses == [ReleaseStatus::Superseded] {
+            entries
+        } else {
+            storage::latest(entries)
+        };
+        entries.retain(|entry| {
+            let status = self.statuses.is_empty() || self.statuses.contains(&entry.status);
+            status
+                && self
+                    .filter
+                    .as_ref()
+                    .is_none_or(|filter| filter.is_match(&entry.name))
+        });
+        // Order and page need the names only, unless the order is by date.
+        if !self.by_date {
+            entries.sort_by(|a, b| (&a.name, &a.namespace).cmp(&(&b.name, &b.namespace)));
+            if self.reverse {
+                entries.reverse();
+            }
+            entries = self.page(entries);
+        }
+        let decoded = entries.iter().map(storage::Entry::decode);
+        let mut releases: Vec<Release> = decoded.collect::<Result<_, _>>()?;
+        if self.by_date {
+            releases.sort_by_key(|release| release.info.last_deployed.map(|time| time.timestamp()));
+            if self.reverse {
+                releases.reverse();
+            }
+            releases = self.page(releases);
+        }
+        Ok(releases)
+    }
+
+    fn page<T>(&self, all: Vec<T>) -> Vec<T> {
+        let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        all.into_iter().skip(self.offset).take(limit).collect()
+    }
+}
+
+/// Reads the objects of a release as they are.
+pub async fn live_resources(cluster: &Cluster, release: &Release) -> Result<Vec<LiveResource>, ActionError> {
+    let resources = deploy::old_resources(cluster, release).await?;
+    let mut live = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let target: Target = resource.target();
+        let object = match cluster.api.get(&target).await {
+            Ok(object) => Some(object),
+            Err(status) if status.is_not_found() => None,
+            Err(status) => return Err(ActionError::Unreachable(status)),
+        };
+        live.push(LiveResource {
+            kind: resource.object.kind().to_owned(),
+            api_version: resource.object.api_version().to_owned(),
+            namespace: target.namespace.unwrap_or_default(),
+            name: target.name,
+            readiness: object
+                .as_ref()
+                .map(|object| readiness::assess(object, Finish::default())),
+            object,
+        });
+    }
+    Ok(live)
+}

@@ -1,0 +1,330 @@
+//! Where records are kept: Secrets in the namespace of the release, as Helm keeps them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cluster_client::{Api, Clock, Collection, DeleteOptions, ListOptions, WriteOptions};
+use cluster_objects::{Object, Status};
+
+use crate::codec::{self, DecodeError, Written};
+use crate::record::{Release, ReleaseStatus};
+
+/// The records of releases in one namespace, or of all.
+#[derive(Clone)]
+pub struct Storage {
+    api: Arc<dyn Api>,
+    namespace: Option<String>,
+    clock: Clock,
+}
+
+/// Where a revision stands, from the labels of its Secret alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Name of the release.
+    pub name: String,
+    /// Namespace of the release.
+    pub namespace: String,
+    /// The revision.
+    pub revision: u32,
+    /// Its state.
+    pub status: ReleaseStatus,
+    secret: Arc<Object>,
+}
+
+/// Why records cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There is no such release. The text is Helm's.
+    #[error("release: not found")]
+    NotFound {
+        /// Name of the release.
+        name: String,
+    },
+    /// The release has no such revision. The text is Helm's.
+    #[error("release: not found")]
+    NoRevision {
+        /// Name of the release.
+        name: String,
+        /// The revision asked for.
+        revision: u32,
+        /// The revisions there are.
+        known: Vec<u32>,
+    },
+    /// Somebody else made that revision at the same time.
+    #[error("another operation (install/upgrade/rollback) is in progress")]
+    RevisionTaken {
+        /// Name of the release.
+        name: String,
+        /// The revision.
+        revision: u32,
+    },
+    /// A record cannot be read.
+    #[error("the record `{secret}` is broken")]
+    Broken {
+        /// The Secret.
+        secret: String,
+        /// Why.
+        source: DecodeError,
+    },
+    /// A record cannot be written as JSON.
+    #[error("the record of `{name}` cannot be written")]
+    Encode {
+        /// Name of the release.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The cluster refused.
+    #[error("cannot {verb} the records of releases")]
+    Api {
+        /// What was tried: `read`, `write` or `delete`.
+        verb: &'static str,
+        /// What the cluster said.
+        source: Status,
+    },
+}
+
+impl StorageError {
+    /// Whether the release or the revision is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::NoRevision { .. })
+    }
+}
+
+impl Entry {
+    /// Unpacks the record.
+    pub fn decode(&self) -> Result<Release, StorageError> {
+        codec::from_secret(&self.secret).map_err(|source| StorageError::Broken {
+            secret: self.secret.key().into_owned(),
+            source,
+        })
+    }
+
+    /// Labels of the Secret, for selectors.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.secret.label(key)
+    }
+}
+
+impl Storage {
+    /// The records of one namespace.
+    pub fn new(api: Arc<dyn Api>, namespace: &str, clock: Clock) -> Self {
+        Self {
+            api,
+            namespace: Some(namespace.to_owned()),
+            clock,
+        }
+    }
+
+    /// The records of all namespaces; for reading.
+    pub fn all_namespaces(api: Arc<dyn Api>, clock: Clock) -> Self {
+        Self {
+            api,
+            namespace: None,
+            clock,
+        }
+    }
+
+    /// The revisions that a label selector finds beside `owner=helm`, in the order of namespace, name and revision.
+    ///
+    /// Records are not unpacked; a Secret whose labels say no revision is left out.
+    pub async fn entries(&self, selector: &str) -> Result<Vec<Entry>, StorageError> {
+        let mut label_selector = "owner=helm".to_owned();
+        if !selector.is_empty() {
+            label_selector = format!("{label_selector},{selector}");
+        }
+        let options = ListOptions {
+            label_selector,
+            ..ListOptions::default()
+        };
+        let listed = self.api.list(&self.secrets(), &options).await;
+        let list = listed.map_err(|source| StorageError::Api { verb: "read", source })?;
+        let mut entries: Vec<Entry> = list.items.into_iter().filter_map(entry).collect();
+        entries.sort_by(|a, b| (&a.namespace, &a.name, a.revision).cmp(&(&b.namespace, &b.name, b.revision)));
+        Ok(entries)
+    }
+
+    /// The revisions of a release, oldest first; there is at least one.
+    pub async fn revisions(&self, name: &str) -> Result<Vec<Entry>, StorageError> {
+        let entries = self.entries(&format!("name={name}")).await?;
+        if entries.is_empty() {
+            return Err(StorageError::NotFound {
+                name: name.to_owned(),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// One revision of a release, or the last where none is named.
+    pub async fn get(&self, name: &str, revision: Option<u32>) -> Result<Release, StorageError> {
+        let entries = self.revisions(name).await?;
+        let found = match revision {
+            None => entries.last(),
+            Some(revision) => entries.iter().find(|entry| entry.revision == revision),
+        };
+        match found {
+            Some(entry) => entry.decode(),
+            None => Err(StorageError::NoRevision {
+                name: name.to_owned(),
+                revision: revision.unwrap_or_default(),
+                known: entries.iter().map(|entry| entry.revision).collect(),
+            }),
+        }
+    }
+
+    /// Keeps a new revision.
+    pub async fn create(&self, release: &Release) -> Result<(), StorageError> {
+        let secret = self.secret(release, Written::Created(self.clock.now()))?;
+        let collection = secrets_of(&release.namespace);
+        match self.api.create(&collection, secret, &write_options()).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_already_exists() => Err(StorageError::RevisionTaken {
+                name: release.name.clone(),
+                revision: release.revision,
+            }),
+            Err(source) => Err(StorageError::Api {
+                verb: "write",
+                source,
+            }),
+        }
+    }
+
+    /// Replaces the record of a revision.
+    pub async fn update(&self, release: &Release) -> Result<(), StorageError> {
+        let secret = self.secret(release, Written::Modified(self.clock.now()))?;
+        let target = secrets_of(&release.namespace).target(secret.name());
+        let updated = self.api.update(&target, secret, &write_options()).await;
+        updated.map(drop).map_err(|source| StorageError::Api {
+            verb: "write",
+            source,
+        })
+    }
+
+    /// Removes the record of a revision; one that is gone already is no failure.
+    pub async fn delete(&self, entry: &Entry) -> Result<(), StorageError> {
+        let target = secrets_of(&entry.namespace).target(entry.secret.name());
+        match self.api.delete(&target, &DeleteOptions::default()).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.is_not_found() => Ok(()),
+            Err(source) => Err(StorageError::Api {
+                verb: "delete",
+                source,
+            }),
+        }
+    }
+
+    /// Removes the oldest revisions until there is room for one more below the limit (0 is no limit).
+    pub async fn prune(&self, entries: &[Entry], max_history: u32) -> Result<(), StorageError> {
+        for entry in superfluous(entries, max_history) {
+            self.delete(entry).await?;
+        }
+        Ok(())
+    }
+
+    fn secret(&self, release: &Release, written: Written) -> Result<Object, StorageError> {
+        codec::to_secret(release, written).map_err(|source| StorageError::Encode {
+            name: release.name.clone(),
+            source,
+        })
+    }
+
+    fn secrets(&self) -> Collection {
+        match &self.namespace {
+            Some(namespace) => secrets_of(namespace),
+            None => Collection::all("v1", "secrets"),
+        }
+    }
+}
+
+fn secrets_of(namespace: &str) -> Collection {
+    Collection::namespaced("v1", "secrets", namespace)
+}
+
+fn write_options() -> WriteOptions {
+    WriteOptions {
+        field_manager: crate::FIELD_MANAGER.to_owned(),
+        ..WriteOptions::default()
+    }
+}
+
+fn entry(secret: Arc<Object>) -> Option<Entry> {
+    Some(Entry {
+        name: secret.label("name")?.to_owned(),
+        namespace: secret.namespace().unwrap_or_default().to_owned(),
+        revision: secret.label("version")?.parse().ok()?,
+        status: ReleaseStatus::from_word(secret.label("status").unwrap_or("unknown")),
+        secret,
+    })
+}
+
+/// The revisions to remove before one is added: the oldest, but never the last deployed one.
+fn superfluous(entries: &[Entry], max_history: u32) -> Vec<&Entry> {
+    let max_history = max_history as usize;
+    if max_history == 0 || entries.len() < max_history {
+        return Vec::new();
+    }
+    let last_deployed = entries
+        .iter()
+        .rev()
+        .find(|entry| entry.status == ReleaseStatus::Deployed)
+        .map(|entry| entry.revision);
+    let too_many = entries.len() + 1 - max_history;
+    let removable = entries
+        .iter()
+        .filter(|entry| Some(entry.revision) != last_deployed);
+    removable.take(too_many).collect()
+}
+
+/// The last revision of each release, in the order of namespace and name.
+pub fn latest(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut latest: BTreeMap<(String, String), Entry> = BTreeMap::new();
+    for entry in entries {
+        let key = (entry.namespace.clone(), entry.name.clone());
+        let newer = latest
+            .get(&key)
+            .is_none_or(|known| known.revision < entry.revision);
+        if newer {
+            latest.insert(key, entry);
+        }
+    }
+    latest.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(statuses: &[ReleaseStatus]) -> Vec<Entry> {
+        let numbered = statuses.iter().zip(1..);
+        numbered
+            .map(|(status, revision)| Entry {
+                name: "web".into(),
+                namespace: "default".into(),
+                revision,
+                status: status.clone(),
+                secret: Arc::default(),
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn check(statuses: &[ReleaseStatus], max_history: u32, expected: &[u32]) {
+        let entries = entries(statuses);
+        let removed: Vec<u32> = superfluous(&entries, max_history)
+            .iter()
+            .map(|entry| entry.revision)
+            .collect();
+        assert_eq!(removed, expected);
+    }
+
+    #[test]
+    fn the_oldest_go_but_never_the_deployed_one() {
+        use ReleaseStatus::{Deployed, Failed, Superseded};
+        check(&[Superseded, Superseded, Deployed], 0, &[]);
+        check(&[Superseded, Superseded, Deployed], 4, &[]);
+        check(&[Superseded, Superseded, Deployed], 3, &[1]);
+        check(&[Superseded, Superseded, Deployed], 1, &[1, 2]);
+        check(&[Deployed, Failed, Failed], 2, &[2, 3]);
+        check(&[Superseded, Deployed, Failed], 3, &[1]);
+    }
+}

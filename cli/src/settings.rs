@@ -1,0 +1,279 @@
+//! What holds for every command: global flags, the environment, the home folder, the terminal.
+
+use std::path::PathBuf;
+
+use crate::console::{ColorChoice, Console};
+use crate::failure::Failure;
+
+/// Where the bundled cluster keeps its data unless told otherwise: one place, whoever asks.
+const CLUSTER_DIR: &str = "/var/lib/tug";
+/// Folders of programs for administrators, which are not on everybody's path.
+const ADMINISTRATOR_PATH: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Namespace of the request [env: HELM_NAMESPACE]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Kubeconfig file [env: KUBECONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; `tug` is the bundled cluster [env: HELM_KUBECONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    kube_context: Option<String>,
+    /// Address of the API server [env: HELM_KUBEAPISERVER]
+    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    kube_apiserver: Option<String>,
+    /// Bearer token [env: HELM_KUBETOKEN]
+    #[arg(long, global = true, value_name = "TOKEN", hide_short_help = true)]
+    kube_token: Option<String>,
+    /// User to act as [env: HELM_KUBEASUSER]
+    #[arg(long, global = true, value_name = "USER", hide_short_help = true)]
+    kube_as_user: Option<String>,
+    /// Group to act as, may be repeated [env: HELM_KUBEASGROUPS]
+    #[arg(long, global = true, value_name = "GROUP", hide_short_help = true)]
+    kube_as_group: Vec<String>,
+    /// Certificate authority of the API server [env: HELM_KUBECAFILE]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    kube_ca_file: Option<PathBuf>,
+    /// Name that the API server's certificate must have [env: HELM_KUBETLS_SERVER_NAME]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    kube_tls_server_name: Option<String>,
+    /// Do not check the API server's certificate [env: HELM_KUBEINSECURE_SKIP_TLS_VERIFY]
+    #[arg(long, global = true, hide_short_help = true)]
+    kube_insecure_skip_tls_verify: bool,
+    /// Data folder of the bundled cluster [env: TUG_DATA_DIR] [default: /var/lib/tug]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Use colours [env: NO_COLOR, HELM_COLOR]
+    #[arg(
+        long,
+        alias = "colour",
+        global = true,
+        value_name = "WHEN",
+        hide_short_help = true
+    )]
+    color: Option<ColorChoice>,
+    /// Say what is done, on stderr [env: HELM_DEBUG]
+    #[arg(long, global = true)]
+    debug: bool,
+    // Helm's flags that have nothing to do here; scripts pass them.
+    #[arg(long, global = true, hide = true, value_name = "N")]
+    qps: Option<f32>,
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    burst_limit: Option<i32>,
+}
+
+/// How a cluster is named and entered, from flags and environment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KubeSettings {
+    /// `--kubeconfig`, else the files of `KUBECONFIG`.
+    pub(crate) kubeconfigs: Vec<PathBuf>,
+    pub(crate) context: Option<String>,
+    pub(crate) api_server: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) as_user: Option<String>,
+    pub(crate) as_groups: Vec<String>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) tls_server_name: Option<String>,
+    pub(crate) insecure: bool,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) kube: KubeSettings,
+    /// `--namespace` or `HELM_NAMESPACE`; without them the kubeconfig's context says, else `default`.
+    pub(crate) namespace: Option<String>,
+    /// The user's home folder.
+    pub(crate) home: Option<PathBuf>,
+    /// Where tug keeps its data: `TUG_DATA_HOME`, else `XDG_DATA_HOME/tug`, else `~/.local/share/tug`.
+    pub(crate) data_dir: PathBuf,
+    /// Where tug keeps its configuration: `TUG_CONFIG_HOME`, else `XDG_CONFIG_HOME/tug`, else `~/.config/tug`.
+    pub(crate) config_dir: PathBuf,
+    /// Where tug keeps what can be fetched again: `TUG_CACHE_HOME`, else `XDG_CACHE_HOME/tug`, else `~/.cache/tug`.
+    pub(crate) cache_dir: PathBuf,
+    /// Data folder of the bundled cluster: `--data-dir`, else `TUG_DATA_DIR`, else `/var/lib/tug`.
+    pub(crate) cluster_dir: PathBuf,
+    /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
+    pub(crate) nft: Option<PathBuf>,
+    /// Revisions kept of a release: `HELM_MAX_HISTORY`, else 10; 0 is no limit.
+    pub(crate) max_history: u32,
+    pub(crate) debug: bool,
+    pub(crate) console: Console,
+    /// The time zone in which times are shown.
+    pub(crate) zone: jiff::tz::TimeZone,
+}
+
+impl Settings {
+    /// The time now.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    /// Puts flags before environment before defaults.
+    pub(crate) fn gather(
+        flags: GlobalArgs,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let nft = find_nft(environment("TUG_NFT"), environment("PATH"));
+        let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let home = environment("HOME").map(PathBuf::from);
+        let folder = |ours: &str, xdg: &str, under_home: &str| {
+            environment(ours)
+                .map(PathBuf::from)
+                .or_else(|| environment(xdg).map(|base| PathBuf::from(base).join("tug")))
+                .or_else(|| home.as_ref().map(|home| home.join(under_home).join("tug")))
+                .ok_or_else(|| {
+                    Failure::new("no folder for tug's files")
+                        .because(format!("neither {ours} nor HOME is set"))
+                })
+        };
+        let max_history = match environment("HELM_MAX_HISTORY") {
+            None => 10,
+            Some(text) => text.parse().map_err(|_| {
+                Failure::new("cannot read HELM_MAX_HISTORY").because(format!("`{text}` is not a count"))
+            })?,
+        };
+        let kubeconfigs = match flags.kubeconfig {
+            Some(file) => vec![file],
+            None => environment("KUBECONFIG")
+                .map(|paths| std::env::split_paths(&paths).filter(|path| path != "").collect())
+                .unwrap_or_default(),
+        };
+        let as_groups = if flags.kube_as_group.is_empty() {
+            let groups = environment("HELM_KUBEASGROUPS").unwrap_or_default();
+            groups
+                .split(',')
+                .filter(|group| !group.is_empty())
+                .map(str::to_owned)
+                .collect()
+        } else {
+            flags.kube_as_group
+        };
+        let kube = KubeSettings {
+            kubeconfigs,
+            context: flags.kube_context.or_else(|| environment("HELM_KUBECONTEXT")),
+            api_server: flags.kube_apiserver.or_else(|| environment("HELM_KUBEAPISERVER")),
+            token: flags.kube_token.or_else(|| environment("HELM_KUBETOKEN")),
+            as_user: flags.kube_as_user.or_else(|| environment("HELM_KUBEASUSER")),
+            as_groups,
+            ca_file: flags
+                .kube_ca_file
+                .or_else(|| environment("HELM_KUBECAFILE").map(PathBuf::from)),
+            tls_server_name: flags
+                .kube_tls_server_name
+                .or_else(|| environment("HELM_KUBETLS_SERVER_NAME")),
+            insecure: flags.kube_insecure_skip_tls_verify
+                || is_true(environment("HELM_KUBEINSECURE_SKIP_TLS_VERIFY")),
+        };
+        let color = flags.color.unwrap_or_else(|| color_choice(&environment));
+        Ok(Self {
+            kube,
+            namespace: flags.namespace.or_else(|| environment("HELM_NAMESPACE")),
+            data_dir: folder("TUG_DATA_HOME", "XDG_DATA_HOME", ".local/share")?,
+            config_dir: folder("TUG_CONFIG_HOME", "XDG_CONFIG_HOME", ".config")?,
+            cache_dir: folder("TUG_CACHE_HOME", "XDG_CACHE_HOME", ".cache")?,
+            cluster_dir: flags
+                .data_dir
+                .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
+                .unwrap_or_else(|| CLUSTER_DIR.into()),
+            nft,
+            home,
+            max_history,
+            debug: flags.debug || is_true(environment("HELM_DEBUG")),
+            console: Console::open(
+                color,
+                environment("COLUMNS").and_then(|columns| columns.parse().ok()),
+            ),
+            zone: jiff::tz::TimeZone::system(),
+        })
+    }
+}
+
+fn find_nft(wish: Option<String>, path: Option<String>) -> Option<PathBuf> {
+    if let Some(wish) = wish {
+        return Some(wish).filter(|wish| !wish.is_empty()).map(PathBuf::from);
+    }
+    let path = path.unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(ADMINISTRATOR_PATH.iter().map(PathBuf::from));
+    folders
+        .map(|folder| folder.join("nft"))
+        .find(|program| program.is_file())
+}
+
+fn color_choice(environment: &impl Fn(&str) -> Option<String>) -> ColorChoice {
+    if environment("NO_COLOR").is_some() {
+        return ColorChoice::Never;
+    }
+    match environment("HELM_COLOR").as_deref() {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+fn is_true(value: Option<String>) -> bool {
+    value.is_some_and(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(flags: GlobalArgs, environment: &[(&str, &str)]) -> Result<Settings, Failure> {
+        Settings::gather(flags, |name| {
+            let found = environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn flags_come_before_the_environment() {
+        let environment = [
+            ("HOME", "/home/ann"),
+            ("HELM_NAMESPACE", "shop"),
+            ("HELM_KUBECONTEXT", "prod"),
+            ("KUBECONFIG", "/a:/b"),
+            ("XDG_DATA_HOME", "/data"),
+        ];
+        let settings = gather(GlobalArgs::default(), &environment).unwrap();
+        assert_eq!(settings.namespace.as_deref(), Some("shop"));
+        assert_eq!(
+            settings.kube.kubeconfigs,
+            [PathBuf::from("/a"), PathBuf::from("/b")]
+        );
+        assert_eq!(settings.data_dir, PathBuf::from("/data/tug"));
+        assert_eq!(settings.config_dir, PathBuf::from("/home/ann/.config/tug"));
+        assert_eq!(settings.max_history, 10);
+        let flags = GlobalArgs {
+            namespace: Some("desk".into()),
+            kubeconfig: Some("/c".into()),
+            ..GlobalArgs::default()
+        };
+        let settings = gather(flags, &environment).unwrap();
+        assert_eq!(settings.namespace.as_deref(), Some("desk"));
+        assert_eq!(settings.kube.kubeconfigs, [PathBuf::from("/c")]);
+    }
+
+    #[test]
+    fn err_a_history_limit_that_is_no_number() {
+        let environment = [("HOME", "/home/ann"), ("HELM_MAX_HISTORY", "many")];
+        let failure = gather(GlobalArgs::default(), &environment).unwrap_err();
+        assert_eq!(failure.causes(), ["`many` is not a count"]);
+    }
+
+    #[test]
+    fn err_no_home_folder() {
+        let failure = gather(GlobalArgs::default(), &[]).unwrap_err();
+        assert_eq!(failure.heading(), "no folder for tug's files");
+    }
+}

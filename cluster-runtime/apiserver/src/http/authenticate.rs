@@ -1,0 +1,117 @@
+//! Who sends a request: a certificate, a token, or nobody known.
+
+use std::collections::HashMap;
+
+use cluster_objects::{Status, StatusReason};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, USER_AGENT};
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::authorize::Action;
+use crate::engine::Engine;
+use crate::user::{Caller, User};
+
+/// Finds out whose a bearer token is.
+pub trait Tokens: Send + Sync + 'static {
+    /// The user of a token; `None` when it is not known or no longer good.
+    fn user(&self, token: &str) -> Option<User>;
+}
+
+/// Tokens that are known from the start.
+#[derive(Default)]
+pub struct TokenTable {
+    users: HashMap<String, User>,
+}
+
+impl TokenTable {
+    /// Adds a token of a user.
+    pub fn insert(&mut self, token: impl Into<String>, user: User) {
+        self.users.insert(token.into(), user);
+    }
+}
+
+impl Tokens for TokenTable {
+    fn user(&self, token: &str) -> Option<User> {
+        self.users.get(token).cloned()
+    }
+}
+
+/// The user that a client certificate names: its common name, and its organisations as groups.
+///
+/// The certificate was checked in the handshake; one without a common name names nobody.
+pub(crate) fn user_of_certificate(certificate: &CertificateDer<'_>) -> Option<User> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?;
+    let groups = subject.iter_organization().filter_map(|part| part.as_str().ok());
+    Some(User::authenticated(name, groups.map(str::to_owned)))
+}
+
+/// The caller of a request. A token goes before the certificate of the connection, and one that is not known is
+/// refused with 401; without either the caller is anonymous. Who may, may act as someone else.
+pub(crate) fn caller(
+    headers: &HeaderMap,
+    certificate: Option<&User>,
+    tokens: &dyn Tokens,
+    engine: &Engine,
+) -> Result<Caller, Status> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let token = text(AUTHORIZATION.as_str()).and_then(bearer);
+    let user = match (token, certificate) {
+        (Some(token), _) => tokens.user(token).ok_or_else(unauthorized)?,
+        (None, Some(user)) => user.clone(),
+        (None, None) => User::anonymous(),
+    };
+    let user = impersonated(headers, &user, engine)?.unwrap_or(user);
+    Ok(Caller {
+        user,
+        agent: text(USER_AGENT.as_str()).unwrap_or_default().to_owned(),
+    })
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn unauthorized() -> Status {
+    Status::new(401, StatusReason::Unauthorized, "Unauthorized")
+}
+
+/// The user that the `Impersonate-` headers name, once it is sure that the caller may act as them.
+fn impersonated(headers: &HeaderMap, user: &User, engine: &Engine) -> Result<Option<User>, Status> {
+    let all = |name: &str| -> Vec<String> {
+        let values = headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        values.map(str::to_owned).collect()
+    };
+    let names = all("impersonate-user");
+    let groups = all("impersonate-group");
+    let Some(name) = names.first() else {
+        if groups.is_empty() && !headers.contains_key("impersonate-uid") {
+            return Ok(None);
+        }
+        return Err(Status::bad_request(
+            "requested groups or uid to impersonate without impersonating a user",
+        ));
+    };
+    let may = |kind: &str, name: &str| {
+        let resource = cluster_objects::GroupVersionResource::new("v1", kind);
+        let action = Action::Resource {
+            verb: "impersonate",
+            resource: &resource,
+            subresource: None,
+            namespace: None,
+            name: Some(name),
+        };
+        engine.authorize(user, &action)
+    };
+    may("users", name)?;
+    groups.iter().try_for_each(|group| may("groups", group))?;
+    let mut acting = User::authenticated(name, groups);
+    acting.uid = all("impersonate-uid").into_iter().next().unwrap_or_default();
+    Ok(Some(acting))
+}

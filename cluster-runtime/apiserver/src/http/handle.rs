@@ -1,0 +1,455 @@
+//! One request: who sends it, what it names, which verb, and the answer.
+
+use std::sync::Arc;
+
+use axum::body::Body as HttpBody;
+use axum::response::Response;
+use cluster_client::{Collection, Deleted, Patch, Target};
+use cluster_objects::registry::KindRow;
+use cluster_objects::table::IncludeObject;
+use cluster_objects::{GroupVersionResource, Object, Status, StatusReason};
+use futures::StreamExt;
+use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, HeaderValue, Method, Request, request};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{self, encode, refusal, warn, whole};
+use super::authenticate::{self, Tokens};
+use super::document::{Document, document};
+use super::encoded::Encoded;
+use super::negotiate::{Accepted, Format, View, negotiate};
+use super::path::{ApiPath, ResourcePath};
+use super::query::Parameters;
+use super::view::Viewer;
+use super::{compress, decode, fingerprint, stream};
+use crate::authorize::Action;
+use crate::engine::{Engine, Page, Written, method_not_allowed, no_such_resource, unsupported_patch};
+use crate::user::{Caller, User};
+
+/// Reads that are answered at the same time, as Kubernetes has it; watches and streams do not count.
+const READS_MAX: usize = 400;
+/// Writes that are answered at the same time.
+const WRITES_MAX: usize = 200;
+/// Changes of a watch that are sent in one piece when they are all there.
+const CHANGES_AT_ONCE: usize = 128;
+
+const VIEWS: &[View] = &[View::Object, View::Table, View::Metadata];
+
+/// What every request needs.
+pub(crate) struct Server {
+    pub(crate) engine: Engine,
+    pub(crate) tokens: Arc<dyn Tokens>,
+    /// Ends watches and streams when the server stops.
+    pub(crate) stop: CancellationToken,
+    /// Encodings that watches share.
+    encoded: Arc<Encoded>,
+    reads: Semaphore,
+    writes: Semaphore,
+}
+
+/// A request with all that its head says.
+pub(super) struct Call<'a> {
+    pub(super) server: &'a Server,
+    pub(super) caller: Caller,
+    pub(super) parts: request::Parts,
+    pub(super) parameters: Parameters,
+    pub(super) accept: String,
+    pub(super) gzip: bool,
+}
+
+impl Server {
+    pub(crate) fn new(engine: Engine, tokens: Arc<dyn Tokens>, stop: CancellationToken) -> Self {
+        Self {
+            engine,
+            tokens,
+            stop,
+            encoded: Arc::default(),
+            reads: Semaphore::new(READS_MAX),
+            writes: Semaphore::new(WRITES_MAX),
+        }
+    }
+
+    /// Answers a request of a connection whose certificate names a user, or none.
+    pub(crate) async fn handle(&self, certificate: Option<&User>, request: Request<HttpBody>) -> Response {
+        let accept = header(request.headers(), ACCEPT.as_str()).to_owned();
+        let format = negotiate(&accept, VIEWS).map_or(Format::Json, |accepted| accepted.format);
+        match self.respond(certificate, accept, request).await {
+            Ok(response) => response,
+            Err(status) => refusal(format, &status),
+        }
+    }
+
+    async fn respond(
+        &self,
+        certificate: Option<&User>,
+        accept: String,
+        request: Request<HttpBody>,
+    ) -> Result<Response, Status> {
+        let (parts, body) = request.into_parts();
+        let caller = authenticate::caller(&parts.headers, certificate, self.tokens.as_ref(), &self.engine)?;
+        let call = Call {
+            server: self,
+            caller,
+            parameters: Parameters::parse(parts.uri.query().unwrap_or_default()),
+            gzip: compress::is_asked(&parts.headers),
+            accept,
+            parts,
+        };
+        match ApiPath::parse(call.parts.uri.path()) {
+            ApiPath::Resource(path) => call.resource(path, body).await,
+            _ if call.parts.method == Method::GET => call.document(),
+            _ => Err(no_such_resource()),
+        }
+    }
+
+    /// A place among the requests that are answered at the same time; 429 when there is none.
+    fn place(&self, method: &Method) -> Result<SemaphorePermit<'_>, Status> {
+        let places = if method == Method::GET {
+            &self.reads
+        } else {
+            &self.writes
+        };
+        places.try_acquire().map_err(|_| {
+            let message = "Too many requests, please try again later.";
+            let mut status = Status::new(429, StatusReason::TooManyRequests, message);
+            status.retry_after_seconds = Some(1);
+            status
+        })
+    }
+}
+
+impl Call<'_> {
+    fn engine(&self) -> &Engine {
+        &self.server.engine
+    }
+
+    /// Answers with version, health, discovery or OpenAPI.
+    fn document(&self) -> Result<Response, Status> {
+        let path = self.parts.uri.path();
+        let verbose = self.parameters.flag("verbose").is_some();
+        let found = document(self.engine(), &self.caller.user, path, &self.accept, verbose)?;
+        let (body, content_type) = match found.ok_or_else(no_such_resource)? {
+            Document::Text(code, text) => {
+                let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+                return Ok(whole(code, content_type, text.into_bytes(), false));
+            }
+            Document::Aggregated(value) => {
+                let content_type = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+                (
+                    encode(Format::Json, &value),
+                    HeaderValue::from_static(content_type),
+                )
+            }
+            Document::Value(value) => {
+                let format = negotiate(&self.accept, &[View::Object, View::AggregatedDiscovery])
+                    .map_or(Format::Json, |accepted| accepted.format);
+                (encode(format, &value), answer::content_type(format))
+            }
+        };
+        let tag = format!("\"{:016X}\"", fingerprint(&body));
+        let known = header(&self.parts.headers, IF_NONE_MATCH.as_str());
+        let mut response = if known.split(',').any(|one| one.trim() == tag) {
+            whole(304, content_type, Vec::new(), false)
+        } else {
+            whole(200, content_type, body, self.gzip)
+        };
+        let headers = response.headers_mut();
+        headers.append(VARY, HeaderValue::from_static("Accept"));
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(ETAG, tag);
+        }
+        Ok(response)
+    }
+
+    async fn resource(mut self, path: ResourcePath, body: HttpBody) -> Result<Response, Status> {
+        let resource = GroupVersionResource {
+            group: path.group,
+            version: path.version,
+            resource: path.resource,
+        };
+        let row = self.engine().row(&resource)?;
+        let subresource = match path.subresource.as_deref() {
+            None => None,
+            Some(name) => Some(subresource_name(name).ok_or_else(no_such_resource)?),
+        };
+        let Some(name) = path.name else {
+            let collection = Collection {
+                resource,
+                namespace: path.namespace,
+            };
+            return self.collection(&row, &collection, path.watch, body).await;
+        };
+        let target = Target {
+            resource,
+            namespace: path.namespace,
+            name,
+            subresource,
+        };
+        if let Some(kind) = stream::Kind::of(&target) {
+            return stream::open(&mut self, &row, &target, kind).await;
+        }
+        let method = self.parts.method.clone();
+        let _place = self.admitted(&method, &row, Some(&target), &target.collection())?;
+        match method {
+            Method::GET => {
+                let viewer = self.viewer(&row)?;
+                let object = self.engine().get(&self.caller, &target)?;
+                Ok(self.shown(200, viewer, &object, &[]))
+            }
+            Method::PUT => {
+                let options = self.parameters.write()?;
+                let viewer = self.viewer(&row)?;
+                let body = decode::object(self.content_type(), &decode::read(body).await?)?;
+                let written = self
+                    .engine()
+                    .update(&self.caller, &target, body, &options)
+                    .await?;
+                Ok(self.written(viewer, &written))
+            }
+            Method::PATCH => {
+                let options = self.parameters.write()?;
+                let viewer = self.viewer(&row)?;
+                let (patch, duplicates) = read_patch(self.content_type(), &decode::read(body).await?)?;
+                let engine = self.engine();
+                let written = engine
+                    .patch(&self.caller, &target, patch, &options, &duplicates)
+                    .await?;
+                Ok(self.written(viewer, &written))
+            }
+            Method::POST if target.subresource.is_some() => {
+                let options = self.parameters.write()?;
+                let viewer = self.viewer(&row)?;
+                let body = decode::object(self.content_type(), &decode::read(body).await?)?;
+                let written = self.engine().post(&self.caller, &target, body, &options).await?;
+                Ok(self.written(viewer, &written))
+            }
+            Method::DELETE if target.subresource.is_none() => {
+                let viewer = self.viewer(&row)?;
+                let options = self.delete_options(body).await?;
+                let (last, deleted) = self.engine().delete(&self.caller, &target, &options).await?;
+                Ok(match deleted {
+                    Deleted::Marked(object) => self.shown(200, viewer, &object, &[]),
+                    Deleted::Gone if shows_deleted(&row) => self.shown(200, viewer, &last, &[]),
+                    Deleted::Gone => {
+                        let status = answer::deleted(&row.plural, &row.group, &target.name, last.uid());
+                        let format = viewer.accepted.format;
+                        whole(200, answer::content_type(format), encode(format, &status), false)
+                    }
+                })
+            }
+            _ => Err(method_not_allowed()),
+        }
+    }
+
+    /// A place for the request, once it is sure that the caller may do what they ask: nobody else may make the
+    /// server read a body. The engine decides again when it knows all.
+    fn admitted(
+        &self,
+        method: &Method,
+        row: &KindRow,
+        target: Option<&Target>,
+        collection: &Collection,
+    ) -> Result<SemaphorePermit<'_>, Status> {
+        let verb = match (method, target) {
+            (&Method::GET, Some(_)) => "get",
+            (&Method::GET, None) => "list",
+            (&Method::POST, _) => "create",
+            (&Method::PUT, _) => "update",
+            (&Method::PATCH, _) => "patch",
+            (&Method::DELETE, Some(_)) => "delete",
+            (&Method::DELETE, None) => "deletecollection",
+            _ => return Err(method_not_allowed()),
+        };
+        let action = Action::Resource {
+            verb,
+            resource: &collection.resource,
+            subresource: target.and_then(|target| target.subresource),
+            namespace: collection.namespace.as_deref().filter(|_| row.namespaced),
+            name: target.map(|target| target.name.as_str()),
+        };
+        self.engine().authorize(&self.caller.user, &action)?;
+        self.server.place(method)
+    }
+
+    async fn collection(
+        self,
+        row: &Arc<KindRow>,
+        collection: &Collection,
+        old_watch: bool,
+        body: HttpBody,
+    ) -> Result<Response, Status> {
+        let method = self.parts.method.clone();
+        let misses_namespace = row.namespaced && collection.namespace.is_none();
+        if method == Method::GET && (old_watch || self.parameters.is_watch()) {
+            return self.watch(row, collection);
+        }
+        let _place = self.admitted(&method, row, None, collection)?;
+        match method {
+            Method::GET => {
+                let viewer = self.viewer(row)?;
+                let page: Page = self
+                    .engine()
+                    .list(&self.caller, collection, &self.parameters.list()?)?;
+                Ok(viewer.page(page, self.gzip))
+            }
+            Method::POST if !misses_namespace => {
+                let options = self.parameters.write()?;
+                let viewer = self.viewer(row)?;
+                let body = decode::object(self.content_type(), &decode::read(body).await?)?;
+                let written = self
+                    .engine()
+                    .create(&self.caller, collection, body, &options)
+                    .await?;
+                Ok(self.written(viewer, &written))
+            }
+            Method::DELETE if !misses_namespace => {
+                let viewer = self.viewer(row)?;
+                let query = self.parameters.list()?;
+                let options = self.delete_options(body).await?;
+                let engine = self.engine();
+                let page = engine
+                    .delete_collection(&self.caller, collection, &query, &options)
+                    .await?;
+                Ok(viewer.page(page, self.gzip))
+            }
+            _ => Err(method_not_allowed()),
+        }
+    }
+
+    /// Answers with changes, one a line, for as long as the client stays and the watch lives.
+    fn watch(&self, row: &Arc<KindRow>, collection: &Collection) -> Result<Response, Status> {
+        let mut viewer = self.viewer(row)?;
+        let query = self.parameters.watch()?;
+        let engine = self.engine().clone();
+        let encoded = Arc::clone(&self.server.encoded);
+        let (_, changes) = engine.watch(&self.caller, collection, &query)?;
+        let mut first = true;
+        let lines = changes
+            .take_until(self.server.stop.clone().cancelled_owned())
+            .ready_chunks(CHANGES_AT_ONCE)
+            .map(move |changes| {
+                viewer.now = engine.now();
+                let mut lines = Vec::new();
+                for change in changes {
+                    viewer.change(&change, first, &encoded, &mut lines);
+                    first = false;
+                }
+                Ok::<_, std::convert::Infallible>(bytes::Bytes::from(lines))
+            });
+        Ok(answer::answer(
+            200,
+            answer::content_type(Format::Json),
+            HttpBody::from_stream(lines),
+        ))
+    }
+
+    fn content_type(&self) -> &str {
+        header(&self.parts.headers, CONTENT_TYPE.as_str())
+    }
+
+    fn viewer(&self, row: &Arc<KindRow>) -> Result<Viewer, Status> {
+        let accepted = negotiate(&self.accept, VIEWS)?;
+        let include = match self.parameters.text("includeObject") {
+            "None" => IncludeObject::None,
+            "Object" => IncludeObject::Object,
+            _ => IncludeObject::Metadata,
+        };
+        Ok(Viewer {
+            row: Arc::clone(row),
+            accepted,
+            include,
+            now: self.engine().now(),
+        })
+    }
+
+    fn written(&self, viewer: Viewer, written: &Written) -> Response {
+        let code = if written.created { 201 } else { 200 };
+        self.shown(code, viewer, &written.object, &written.warnings)
+    }
+
+    fn shown(&self, code: u16, mut viewer: Viewer, object: &Object, warnings: &[String]) -> Response {
+        if object.kind() != viewer.row.kind {
+            // Views of subresources, such as `Scale`, have no table of their own.
+            viewer.accepted = Accepted {
+                view: View::Object,
+                ..viewer.accepted
+            };
+        }
+        let content_type = answer::content_type(viewer.accepted.format);
+        let mut response = whole(code, content_type, viewer.object(object), self.gzip);
+        warn(&mut response, warnings);
+        response
+    }
+
+    async fn delete_options(&self, body: HttpBody) -> Result<cluster_client::DeleteOptions, Status> {
+        let bytes = decode::read(body).await?;
+        if bytes.is_empty() {
+            return self.parameters.delete(None);
+        }
+        let (value, _) = decode::value(self.content_type(), &bytes)?;
+        self.parameters.delete(Some(&value))
+    }
+}
+
+/// One header as text, empty where absent.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// The subresources that exist; rows say which kinds have them.
+fn subresource_name(name: &str) -> Option<&'static str> {
+    const NAMES: &[&str] = &[
+        "approval",
+        "attach",
+        "binding",
+        "ephemeralcontainers",
+        "eviction",
+        "exec",
+        "finalize",
+        "log",
+        "portforward",
+        "resize",
+        "scale",
+        "status",
+        "token",
+    ];
+    NAMES.iter().copied().find(|known| *known == name)
+}
+
+/// Whether the deletion of an object answers with its last state, as some core kinds do.
+fn shows_deleted(row: &KindRow) -> bool {
+    const TABLES: &[&str] = &[
+        "persistentvolumeclaims",
+        "persistentvolumes",
+        "pods",
+        "podtemplates",
+        "resourcequotas",
+        "serviceaccounts",
+        "services",
+    ];
+    TABLES.contains(&&*row.table)
+}
+
+fn read_patch(content_type: &str, bytes: &[u8]) -> Result<(Patch, Vec<String>), Status> {
+    let json = || decode::json(bytes);
+    Ok(match decode::media_type(content_type) {
+        "application/json-patch+json" => (Patch::Json(json()?.0), Vec::new()),
+        "application/merge-patch+json" => {
+            let (patch, duplicates) = json()?;
+            (Patch::Merge(patch), duplicates)
+        }
+        "application/strategic-merge-patch+json" => {
+            let (patch, duplicates) = json()?;
+            (Patch::Strategic(patch), duplicates)
+        }
+        "application/apply-patch+yaml" => {
+            let (configuration, duplicates) = decode::value(content_type, bytes)?;
+            (Patch::Apply(configuration), duplicates)
+        }
+        _ => return Err(unsupported_patch(content_type)),
+    })
+}

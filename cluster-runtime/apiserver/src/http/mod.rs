@@ -1,0 +1,30 @@
+//! The API over HTTP: reading requests, writing answers.
+//!
+//! Start with `serve` for connections, then `handle` for what becomes of a request.
+
+mod answer;
+mod authenticate;
+mod compress;
+mod decode;
+mod document;
+mod encoded;
+mod handle;
+mod negotiate;
+mod path;
+mod protobuf;
+mod query;
+mod serve;
+mod stream;
+mod view;
+
+pub use authenticate::{TokenTable, Tokens};
+pub(crate) use document::{Document, document};
+pub use serve::ApiServer;
+
+/// Eight bytes that change with the content: for ETags.
+pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}

@@ -1,0 +1,210 @@
+//! Links, rules and listeners on the real kernel, in network namespaces of the test's own.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::link::{Links, gateway};
+use crate::proxy::Proxy;
+use crate::sync::{frontends, run_nft};
+use crate::table::{Protocol, ServicePort};
+use crate::{NetworkConfig, ruleset};
+
+const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 7);
+const EMPTY_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 8);
+const NODE_PORT: u16 = 30080;
+
+/// A thread in a network namespace of its own that serves its name on port 80 and connects where it is told.
+struct Pod {
+    namespace: PathBuf,
+    orders: tokio::sync::mpsc::UnboundedSender<(SocketAddrV4, tokio::sync::oneshot::Sender<String>)>,
+}
+
+impl Pod {
+    fn start(name: &'static str) -> Self {
+        let (ready, made) = mpsc::channel();
+        let (orders, mut received) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
+                let task = nix::unistd::gettid();
+                ready
+                    .send(PathBuf::from(format!("/proc/self/task/{task}/ns/net")))
+                    .unwrap();
+                tokio::spawn(async move {
+                    while let Ok((mut client, _)) = listener.accept().await {
+                        let _ = client.write_all(name.as_bytes()).await;
+                    }
+                });
+                while let Some((target, answer)) = received.recv().await {
+                    let _: Result<(), String> = tokio::sync::oneshot::Sender::send(answer, ask(target).await);
+                }
+            });
+        });
+        Self {
+            namespace: made.recv().unwrap(),
+            orders,
+        }
+    }
+
+    async fn ask(&self, target: SocketAddrV4) -> String {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.orders.send((target, answer)).unwrap();
+        answered.await.unwrap()
+    }
+}
+
+/// What a server says to a new connection, or why there is none.
+async fn ask(target: SocketAddrV4) -> String {
+    let asked = async {
+        let mut text = String::new();
+        TcpStream::connect(target)
+            .await?
+            .read_to_string(&mut text)
+            .await?;
+        Ok::<_, std::io::Error>(text)
+    };
+    match tokio::time::timeout(Duration::from_secs(10), asked).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => error.kind().to_string(),
+        Err(_) => "no answer".into(),
+    }
+}
+
+fn nft() -> Option<PathBuf> {
+    ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+}
+
+/// Runs a check in a fresh network namespace; says why where that is not possible.
+fn in_fresh_namespace(check: impl AsyncFnOnce() + Send + 'static) {
+    let run = std::thread::spawn(move || {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            let required = std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_some();
+            assert!(!required, "no network namespace: {error}");
+            println!("skipped: cannot make a network namespace: {error}");
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(check());
+    });
+    run.join().unwrap();
+}
+
+fn config(nft: Option<PathBuf>, state_dir: &Path) -> NetworkConfig {
+    NetworkConfig {
+        bridge: "tug0".into(),
+        pod_subnet: "10.42.0.0/24".parse().unwrap(),
+        service_subnet: "10.43.0.0/16".parse().unwrap(),
+        dns_address: "10.43.0.10".parse().unwrap(),
+        cluster_domain: "cluster.local".into(),
+        upstream_dns: Vec::new(),
+        state_dir: state_dir.to_owned(),
+        nft,
+    }
+}
+
+async fn services_lead_to_pods(nft: Option<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(nft, folder.path());
+    let links = Links::connect(&config.bridge).unwrap();
+    links.ensure_bridge(&config).await.unwrap();
+    links.ensure_bridge(&config).await.unwrap();
+
+    let (one, two) = (Pod::start("one"), Pod::start("two"));
+    let [first, second] = [2, 3].map(|n| config.pod_subnet.nth(n).unwrap());
+    for (pod, link, address) in [(&one, "tug0a", first), (&two, "tug0b", second)] {
+        links
+            .attach(link, &pod.namespace, address, gateway(config.pod_subnet))
+            .await
+            .unwrap();
+    }
+    let port = |cluster_ip, node_port, backends: &[Ipv4Addr]| ServicePort {
+        name: "shop/web:http".into(),
+        cluster_ips: [cluster_ip].into(),
+        port: 8000,
+        node_port,
+        protocol: Protocol::Tcp,
+        backends: backends
+            .iter()
+            .map(|address| SocketAddrV4::new(*address, 80))
+            .collect(),
+    };
+    let table = [
+        port(SERVICE, Some(NODE_PORT), &[first, second]),
+        port(EMPTY_SERVICE, None, &[]),
+    ];
+    let mut proxy = Proxy::default();
+    let failures = proxy.apply(frontends(&config, &table)).await;
+    assert!(failures.is_empty(), "{failures:?}");
+    if let Some(nft) = &config.nft {
+        run_nft(nft, &ruleset::script(&config, &table)).await.unwrap();
+        // Setting the same again must go through as well.
+        run_nft(nft, &ruleset::script(&config, &table)).await.unwrap();
+    }
+
+    assert_eq!(ask(SocketAddrV4::new(first, 80)).await, "one");
+    assert_eq!(one.ask(SocketAddrV4::new(second, 80)).await, "two");
+    let service = SocketAddrV4::new(SERVICE, 8000);
+    let both: std::collections::BTreeSet<String> = ["one".into(), "two".into()].into();
+    let mut seen = [(); 3].map(|()| std::collections::BTreeSet::new());
+    // Forty tries: both are seen but once in 2^39 runs.
+    for _ in 0..40 {
+        seen[0].insert(ask(service).await);
+    }
+    for _ in 0..40 {
+        seen[1].insert(one.ask(service).await);
+    }
+    for _ in 0..40 {
+        seen[2].insert(ask(SocketAddrV4::new(Ipv4Addr::LOCALHOST, NODE_PORT)).await);
+    }
+    assert_eq!(seen, [(); 3].map(|()| both.clone()));
+    let bridge_node_port = SocketAddrV4::new(gateway(config.pod_subnet), NODE_PORT);
+    assert!(both.contains(&two.ask(bridge_node_port).await));
+    let refused = ["connection refused", "connection reset"];
+    let from_host = ask(SocketAddrV4::new(EMPTY_SERVICE, 8000)).await;
+    assert!(refused.contains(&from_host.as_str()), "{from_host}");
+    let from_pod = one.ask(SocketAddrV4::new(EMPTY_SERVICE, 8000)).await;
+    assert!(refused.contains(&from_pod.as_str()), "{from_pod}");
+
+    links.remove("tug0a").await.unwrap();
+    links.remove("tug0a").await.unwrap();
+    links.remove_bridge().await.unwrap();
+    if let Some(nft) = &config.nft {
+        run_nft(nft, &ruleset::removal_script(&config)).await.unwrap();
+    }
+    links.remove_service_route(&config).await.unwrap();
+}
+
+#[test]
+fn services_lead_to_pods_by_the_kernel() {
+    let Some(nft) = nft() else {
+        assert!(
+            std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(),
+            "`nft` is missing"
+        );
+        println!("skipped: the `nft` program is not installed");
+        return;
+    };
+    in_fresh_namespace(async move || services_lead_to_pods(Some(nft)).await);
+}
+
+#[test]
+fn services_lead_to_pods_by_the_proxy() {
+    in_fresh_namespace(async move || services_lead_to_pods(None).await);
+}

@@ -1,0 +1,165 @@
+//! Keeps rules, listeners and names in step with the services of the API.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use cluster_client::{Api, Collection, Informer, InformerOptions};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::dns::{DnsServer, Names};
+use crate::network::NetworkError;
+use crate::proxy::Proxy;
+use crate::table::{Frontends, ServicePort, service_table};
+use crate::{NetworkConfig, ruleset};
+
+/// What makes services work on this node.
+pub(crate) struct DataPlane {
+    task: tokio::task::JoinHandle<DnsServer>,
+    stop: CancellationToken,
+}
+
+struct Sync {
+    config: NetworkConfig,
+    services: Informer,
+    slices: Informer,
+    dns: DnsServer,
+    proxy: Proxy,
+    /// What the kernel was told last.
+    rules: Option<String>,
+}
+
+impl DataPlane {
+    /// Sets the present services up, and follows their changes until stopped.
+    pub(crate) async fn start(
+        config: NetworkConfig,
+        api: Arc<dyn Api>,
+        dns: DnsServer,
+    ) -> Result<Self, NetworkError> {
+        let options = InformerOptions::default();
+        let services = Informer::start(api.clone(), Collection::all("v1", "services"), options.clone());
+        let slices = Collection::all("discovery.k8s.io/v1", "endpointslices");
+        let slices = Informer::start(api, slices, options);
+        services.synced().await;
+        slices.synced().await;
+        let mut sync = Sync {
+            config,
+            services,
+            slices,
+            dns,
+            proxy: Proxy::default(),
+            rules: None,
+        };
+        // The first rules are set before anybody is told that the network is up: a kernel that refuses them is a fault
+        // to report, not one to retry.
+        sync.apply().await?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(sync.follow(stop.clone()));
+        Ok(Self { task, stop })
+    }
+
+    /// Ends following; what was set up stays.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        if let Ok(dns) = self.task.await {
+            dns.stop().await;
+        }
+    }
+}
+
+impl Sync {
+    async fn follow(mut self, stop: CancellationToken) -> DnsServer {
+        let mut services = self.services.changes();
+        let mut slices = self.slices.changes();
+        loop {
+            let changed = tokio::select! {
+                changed = services.changed() => changed,
+                changed = slices.changed() => changed,
+                () = stop.cancelled() => return self.dns,
+            };
+            if changed.is_err() {
+                return self.dns;
+            }
+            // Changes that come while rules are being set are taken together the next time.
+            services.mark_unchanged();
+            slices.mark_unchanged();
+            if let Err(error) = self.apply().await {
+                tracing::error!(%error, "services are not up to date");
+            }
+        }
+    }
+
+    async fn apply(&mut self) -> Result<(), NetworkError> {
+        let (services, slices) = (self.services.list(), self.slices.list());
+        self.dns
+            .publish(Names::new(&self.config.cluster_domain, &services, &slices));
+        let mut table = service_table(&services, &slices);
+        // The cluster's names are served at their address by the node itself.
+        table.retain(|service| !service.cluster_ips.contains(&self.config.dns_address));
+        for failure in self.proxy.apply(frontends(&self.config, &table)).await {
+            tracing::warn!(error = %failure, "a service port is not served");
+        }
+        let Some(nft) = &self.config.nft else {
+            return Ok(());
+        };
+        let rules = ruleset::script(&self.config, &table);
+        if self.rules.as_ref() != Some(&rules) {
+            run_nft(nft, &rules).await?;
+            self.rules = Some(rules);
+        }
+        Ok(())
+    }
+}
+
+/// What is listened on in user space: everything without the kernel's help, else only node ports on loopback.
+pub(crate) fn frontends(config: &NetworkConfig, table: &[ServicePort]) -> Frontends {
+    let node_address = if config.nft.is_some() {
+        Ipv4Addr::LOCALHOST
+    } else {
+        Ipv4Addr::UNSPECIFIED
+    };
+    let mut frontends = Frontends::new();
+    for service in table {
+        let backends = || service.backends.clone();
+        if let Some(port) = service.node_port {
+            frontends.insert((node_address, port, service.protocol), backends());
+        }
+        if config.nft.is_some() {
+            continue;
+        }
+        for address in &service.cluster_ips {
+            frontends.insert((*address, service.port, service.protocol), backends());
+        }
+    }
+    frontends
+}
+
+/// Gives a script to the `nft` program, which carries it out as one transaction.
+pub(crate) async fn run_nft(nft: &Path, script: &str) -> Result<(), NetworkError> {
+    let run = async {
+        let mut child = Command::new(nft)
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            // It may have ended before reading everything; its own words say why.
+            let _ = input.write_all(script.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = run.await.map_err(|error| NetworkError::Rules {
+        message: error.to_string(),
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(NetworkError::Rules {
+        message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}

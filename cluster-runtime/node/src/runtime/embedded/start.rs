@@ -1,0 +1,291 @@
+//! Starting a container: what the short-lived child of the shim does.
+//!
+//! It works in a mount namespace of its own, so that the root of the container is mounted nowhere else and goes when
+//! the container goes.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use jiff::Timestamp;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::super::api::{ContainerSpec, MountSpec, SandboxSpec};
+use super::cgroup::Cgroups;
+use super::executor::FreshExecutor;
+use super::paths::{BUNDLE, CONSOLE, OCI_STATE};
+use super::protocol::Started;
+use super::spec::{Machine, runtime_spec};
+use super::user::identify;
+use crate::beneath;
+
+/// What the shim of a container is given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ShimSpec {
+    pub container: ContainerSpec,
+    pub sandbox: SandboxSpec,
+    pub sandbox_folder: PathBuf,
+    /// Control group of the container.
+    pub cgroup: String,
+    /// Control group of the shims.
+    pub shim_cgroup: String,
+}
+
+/// The container's side of its streams. With a terminal there are none: the file of the terminal comes back through
+/// the console socket.
+pub(super) struct Streams {
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// Creates and starts the container of a folder.
+pub(super) fn start(
+    folder: &Path,
+    spec: &ShimSpec,
+    cgroups: &Cgroups,
+    streams: Option<Streams>,
+    report: OwnedFd,
+) -> Result<Started, String> {
+    let failed = |action: &'static str| move |error: io::Error| format!("cannot {action}: {error}");
+    cgroups
+        .join_unified(&spec.cgroup)
+        .map_err(failed("join the control group"))?;
+    adjust_oom_score(spec.container.resources.oom_score_adjust);
+    unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| {
+            mount(
+                None::<&str>,
+                "/",
+                None::<&str>,
+                MsFlags::MS_SLAVE | MsFlags::MS_REC,
+                None::<&str>,
+            )
+        })
+        .map_err(|errno| failed("make a mount namespace")(errno.into()))?;
+    let bundle = folder.join(BUNDLE);
+    let root = bundle.join("rootfs");
+    mount_root(folder, &root, &spec.container.layers).map_err(failed("mount the root of the container"))?;
+    make_working_folder(&root, &spec.container.process.cwd).map_err(failed("make the working directory"))?;
+    let identity = identify(&root, &spec.container.process.user)?;
+    let mut container = spec.container.clone();
+    for (number, one) in container.mounts.iter_mut().enumerate() {
+        let asked = one.source.join(&one.sub_path);
+        pin_source(&bundle, number, one).map_err(|error| {
+            format!(
+                "cannot mount `{}` at `{}`: {error}",
+                asked.display(),
+                one.target.display()
+            )
+        })?;
+    }
+    let machine = machine(cgroups).map_err(failed("look at the machine"))?;
+    let document = runtime_spec(
+        &container,
+        &spec.sandbox,
+        &spec.sandbox_folder,
+        &spec.cgroup,
+        &identity,
+        &machine,
+    );
+    fs::write(bundle.join("config.json"), document.to_string()).map_err(failed("write the specification"))?;
+
+    let id = spec.container.id.as_str().to_owned();
+    let mut builder = ContainerBuilder::new(id, SyscallType::default())
+        .with_executor(FreshExecutor::new(report))
+        .with_root_path(folder.join(OCI_STATE))
+        .map_err(|error| describe(&error))?;
+    match streams {
+        Some(streams) => {
+            builder = builder
+                .with_stdin(streams.stdin)
+                .with_stdout(streams.stdout)
+                .with_stderr(streams.stderr);
+        }
+        None => builder = builder.with_console_socket(Some(folder.join(CONSOLE))),
+    }
+    // As a sibling: the first process of the container becomes a child of the shim, which waits for it.
+    let built = builder
+        .as_init(&bundle)
+        .with_systemd(false)
+        .with_detach(true)
+        .as_sibling(true)
+        .build();
+    let mut container = built.map_err(|error| describe(&error))?;
+    let started = Timestamp::now();
+    container.start().map_err(|error| describe(&error))?;
+    let pid = container.pid().ok_or("the container has no process")?.as_raw();
+    Ok(Started {
+        pid,
+        start_ticks: start_ticks(pid).unwrap_or(0),
+        started,
+        shim_pid: 0,
+    })
+}
+
+/// What the machine allows.
+pub(super) fn machine(cgroups: &Cgroups) -> io::Result<Machine> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let capabilities = bounding.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    Ok(Machine {
+        capabilities: capabilities.unwrap_or(0),
+        filters_devices: cgroups.has_legacy(),
+        unified: !cgroups.has_legacy(),
+    })
+}
+
+/// When a process began, in clock ticks since boot; `None` when it is gone or only waits to be reaped.
+pub(super) fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program may hold anything, so the fields are counted from its end.
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+/// Without the right to lower it, as in many containers, it stays what it is.
+fn adjust_oom_score(score: i32) {
+    if score != 0 {
+        let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
+    }
+}
+
+/// Mounts the layers under the writable folder of the container.
+///
+/// Folders are named through open descriptors: the options of a mount must fit into one page, and a path may hold the
+/// characters that separate them.
+fn mount_root(folder: &Path, root: &Path, layers: &[PathBuf]) -> io::Result<()> {
+    fs::create_dir_all(root)?;
+    let mut opened = Vec::new();
+    let mut name = |path: &Path| -> io::Result<String> {
+        let descriptor = rustix::fs::open(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let name = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        opened.push(descriptor);
+        Ok(name)
+    };
+    let make = |name: &str| -> io::Result<PathBuf> {
+        let path = folder.join(name);
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    };
+    let mut lower = layers
+        .iter()
+        .rev()
+        .map(|layer| name(layer))
+        .collect::<io::Result<Vec<_>>>()?;
+    if lower.is_empty() {
+        lower.push(name(&make("empty")?)?);
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        name(&make("upper")?)?,
+        name(&make("work")?)?
+    );
+    mount(
+        Some("overlay"),
+        root,
+        Some("overlay"),
+        MsFlags::MS_NODEV,
+        Some(options.as_str()),
+    )?;
+    Ok(())
+}
+
+fn make_working_folder(root: &Path, cwd: &str) -> io::Result<()> {
+    let parts: Vec<&[u8]> = cwd
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty())
+        .collect();
+    let opened = rustix::fs::open(
+        root,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    match beneath::make_folders(&opened, &parts) {
+        // Something else than a folder is there: the start says so.
+        Ok(_) | Err(Errno::EXIST | Errno::NOTDIR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Replaces the source of a mount that is below a volume by a bind mount of exactly that file, resolved within the
+/// volume, so that links in the volume lead nowhere else.
+fn pin_source(bundle: &Path, number: usize, one: &mut MountSpec) -> io::Result<()> {
+    if one.sub_path.is_empty() {
+        return fs::metadata(&one.source).map(|_| ());
+    }
+    let path = Path::new(&one.sub_path);
+    if path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+        return Err(io::Error::other("a sub path leads out of its volume"));
+    }
+    let parts: Vec<&[u8]> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.as_bytes()),
+            _ => None,
+        })
+        .collect();
+    let volume = rustix::fs::open(
+        &one.source,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let found = match beneath::open(&volume, path.as_os_str().as_bytes(), OFlags::PATH) {
+        Err(Errno::NOENT) => beneath::make_folders(&volume, &parts)?,
+        other => other?,
+    };
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
+    let pinned = bundle.join("sub").join(number.to_string());
+    if kind == FileType::Directory {
+        fs::create_dir_all(&pinned)?;
+    } else {
+        fs::create_dir_all(bundle.join("sub"))?;
+        fs::File::create(&pinned)?;
+    }
+    let source = format!("/proc/self/fd/{}", found.as_raw_fd());
+    mount(
+        Some(source.as_str()),
+        &pinned,
+        None::<&str>,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None::<&str>,
+    )?;
+    one.source = pinned;
+    one.sub_path.clear();
+    Ok(())
+}
+
+/// What libcontainer says, without the layers of wrapping around it.
+pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    // The end of the chain is the first process, which speaks of the program that was asked for.
+    text.find("exec: \"")
+        .map(|at| text[at..].trim_end_matches(['"', '}', ')']).to_owned())
+        .unwrap_or(text)
+}

@@ -1,0 +1,174 @@
+//! The pods that wait for a node: those to be tried now, and those that wait for a change that helps.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_client::{Backoff, ObjectKey};
+use tokio::time::Instant;
+
+use crate::Helps;
+use crate::pod::PodInfo;
+use crate::schedule::Refusals;
+
+/// Tries of a pod that follow a helping change at once; later ones wait, so that a pod that fits nowhere does not
+/// keep the scheduler busy in a busy cluster.
+const PROMPT_TRIES: u32 = 8;
+
+/// Highest priority first, then in the order of arrival.
+type Place = (Reverse<i64>, u64);
+
+enum Waiting {
+    Active(Place),
+    /// Helped by a change, to be tried at this time.
+    Resting(Instant, u64),
+    Refused(Refusals),
+}
+
+struct Entry {
+    pod: Arc<PodInfo>,
+    waiting: Waiting,
+    tries: u32,
+}
+
+/// The pods that wait for a node.
+pub(crate) struct PendingPods {
+    pods: HashMap<ObjectKey, Entry>,
+    active: BTreeMap<Place, ObjectKey>,
+    resting: BTreeMap<(Instant, u64), ObjectKey>,
+    /// Tries so far of pods that are being tried now.
+    trying: HashMap<ObjectKey, u32>,
+    sequence: u64,
+    backoff: Backoff,
+}
+
+impl PendingPods {
+    pub(crate) fn new() -> Self {
+        Self {
+            pods: HashMap::new(),
+            active: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            trying: HashMap::new(),
+            sequence: 0,
+            backoff: Backoff {
+                initial: Duration::from_millis(100),
+                max: Duration::from_secs(10),
+            },
+        }
+    }
+
+    /// Adds a pod to be tried now. One that waits already is tried again only where what it asks for changed.
+    pub(crate) fn add(&mut self, pod: Arc<PodInfo>) {
+        let tries = match self.pods.get_mut(&pod.key) {
+            Some(entry) if entry.pod.object.uid() == pod.object.uid() => {
+                let asks = |pod: &PodInfo| (pod.object.at(&["spec"]).cloned(), pod.labels().cloned());
+                if asks(&entry.pod) == asks(&pod) {
+                    entry.pod = pod;
+                    return;
+                }
+                entry.tries
+            }
+            _ => 0,
+        };
+        self.remove(&pod.key);
+        self.activate(pod, tries);
+    }
+
+    fn activate(&mut self, pod: Arc<PodInfo>, tries: u32) {
+        self.sequence += 1;
+        let place = (Reverse(pod.priority), self.sequence);
+        self.active.insert(place, pod.key.clone());
+        let waiting = Waiting::Active(place);
+        self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
+    }
+
+    pub(crate) fn remove(&mut self, key: &ObjectKey) {
+        self.trying.remove(key);
+        match self.pods.remove(key).map(|entry| entry.waiting) {
+            Some(Waiting::Active(place)) => {
+                self.active.remove(&place);
+            }
+            Some(Waiting::Resting(due, sequence)) => {
+                self.resting.remove(&(due, sequence));
+            }
+            Some(Waiting::Refused(_)) | None => {}
+        }
+    }
+
+    /// The next pod to try. It is no longer in the queue.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Arc<PodInfo>> {
+        while let Some(entry) = self.resting.first_entry().filter(|entry| entry.key().0 <= now) {
+            let key = entry.remove();
+            if let Some(entry) = self.pods.remove(&key) {
+                self.activate(entry.pod, entry.tries);
+            }
+        }
+        let (_, key) = self.active.pop_first()?;
+        let entry = self.pods.remove(&key)?;
+        self.trying.insert(key, entry.tries);
+        Some(entry.pod)
+    }
+
+    /// When the next resting pod is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.resting.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Keeps a pod that fits nowhere until a change helps.
+    pub(crate) fn refuse(&mut self, pod: Arc<PodInfo>, refusals: Refusals) {
+        let tries = self.trying.remove(&pod.key).unwrap_or_default() + 1;
+        let waiting = Waiting::Refused(refusals);
+        self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
+    }
+
+    /// Tries a pod again after a while: its binding failed.
+    pub(crate) fn retry(&mut self, pod: Arc<PodInfo>, now: Instant, jitter: f64) {
+        let tries = self.trying.remove(&pod.key).unwrap_or_default() + 1;
+        let due = now + self.backoff.delay(tries - 1, jitter);
+        self.rest(pod, due, tries);
+    }
+
+    /// The pod has its node.
+    pub(crate) fn placed(&mut self, key: &ObjectKey) {
+        self.trying.remove(key);
+    }
+
+    fn rest(&mut self, pod: Arc<PodInfo>, due: Instant, tries: u32) {
+        self.sequence += 1;
+        self.resting.insert((due, self.sequence), pod.key.clone());
+        let waiting = Waiting::Resting(due, self.sequence);
+        self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
+    }
+
+    /// Something changed: pods that were refused for what it may help are tried again. A pod that was refused only
+    /// for what its nodes are like, and not for what is elsewhere, must pass `may_fit` as well. Says whether any pod
+    /// is tried again.
+    pub(crate) fn helped(&mut self, change: Helps, now: Instant, may_fit: impl Fn(&PodInfo) -> bool) -> bool {
+        let helped = |entry: &&Entry| {
+            let Waiting::Refused(refusals) = &entry.waiting else {
+                return false;
+            };
+            refusals.are_helped_elsewhere_by(change)
+                || (refusals.are_helped_by(change) && may_fit(&entry.pod))
+        };
+        let mut helped: Vec<(Arc<PodInfo>, u32)> = self
+            .pods
+            .values()
+            .filter(helped)
+            .map(|entry| (entry.pod.clone(), entry.tries))
+            .collect();
+        // In a fixed order, so that the same changes give the same placements.
+        helped.sort_by(|(one, _), (two, _)| one.key.cmp(&two.key));
+        let any = !helped.is_empty();
+        for (pod, tries) in helped {
+            if tries <= PROMPT_TRIES {
+                self.activate(pod, tries);
+            } else {
+                let due = now + self.backoff.delay(tries - PROMPT_TRIES - 1, 0.0);
+                self.rest(pod, due, tries);
+            }
+        }
+        any
+    }
+}

@@ -1,0 +1,94 @@
+//! The services that every cluster has: its API and its names.
+
+use std::net::Ipv4Addr;
+
+use cluster_client::{Api, Collection, Patch, WriteOptions};
+use cluster_network::Subnet;
+use cluster_objects::Status;
+use serde_json::{Value, json};
+
+/// Owner of the fields of what is made here.
+const MANAGER: &str = "tug-server";
+
+/// The address at which pods reach the API, the first of the services.
+pub(crate) fn api_service_address(services: Subnet) -> Ipv4Addr {
+    services.nth(1).expect("checked to be large enough")
+}
+
+/// The address at which pods ask for names, the tenth of the services, as is the custom.
+pub(crate) fn dns_address(services: Subnet) -> Ipv4Addr {
+    services.nth(10).expect("checked to be large enough")
+}
+
+/// Makes the services of the API and of names as they must be.
+///
+/// The API's leads to where it listens, which selectors cannot say, so its endpoints are written here as well.
+pub(crate) async fn ensure_services(
+    api: &dyn Api,
+    services: Subnet,
+    api_endpoint: Ipv4Addr,
+    api_port: u16,
+) -> Result<(), Status> {
+    let api_address = api_service_address(services).to_string();
+    apply(
+        api,
+        Collection::namespaced("v1", "services", "default"),
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "clusterIP": api_address, "type": "ClusterIP",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": api_port}],
+            },
+        }),
+    )
+    .await?;
+    apply(
+        api,
+        Collection::namespaced("discovery.k8s.io/v1", "endpointslices", "default"),
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "ports": [{"name": "https", "port": api_port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [api_endpoint.to_string()], "conditions": {"ready": true}}],
+        }),
+    )
+    .await?;
+    apply(
+        api,
+        Collection::namespaced("v1", "services", "kube-system"),
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "kube-dns", "namespace": "kube-system",
+                "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"},
+            },
+            "spec": {
+                "clusterIP": dns_address(services).to_string(), "type": "ClusterIP",
+                "ports": [
+                    {"name": "dns", "port": 53, "protocol": "UDP"},
+                    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                ],
+            },
+        }),
+    )
+    .await
+}
+
+async fn apply(api: &dyn Api, collection: Collection, object: Value) -> Result<(), Status> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let options = WriteOptions {
+        field_manager: MANAGER.into(),
+        force: true,
+        ..WriteOptions::default()
+    };
+    api.patch(&collection.target(&name), Patch::Apply(object), &options)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,224 @@
+//! The one folder that holds everything of a cluster's server, and what its files are called.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use cluster_network::Subnet;
+use serde::{Deserialize, Serialize};
+
+/// The data folder of one server of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDir(PathBuf);
+
+/// What is decided once, when a cluster is first started in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// Version of the layout of the data folder.
+    pub format: u32,
+    /// Name of this node.
+    pub node_name: String,
+    /// Address that the API listens on.
+    pub api_address: Ipv4Addr,
+    /// Port that the API listens on.
+    pub api_port: u16,
+    /// Name of the bridge that pods are linked to.
+    pub bridge: String,
+    /// Addresses of pods.
+    pub pod_subnet: Subnet,
+    /// Addresses of services.
+    pub service_subnet: Subnet,
+}
+
+/// The layout that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// Why the settings of a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The folder or a file in it cannot be read or written.
+    #[error("cannot use the data folder `{}`", .path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The settings are no settings.
+    #[error("cannot read `{}`", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A newer program wrote the folder.
+    #[error("`{}` was written by a newer tug: its format is {found}, this one knows {FORMAT}", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+}
+
+impl ClusterDir {
+    /// Names the folder; nothing is made yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether a cluster was ever started here.
+    pub fn is_initialised(&self) -> bool {
+        self.settings_path().exists()
+    }
+
+    /// The kubeconfig of the cluster's administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    /// The log of the server.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("server.log")
+    }
+
+    /// The images of the node.
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.0.join("pki")
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub(crate) fn node(&self) -> PathBuf {
+        self.0.join("node")
+    }
+
+    pub(crate) fn network(&self) -> PathBuf {
+        self.0.join("network")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("server.lock")
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.0.join("cluster.json")
+    }
+
+    /// Makes the folder, for its owner alone.
+    pub(crate) fn create(&self) -> Result<(), SettingsError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.map_err(|source| SettingsError::Folder {
+            path: self.0.clone(),
+            source,
+        })
+    }
+
+    /// Reads the settings; `None` where no cluster was started yet.
+    pub fn settings(&self) -> Result<Option<ClusterSettings>, SettingsError> {
+        let path = self.settings_path();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SettingsError::Folder { path, source }),
+        };
+        // The format is read first: the rest of a newer file may mean something else.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let format: Format = match serde_json::from_slice(&bytes) {
+            Ok(format) => format,
+            Err(source) => return Err(SettingsError::Broken { path, source }),
+        };
+        if format.format > FORMAT {
+            return Err(SettingsError::Newer {
+                path,
+                found: format.format,
+            });
+        }
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| SettingsError::Broken { path, source })
+    }
+
+    /// Writes the settings.
+    pub(crate) fn save_settings(&self, settings: &ClusterSettings) -> Result<(), SettingsError> {
+        let path = self.settings_path();
+        let written = serde_json::to_vec_pretty(settings)
+            .map_err(io::Error::from)
+            .and_then(|bytes| write_private(&path, &bytes));
+        written.map_err(|source| SettingsError::Folder { path, source })
+    }
+}
+
+/// Replaces a file as a whole with one that only its owner can read.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let part = path.with_extension("part");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> ClusterSettings {
+        ClusterSettings {
+            format: FORMAT,
+            node_name: "one".into(),
+            api_address: Ipv4Addr::LOCALHOST,
+            api_port: 6443,
+            bridge: "tug0".into(),
+            pod_subnet: "10.42.0.0/24".parse().unwrap(),
+            service_subnet: "10.43.0.0/16".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn settings_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = ClusterDir::new(folder.path().join("cluster"));
+        assert_eq!(dir.settings().unwrap(), None);
+        dir.create().unwrap();
+        dir.save_settings(&settings()).unwrap();
+        assert_eq!(dir.settings().unwrap(), Some(settings()));
+    }
+
+    #[test]
+    fn err_newer_and_broken_settings_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = ClusterDir::new(folder.path());
+        fs::write(dir.settings_path(), r#"{"format": 2, "moons": 3}"#).unwrap();
+        assert!(matches!(
+            dir.settings(),
+            Err(SettingsError::Newer { found: 2, .. })
+        ));
+        fs::write(dir.settings_path(), "{").unwrap();
+        assert!(matches!(dir.settings(), Err(SettingsError::Broken { .. })));
+    }
+}

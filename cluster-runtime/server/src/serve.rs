@@ -1,0 +1,157 @@
+//! The server itself: every part wired to the others, started in order and stopped in reverse.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use cluster_network::NetworkError;
+use cluster_objects::Status;
+use cluster_store::OpenError;
+use nix::unistd::setsid;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::control::{READY, StopPods};
+use crate::dir::{ClusterDir, SettingsError};
+use crate::lock::{ServerLock, ServerProcess};
+use crate::options::{ClusterOptions, OptionsError};
+use crate::parts::Parts;
+use crate::pki::PkiError;
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// What was wished for.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// Certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// Another server has the folder.
+    #[error("another server already uses `{}`", .dir.display())]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A file of the folder.
+    #[error("cannot use `{}`", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The API's address.
+    #[error("the API cannot listen on {address}")]
+    Listen {
+        /// Address and port.
+        address: SocketAddr,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The store of the cluster's objects.
+    #[error("the cluster's store cannot be opened")]
+    Store(#[from] OpenError),
+    /// The network of the node.
+    #[error("the node's network cannot be brought up")]
+    Network(#[from] NetworkError),
+    /// The objects that every cluster has.
+    #[error("the cluster's own objects cannot be made")]
+    Bootstrap(#[from] Status),
+    /// Threads, signals or pipes.
+    #[error("the server cannot run")]
+    Io(#[from] io::Error),
+}
+
+/// Runs a server until it is told to stop.
+///
+/// Prints one line on stdout, `ready` or why not, for whoever waits for it; what it says afterwards goes to the log.
+/// SIGTERM and SIGINT stop it and leave its containers running, SIGUSR1 stops them as well. `program` is this
+/// program, which containers are run by.
+pub fn serve(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Result<(), ServeError> {
+    // Whoever started it may go away with its terminal; a leader of a session already is what it would become.
+    let _ = setsid();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(dir, options, program));
+    if let Err(error) = &outcome {
+        announce(&describe(error));
+    }
+    outcome
+}
+
+/// An error with its causes, on one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let texts = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
+    texts.collect::<Vec<_>>().join(": ").replace('\n', " ")
+}
+
+/// Tells whoever waits; nobody may, and then nothing is lost.
+#[expect(
+    clippy::print_stdout,
+    reason = "the line is the protocol between the server and its starter"
+)]
+fn announce(line: &str) {
+    println!("{line}");
+    let _ = io::stdout().flush();
+}
+
+async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Result<(), ServeError> {
+    dir.create()?;
+    let lock_path = dir.lock();
+    let lock = ServerLock::try_take(&lock_path).map_err(|source| ServeError::File {
+        path: lock_path.clone(),
+        source,
+    })?;
+    let mut lock = lock.ok_or_else(|| ServeError::Locked {
+        dir: dir.path().to_owned(),
+    })?;
+    let kept = dir.settings()?;
+    let is_new = kept.is_none();
+    let settings = options.settle(kept)?;
+    // The port is taken first: what fails most often leaves nothing behind.
+    let address = SocketAddr::from((settings.api_address, settings.api_port));
+    let listener = listen(address).await?;
+    if is_new {
+        dir.save_settings(&settings)?;
+    }
+    let parts = Parts::start(dir, &settings, options, listener, program).await?;
+    let url = format!("https://{address}");
+    let process = ServerProcess {
+        pid: std::process::id(),
+        api: Some(url.clone()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    lock.announce(&process).map_err(|source| ServeError::File {
+        path: lock_path,
+        source,
+    })?;
+    tracing::info!(api = url, "the cluster is ready");
+    announce(READY);
+    let pods = stop_signal().await?;
+    tracing::info!(?pods, "stopping");
+    parts.stop(pods).await;
+    Ok(())
+}
+
+/// Takes an address for the API.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+/// Waits for the signal to stop.
+async fn stop_signal() -> io::Result<StopPods> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop_pods = signal(SignalKind::user_defined1())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => StopPods::Keep,
+        _ = interrupt.recv() => StopPods::Keep,
+        _ = stop_pods.recv() => StopPods::Stop,
+    })
+}

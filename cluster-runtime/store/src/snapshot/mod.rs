@@ -1,0 +1,87 @@
+//! Snapshots: all tables with their retained past, in one checksummed file.
+//!
+//! ```text
+//! frame 0       header: the revision, and what the log says of the moment
+//! tables        one frame for each: name, and the revision that it begins with
+//! objects       many in a frame, as they were at that revision
+//! events        many in a frame, all that happened since, in order
+//! last frame    how many objects and events there are
+//! ```
+//!
+//! Frames are those of the log. A reader goes through the events to come to the newest state, and can then show
+//! and watch the same past as before.
+
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Revision;
+
+pub(crate) use read::read_snapshot;
+pub(crate) use write::write_snapshot;
+
+const HEADER: u8 = 0;
+const TABLE: u8 = 1;
+const OBJECTS: u8 = 2;
+const EVENTS: u8 = 3;
+const END: u8 = 4;
+
+const SUFFIX: &str = "snapshot";
+
+/// What stands at the front of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SnapshotHeader {
+    /// The newest revision.
+    pub(crate) revision: Revision,
+    /// What the log says of the moment; not looked at here.
+    pub(crate) log: serde_json::Value,
+}
+
+/// Where the snapshot up to a log index is kept.
+pub(crate) fn snapshot_path(dir: &Path, next_index: u64) -> PathBuf {
+    dir.join(format!("{next_index:016x}.{SUFFIX}"))
+}
+
+/// The snapshots in a folder, oldest first.
+///
+/// There are two when a process ended between making the newer one durable and removing the older.
+pub(crate) fn list_snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == SUFFIX) {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// Removes the snapshots in a folder but one.
+pub(crate) fn remove_others(dir: &Path, kept: Option<&Path>) -> io::Result<()> {
+    for path in list_snapshots(dir)? {
+        if Some(path.as_path()) != kept {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was being written or received when the process before this one ended.
+pub(crate) fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use cluster_objects::Object;
+use serde_json::json;
+
+use crate::snapshot::{read_snapshot, write_snapshot};
+use crate::tables::Tables;
+use crate::{Change, Key, Limits, ListAnswer, Precondition, Revision, Transaction, Write};
+
+fn commit(tables: &mut Tables, key: Key, change: Change) {
+    let writes = vec![Write {
+        key,
+        precondition: Precondition::None,
+        change,
+    }];
+    tables.apply(Transaction { writes }).unwrap();
+}
+
+fn put(tables: &mut Tables, key: Key, text: &str) {
+    let mut object = Object::new("v1", "ConfigMap", Some(&key.namespace), &key.name);
+    object.set(&["data", "value"], text);
+    commit(tables, key, Change::Put(Arc::new(object)));
+}
+
+/// Tables of which the older past is no longer kept.
+fn filled() -> Tables {
+    let limits = Limits {
+        history_events_max: 300,
+        ..Limits::default()
+    };
+    let mut tables = Tables::new(limits);
+    for step in 0..1000_usize {
+        let table = ["configmaps", "secrets"][usize::from(step % 5 == 0)];
+        let key = Key::new(table, &format!("n{}", step % 3), &format!("o{}", step * 7 % 400));
+        if step % 11 == 0 {
+            commit(&mut tables, key, Change::Delete);
+        } else {
+            put(&mut tables, key, &"x".repeat(step * 10));
+        }
+    }
+    put(&mut tables, Key::new("namespaces", "", "default"), "");
+    tables.take_wakes();
+    tables
+}
+
+fn list(tables: &Tables, table: &str, at: Revision) -> ListAnswer {
+    tables
+        .table(table)
+        .unwrap()
+        .view()
+        .list(None, at, None, 0, &|_| true)
+}
+
+fn write(tables: &Tables, path: &Path) {
+    let bytes = write_snapshot(path, json!({"index": 7}), &tables.view()).unwrap();
+    assert_eq!(bytes, fs::metadata(path).unwrap().len());
+}
+
+#[test]
+fn a_snapshot_holds_the_tables_and_their_past() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.snapshot");
+    let tables = filled();
+    write(&tables, &path);
+    let (header, read) = read_snapshot(&path, Limits::default()).unwrap();
+    assert_eq!(header.log, json!({"index": 7}));
+    assert_eq!(read.revision(), tables.revision());
+    assert_eq!(read.live_bytes(), tables.live_bytes());
+    for name in ["configmaps", "secrets", "namespaces"] {
+        let (before, after) = (tables.table(name).unwrap(), read.table(name).unwrap());
+        assert_eq!(before.compacted(), after.compacted());
+        for revision in before.compacted().0..=tables.revision().0 {
+            let revision = Revision(revision);
+            let shown = list(&read, name, revision);
+            assert_eq!(
+                shown.objects,
+                list(&tables, name, revision).objects,
+                "{name} at {revision}"
+            );
+            let sequence = after.sequence_after(revision).unwrap();
+            let events = |table: &crate::table::Table, sequence| -> Vec<_> {
+                let events = table.events(sequence, usize::MAX).unwrap();
+                let told = events.map(|event| (event.revision, event.object.clone(), event.previous.clone()));
+                told.collect()
+            };
+            let expected = before.sequence_after(revision).unwrap();
+            assert_eq!(events(after, sequence), events(before, expected));
+        }
+    }
+}
+
+#[test]
+fn err_any_damage_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.snapshot");
+    let mut tables = Tables::new(Limits::default());
+    for name in ["a", "b", "c"] {
+        put(&mut tables, Key::new("configmaps", "default", name), "value");
+    }
+    write(&tables, &path);
+    let whole = fs::read(&path).unwrap();
+    assert!(read_snapshot(&path, Limits::default()).is_ok());
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(
+            read_snapshot(&path, Limits::default()).is_err(),
+            "cut at {length}"
+        );
+    }
+    let expected = list(&tables, "configmaps", tables.revision());
+    for place in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 0xff;
+        fs::write(&path, &flipped).unwrap();
+        // Four bytes of a frame's header mean nothing.
+        if let Ok((_, read)) = read_snapshot(&path, Limits::default()) {
+            let shown = list(&read, "configmaps", tables.revision());
+            assert_eq!(shown.objects, expected.objects, "byte {place}");
+        }
+    }
+}

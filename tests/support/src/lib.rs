@@ -1,0 +1,15 @@
+//! Laboratories for tests: a network namespace, a data folder and the real binary.
+//!
+//! Start with [`Lab::open`]; everything that it starts ends with it.
+
+mod http;
+mod lab;
+mod peers;
+mod program;
+mod wait;
+
+pub use http::get;
+pub use lab::Lab;
+pub use peers::{peer, repository, required, skip, tug};
+pub use program::Output;
+pub use wait::until;
