@@ -2,7 +2,7 @@
 
 use chart_values::json::write_string;
 use chart_values::number;
-use chart_values::yaml::{Emitter, Style, natural_cmp};
+use chart_values::yaml::{Emitter, Style};
 
 use super::{Entry, Outcome, made, string, takes};
 use crate::fault::Fault;
@@ -80,7 +80,9 @@ fn emit(scope: &mut Scope, value: &Value, style: Style) -> Result<Vec<u8>, Fault
     scope.walk(value)?;
     let mut emitter = Emitter::new(style);
     events(&mut emitter, value);
-    let text = emitter.finish().map_err(|err| Fault::new(err.to_string()))?;
+    let text = emitter
+        .finish()
+        .map_err(|err| Fault::new(format!("error marshaling into JSON: {err}")))?;
     Ok(text.into_bytes())
 }
 
@@ -126,7 +128,7 @@ fn map_events(emitter: &mut Emitter, entries: Vec<(&Text, &Value)>) {
         .into_iter()
         .map(|(key, value)| (key.to_str(), value))
         .collect();
-    entries.sort_by(|(a, _), (b, _)| natural_cmp(a, b));
+    emitter.sort(&mut entries, |(key, _)| key);
     for (key, value) in entries {
         emitter.key(&key);
         events(emitter, value);
@@ -138,9 +140,7 @@ fn from_yaml_array(scope: &mut Scope, args: &[Value]) -> Outcome {
     scope.text(string(&args[0]).len())?;
     let parsed = chart_values::yaml::from_yaml(&string(&args[0]));
     Ok(match parsed {
-        Ok(chart_values::Value::Null) => {
-            Value::List(crate::value::List::nil(crate::value::Element::Any).into())
-        }
+        Ok(chart_values::Value::Null) => Value::list(Vec::new()),
         Ok(value @ chart_values::Value::List(_)) => Value::from(&value),
         Ok(value) => Value::list(vec![Value::from(format!(
             "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type []interface {{}}",
