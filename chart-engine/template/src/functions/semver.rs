@@ -32,8 +32,17 @@ fn semver(_: &mut Scope, args: &[Value]) -> Outcome {
 fn semver_compare(_: &mut Scope, args: &[Value]) -> Outcome {
     let constraint: Constraint = string(&args[0])
         .parse()
-        .map_err(|err: ConstraintError| Fault::new(err.to_string()))?;
+        .map_err(|err| constraint_fault(&err))?;
     Ok(Value::Bool(constraint.allows(&parse(&string(&args[1]))?)))
+}
+
+fn constraint_fault(err: &ConstraintError) -> Fault {
+    Fault::new(match err {
+        ConstraintError::Improper(text) => {
+            format!("improper constraint: {}", crate::format::quote(text.as_bytes()))
+        }
+        err => err.to_string(),
+    })
 }
 
 /// A version with the methods that Go's has.
