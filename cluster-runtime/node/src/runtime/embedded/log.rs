@@ -97,6 +97,9 @@ impl LogWriter {
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let added = lines.len() as u64;
+        if added == 0 {
+            return Ok(());
+        }
         if self.size > 0 && self.size + added > self.limits.bytes_max {
             self.rotate()?;
         }
