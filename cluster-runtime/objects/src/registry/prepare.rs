@@ -78,8 +78,7 @@ impl KindRow {
             return;
         }
         let mut generation = old.generation();
-        let deleting = new.deletion_timestamp().is_some() && old.deletion_timestamp().is_none();
-        if deleting || wish(new).ne(wish(old)) {
+        if wish(new).ne(wish(old)) {
             generation += 1;
         }
         new.set(&["metadata", "generation"], generation);
