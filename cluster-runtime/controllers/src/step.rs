@@ -72,9 +72,11 @@ pub(crate) fn patch_status(
     object: &Object,
     status: serde_json::Value,
 ) -> Step {
+    let mut patch = serde_json::json!({"metadata": {"uid": object.uid()}});
+    patch["status"] = status;
     Step::Patch {
         target: Target::of(resource, object).subresource("status"),
-        patch: Patch::Merge(serde_json::json!({"metadata": {"uid": object.uid()}, "status": status})),
+        patch: Patch::Merge(patch),
     }
 }
 
