@@ -196,7 +196,7 @@ fn pods_that_refuse_company_are_left_alone() {
 #[test]
 fn pods_are_spread_evenly_over_a_topology() {
     let constraint = |unsatisfiable: &str| {
-        json!({"topologySpreadConstraints": [{
+        json!({"containers": [{"name": "main"}], "topologySpreadConstraints": [{
             "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": unsatisfiable,
             "labelSelector": {"matchLabels": {"app": "web"}},
         }]})
