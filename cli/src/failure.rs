@@ -54,6 +54,13 @@ impl Failure {
         }
     }
 
+    /// Puts words before the heading.
+    #[must_use]
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        self.heading.insert_str(0, prefix);
+        self
+    }
+
     /// Adds a cause.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl ToString) -> Self {

@@ -109,9 +109,16 @@ pub(crate) struct Settings {
     pub(crate) max_history: u32,
     pub(crate) debug: bool,
     pub(crate) console: Console,
+    /// The time zone in which times are shown.
+    pub(crate) zone: jiff::tz::TimeZone,
 }
 
 impl Settings {
+    /// The time now.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
     /// Puts flags before environment before defaults.
     pub(crate) fn gather(
         flags: GlobalArgs,
@@ -183,7 +190,11 @@ impl Settings {
             home,
             max_history,
             debug: flags.debug || is_true(environment("HELM_DEBUG")),
-            console: Console::open(color),
+            console: Console::open(
+                color,
+                environment("COLUMNS").and_then(|columns| columns.parse().ok()),
+            ),
+            zone: jiff::tz::TimeZone::system(),
         })
     }
 }

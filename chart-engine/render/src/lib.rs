@@ -5,9 +5,11 @@
 
 mod capabilities;
 mod error;
+mod glob;
 mod hook;
 mod lookup;
 mod manifest;
+mod objects;
 mod options;
 mod order;
 mod output;
@@ -19,10 +21,10 @@ pub use capabilities::{Capabilities, KubeVersion, KubeVersionError};
 pub use error::RenderError;
 pub use hook::{Hook, HookDeletePolicy, HookEvent, HookOutputLogPolicy};
 pub use lookup::{Lookup, LookupError};
-pub use manifest::{Head, Manifest, SortManifestsError, Sorted, sort_manifests};
+pub use manifest::{Head, HeadError, Manifest, SortManifestsError, Sorted, sort_manifests};
 pub use options::{ReleaseFacts, RenderOptions};
 pub use order::{KindOrder, install_order, uninstall_order};
-pub use output::{Output, TemplateOutput, ShowOnlyError};
-pub use render::{CrdFile, Rendered, RenderedFiles, ensure_installable, render, render_files};
-pub use schema::{SchemaError, validate};
+pub use output::{Output, ShowOnlyError};
+pub use render::{CrdFile, Rendered, RenderedFiles, Warnings, ensure_installable, render, render_files};
+pub use schema::{ChartFault, Complaint, Fault, SchemaError, validate};
 pub use split::split_manifests;

@@ -22,8 +22,6 @@ pub struct RenderOptions {
     pub subchart_notes: bool,
     /// Renders for a check: `required` and `fail` do not stop it.
     pub lint: bool,
-    /// Lets `getHostByName` ask the network.
-    pub enable_dns: bool,
     /// What templates may use up.
     pub limits: Limits,
 }

@@ -321,4 +321,5 @@ fn prune(typed: Typed<'_>, merged: Value, managers: &Managers, last: &FieldSet, 
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests;

@@ -15,7 +15,7 @@ pub(super) fn object_type(schema: &Value) -> TypeDef {
         .fields
         .retain(|field| !matches!(field.name.as_ref(), "apiVersion" | "kind" | "metadata"));
     // Every kind has these three alike; those of a built-in one serve.
-    let built_in = builtin::entry("core.v1.ConfigMap").map(|entry| entry.type_def());
+    let built_in = builtin::entry("core.v1.ConfigMap").map(builtin::Entry::type_def);
     for name in ["apiVersion", "kind", "metadata"] {
         let Some(field) = built_in.and_then(|of| of.field(name)) else {
             continue;
