@@ -125,6 +125,14 @@ impl Written {
     }
 }
 
+/// Whether nothing more can be created because the namespace is being deleted: that is no news to anybody.
+pub(crate) fn is_namespace_going(status: &Status) -> bool {
+    status
+        .causes
+        .iter()
+        .any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 /// What came of a list of steps.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -233,7 +241,9 @@ impl Executor<'_> {
                 Ok(Some(stored(&collection.resource, &created)))
             }
             Err(status) => {
-                self.say(said.as_ref(), Err(&status));
+                if !is_namespace_going(&status) {
+                    self.say(said.as_ref(), Err(&status));
+                }
                 Err(status)
             }
         }
