@@ -36,7 +36,10 @@ pub(crate) fn plan(budget: &Object, pods: &[Arc<Object>], expected: i64, now: Ti
     };
     let healthy = i64::try_from(pods.iter().filter(is_healthy).count()).unwrap_or(i64::MAX);
     let (desired, expected) = match budget.at(&["spec", "maxUnavailable"]) {
-        Some(value) => ((expected - resolve(Some(value), "0", expected, true)).max(0), expected),
+        Some(value) => (
+            (expected - resolve(Some(value), "0", expected, true)).max(0),
+            expected,
+        ),
         None => {
             let value = budget.at(&["spec", "minAvailable"]);
             let percent = value.is_some_and(Value::is_string);
@@ -46,9 +49,17 @@ pub(crate) fn plan(budget: &Object, pods: &[Arc<Object>], expected: i64, now: Ti
             (resolve(value, "1", expected, true), expected)
         }
     };
-    let allowed = if expected <= 0 { 0 } else { (healthy - desired).max(0) };
+    let allowed = if expected <= 0 {
+        0
+    } else {
+        (healthy - desired).max(0)
+    };
     let mut conditions = budget.list(&["status", "conditions"]).to_vec();
-    let (status, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let (status, reason) = if allowed > 0 {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
     let wanted = Condition {
         kind: "DisruptionAllowed",
         status,
@@ -58,7 +69,10 @@ pub(crate) fn plan(budget: &Object, pods: &[Arc<Object>], expected: i64, now: Ti
     let generation = budget.generation();
     if condition::find(&conditions, wanted.kind).is_none_or(|present| present["status"] != status) {
         condition::set_plain(&mut conditions, wanted, now);
-        for condition in conditions.iter_mut().filter(|condition| condition["type"] == "DisruptionAllowed") {
+        for condition in conditions
+            .iter_mut()
+            .filter(|condition| condition["type"] == "DisruptionAllowed")
+        {
             condition["observedGeneration"] = generation.into();
         }
     }
@@ -77,7 +91,11 @@ pub(crate) fn plan(budget: &Object, pods: &[Arc<Object>], expected: i64, now: Ti
         }
     }
     let known = budget.at(&["status", "disruptedPods"]).and_then(Value::as_object);
-    for name in known.into_iter().flat_map(Map::keys).filter(|name| !disrupted.contains_key(name.as_str())) {
+    for name in known
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter(|name| !disrupted.contains_key(name.as_str()))
+    {
         let removed = fields.entry("disruptedPods").or_insert_with(|| json!({}));
         removed[name] = Value::Null;
     }
@@ -99,8 +117,12 @@ fn disrupted<'a>(
     let mut disrupted = BTreeMap::new();
     let mut soonest = None;
     for (name, evicted) in known.into_iter().flatten() {
-        let here = pods.iter().any(|pod| pod.name() == name && pod.deletion_timestamp().is_none());
-        let Some(evicted) = time::of(evicted.as_str()).filter(|_| here) else { continue };
+        let here = pods
+            .iter()
+            .any(|pod| pod.name() == name && pod.deletion_timestamp().is_none());
+        let Some(evicted) = time::of(evicted.as_str()).filter(|_| here) else {
+            continue;
+        };
         if let Some(left) = time::remaining(evicted, EVICTION_SECONDS, now) {
             disrupted.insert(name.as_str(), evicted);
             soonest = Some(soonest.map_or(left, |soonest| left.min(soonest)));
@@ -160,14 +182,18 @@ impl Disruptions {
     fn owner_of(&self, object: &Object) -> Option<Arc<Object>> {
         let owner = object.controller()?;
         let (_, informer) = self.controllers.iter().find(|(kind, _)| *kind == owner.kind)?;
-        informer.get(object.namespace().unwrap_or_default(), &owner.name).filter(|found| found.uid() == owner.uid)
+        informer
+            .get(object.namespace().unwrap_or_default(), &owner.name)
+            .filter(|found| found.uid() == owner.uid)
     }
 
     /// How many pods the controllers of these pods want.
     fn expected(&self, pods: &[Arc<Object>]) -> i64 {
         let mut wanted_by: BTreeMap<String, i64> = BTreeMap::new();
         for pod in pods {
-            let Some(mut owner) = self.owner_of(pod) else { continue };
+            let Some(mut owner) = self.owner_of(pod) else {
+                continue;
+            };
             while let Some(above) = self.owner_of(&owner) {
                 owner = above;
             }
@@ -194,7 +220,11 @@ impl Reconcile for Disruptions {
     }
 
     fn keys(&self) -> Vec<ObjectKey> {
-        self.budgets.list().iter().map(|budget| ObjectKey::of(budget)).collect()
+        self.budgets
+            .list()
+            .iter()
+            .map(|budget| ObjectKey::of(budget))
+            .collect()
     }
 }
 
@@ -203,32 +233,47 @@ mod tests {
     use super::*;
     use cluster_client::Patch;
 
-    fn check(spec: Value, ready: usize, pods: usize, expected: i64, wanted: [i64; 3]) {
+    fn check(spec: &Value, ready: usize, pods: usize, expected: i64, wanted: [i64; 3]) {
         let mut budget = Object::new("policy/v1", "PodDisruptionBudget", Some("default"), "web");
         budget.set(&["spec"], spec.clone());
         let pods: Vec<Arc<Object>> = (0..pods)
             .map(|number| {
                 let mut pod = Object::new("v1", "Pod", Some("default"), &format!("web-{number}"));
                 let status = if number < ready { "True" } else { "False" };
-                pod.set(&["status", "conditions"], json!([{"type": "Ready", "status": status}]));
+                pod.set(
+                    &["status", "conditions"],
+                    json!([{"type": "Ready", "status": status}]),
+                );
                 Arc::new(pod)
             })
             .collect();
         let steps = plan(&budget, &pods, expected, Timestamp::UNIX_EPOCH);
-        let Some(Step::Patch { patch: Patch::Merge(patch), .. }) = steps.first() else {
+        let Some(Step::Patch {
+            patch: Patch::Merge(patch),
+            ..
+        }) = steps.first()
+        else {
             panic!("no status");
         };
         let field = |name: &str| patch["status"][name].as_i64().expect("a number");
-        assert_eq!([field("currentHealthy"), field("desiredHealthy"), field("disruptionsAllowed")], wanted, "{spec}");
+        assert_eq!(
+            [
+                field("currentHealthy"),
+                field("desiredHealthy"),
+                field("disruptionsAllowed")
+            ],
+            wanted,
+            "{spec}"
+        );
     }
 
     #[test]
     fn as_many_pods_may_go_as_the_budget_leaves() {
-        check(json!({"minAvailable": 2}), 3, 3, 3, [3, 2, 1]);
-        check(json!({"minAvailable": 2}), 1, 3, 3, [1, 2, 0]);
-        check(json!({"minAvailable": "50%"}), 4, 4, 5, [4, 3, 1]);
-        check(json!({"maxUnavailable": 1}), 3, 3, 4, [3, 3, 0]);
-        check(json!({"maxUnavailable": "50%"}), 4, 4, 4, [4, 2, 2]);
-        check(json!({"maxUnavailable": 1}), 0, 0, 0, [0, 0, 0]);
+        check(&json!({"minAvailable": 2}), 3, 3, 3, [3, 2, 1]);
+        check(&json!({"minAvailable": 2}), 1, 3, 3, [1, 2, 0]);
+        check(&json!({"minAvailable": "50%"}), 4, 4, 5, [4, 3, 1]);
+        check(&json!({"maxUnavailable": 1}), 3, 3, 4, [3, 3, 0]);
+        check(&json!({"maxUnavailable": "50%"}), 4, 4, 4, [4, 2, 2]);
+        check(&json!({"maxUnavailable": 1}), 0, 0, 0, [0, 0, 0]);
     }
 }

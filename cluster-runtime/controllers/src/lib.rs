@@ -7,8 +7,10 @@
 mod claim;
 mod condition;
 mod context;
+mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod job;
@@ -25,5 +27,6 @@ mod stateful_set;
 mod step;
 mod template;
 mod time;
+mod volume;
 
 pub use manager::{Controllers, ControllersOptions};

@@ -9,8 +9,10 @@ use futures::future;
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
+use crate::cron_job::CronJobs;
 use crate::daemon_set::DaemonSets;
 use crate::deployment::Deployments;
+use crate::disruption::Disruptions;
 use crate::endpoints::Endpoints;
 use crate::garbage::{self, Garbage};
 use crate::job::Jobs;
@@ -21,6 +23,7 @@ use crate::reconcile::{self, Reconcile};
 use crate::replica_set::ReplicaSets;
 use crate::resources::Resources;
 use crate::stateful_set::StatefulSets;
+use crate::volume::VolumeBinder;
 
 /// What the controllers are given beside the cluster.
 #[derive(Clone, Debug)]
@@ -95,6 +98,9 @@ impl Controllers {
         controllers.run(&context, Jobs::new);
         controllers.run(&context, StatefulSets::new);
         controllers.run(&context, DaemonSets::new);
+        controllers.run(&context, CronJobs::new);
+        controllers.run(&context, Disruptions::new);
+        controllers.run(&context, VolumeBinder::new);
         controllers.run(&context, |context, queue| {
             NodeHealth::new(context, queue, options.node_grace)
         });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cluster_client::{EventType, Informer, ObjectKey, Patch, Target, WorkQueue};
+use cluster_objects::quantity::Quantity;
 use cluster_objects::selector::LabelSelector;
 use cluster_objects::{GroupVersionResource, Object};
 use serde_json::{Value, json};
@@ -32,7 +33,9 @@ pub(crate) fn plan_claim(claim: &Object, all: &[Arc<Object>], classes: &[Arc<Obj
     if claim.deletion_timestamp().is_some() {
         return Vec::new();
     }
-    let named = claim.text(&["spec", "volumeName"]).filter(|name| !name.is_empty());
+    let named = claim
+        .text(&["spec", "volumeName"])
+        .filter(|name| !name.is_empty());
     if let Some(name) = named {
         return match all.iter().find(|volume| volume.name() == name) {
             Some(volume) if belongs_to(volume, claim) || is_free(volume) => bind(claim, volume),
@@ -43,9 +46,13 @@ pub(crate) fn plan_claim(claim: &Object, all: &[Arc<Object>], classes: &[Arc<Obj
         };
     }
     if claim.at(&["spec", "storageClassName"]).is_none_or(Value::is_null) {
-        let mut defaults: Vec<&Arc<Object>> =
-            classes.iter().filter(|class| class.annotation(DEFAULT_CLASS) == Some("true")).collect();
-        defaults.sort_by_key(|class| std::cmp::Reverse(class.text(&["metadata", "creationTimestamp"]).map(str::to_owned)));
+        let mut defaults: Vec<&Arc<Object>> = classes
+            .iter()
+            .filter(|class| class.annotation(DEFAULT_CLASS) == Some("true"))
+            .collect();
+        defaults.sort_by_key(|class| {
+            std::cmp::Reverse(class.text(&["metadata", "creationTimestamp"]).map(str::to_owned))
+        });
         if let Some(class) = defaults.first() {
             return vec![Step::Patch {
                 target: Target::of(&claims(), claim),
@@ -59,19 +66,26 @@ pub(crate) fn plan_claim(claim: &Object, all: &[Arc<Object>], classes: &[Arc<Obj
     let waits = class.is_some_and(|class| class.text(&["volumeBindingMode"]) == Some("WaitForFirstConsumer"));
     let node = claim.annotation(SELECTED_NODE);
     if meant.is_none() && waits && node.is_none() {
-        return tell("WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+        return tell(
+            "WaitForFirstConsumer",
+            "waiting for first consumer to be created before binding",
+        );
     }
     let fitting = meant.or_else(|| best(claim, all, node));
     if let Some(volume) = fitting {
         return bind(claim, volume);
     }
     let Some(class) = class else {
-        return tell("FailedBinding", "no persistent volumes available for this claim and no storage class is set");
+        return tell(
+            "FailedBinding",
+            "no persistent volumes available for this claim and no storage class is set",
+        );
     };
     match class.text(&["provisioner"]) {
-        Some(NO_PROVISIONER) | None => {
-            tell("FailedBinding", "no persistent volumes available for this claim and no storage class is set")
-        }
+        Some(NO_PROVISIONER) | None => tell(
+            "FailedBinding",
+            "no persistent volumes available for this claim and no storage class is set",
+        ),
         // Somebody makes a volume for the claim; the annotation says who is asked.
         Some(provisioner) if claim.annotation(PROVISIONER) != Some(provisioner) => vec![Step::Patch {
             target: Target::of(&claims(), claim),
@@ -110,24 +124,38 @@ fn is_free(volume: &Object) -> bool {
 
 /// The smallest free volume that satisfies a claim.
 fn best<'a>(claim: &Object, all: &'a [Arc<Object>], node: Option<&str>) -> Option<&'a Arc<Object>> {
-    let selector = claim.at(&["spec", "selector"]).filter(|selector| selector.is_object());
+    let selector = claim
+        .at(&["spec", "selector"])
+        .filter(|selector| selector.is_object());
     let selector = selector.map_or_else(LabelSelector::everything, |selector| {
         LabelSelector::from_value(selector).unwrap_or_else(|_| LabelSelector::nothing())
     });
     let text = |object: &Object, field: &str| object.text(&["spec", field]).unwrap_or_default().to_owned();
-    let mode = |object: &Object| object.text(&["spec", "volumeMode"]).unwrap_or("Filesystem").to_owned();
+    let mode = |object: &Object| {
+        object
+            .text(&["spec", "volumeMode"])
+            .unwrap_or("Filesystem")
+            .to_owned()
+    };
     let modes = claim.list(&["spec", "accessModes"]);
-    let asked = claim.at(&["spec", "resources", "requests", "storage"]).and_then(bytes).unwrap_or(0);
+    let asked = claim
+        .at(&["spec", "resources", "requests", "storage"])
+        .and_then(bytes)
+        .unwrap_or(0);
     let fits = |volume: &&Arc<Object>| {
         is_free(volume)
             && text(volume, "storageClassName") == text(claim, "storageClassName")
             && mode(volume) == mode(claim)
-            && modes.iter().all(|mode| volume.list(&["spec", "accessModes"]).contains(mode))
+            && modes
+                .iter()
+                .all(|mode| volume.list(&["spec", "accessModes"]).contains(mode))
             && capacity(volume) >= asked
             && selector.matches(volume.labels())
             && node.is_none_or(|node| may_be_on(volume, node))
     };
-    all.iter().filter(fits).min_by_key(|volume| (capacity(volume), volume.name().to_owned()))
+    all.iter()
+        .filter(fits)
+        .min_by_key(|volume| (capacity(volume), volume.name().to_owned()))
 }
 
 /// Whether a volume that names its node by its host name names this one; one that names none may be anywhere.
@@ -137,23 +165,24 @@ fn may_be_on(volume: &Object, node: &str) -> bool {
         let expressions = term["matchExpressions"].as_array();
         expressions.into_iter().flatten().all(|expression| {
             let by_name = expression["key"] == "kubernetes.io/hostname" && expression["operator"] == "In";
-            !by_name || expression["values"].as_array().is_some_and(|values| values.iter().any(|value| value == node))
+            !by_name
+                || expression["values"]
+                    .as_array()
+                    .is_some_and(|values| values.iter().any(|value| value == node))
         })
     };
     terms.is_empty() || terms.iter().any(names)
 }
 
 fn capacity(volume: &Object) -> i64 {
-    volume.at(&["spec", "capacity", "storage"]).and_then(bytes).unwrap_or(0)
+    volume
+        .at(&["spec", "capacity", "storage"])
+        .and_then(bytes)
+        .unwrap_or(0)
 }
 
 fn bytes(quantity: &Value) -> Option<i64> {
-    let mut pod = Object::new("v1", "Pod", None, "");
-    pod.set(
-        &["spec", "containers"],
-        json!([{"resources": {"requests": {"ephemeral-storage": quantity}}}]),
-    );
-    Some(cluster_scheduler::Resources::requested_by(&pod).ephemeral_storage_bytes)
+    Quantity::from_value(quantity).ok().map(Quantity::units)
 }
 
 /// Steps that bind a claim and a volume to each other; those that are done already are left out.
@@ -180,7 +209,9 @@ fn bind(claim: &Object, volume: &Object) -> Vec<Step> {
             patch: Patch::Merge(json!({"status": {"phase": "Bound"}})),
         });
     }
-    if claim.text(&["spec", "volumeName"]) != Some(volume.name()) || claim.annotation(BIND_COMPLETED).is_none() {
+    if claim.text(&["spec", "volumeName"]) != Some(volume.name())
+        || claim.annotation(BIND_COMPLETED).is_none()
+    {
         let mut annotations = json!({BIND_COMPLETED: "yes"});
         if claim.text(&["spec", "volumeName"]).is_none_or(str::is_empty) {
             annotations[BOUND_BY_CONTROLLER] = "yes".into();
@@ -193,7 +224,10 @@ fn bind(claim: &Object, volume: &Object) -> Vec<Step> {
         });
     }
     let modes = volume.list(&["spec", "accessModes"]);
-    let size = volume.at(&["spec", "capacity"]).cloned().unwrap_or_else(|| json!({}));
+    let size = volume
+        .at(&["spec", "capacity"])
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     let shown = claim.text(&["status", "phase"]) == Some("Bound")
         && claim.list(&["status", "accessModes"]) == modes
         && claim.at(&["status", "capacity"]) == Some(&size);
@@ -216,7 +250,11 @@ fn phase(claim: &Object, phase: &str) -> Step {
 
 /// Steps that make the phase of a volume say whether it is free, bound, or left by a claim that is gone.
 pub(crate) fn plan_volume(volume: &Object, claim: Option<&Object>) -> Vec<Step> {
-    let wanted = if is_free(volume) || volume.text(&["spec", "claimRef", "uid"]).is_none_or(str::is_empty) {
+    let wanted = if is_free(volume)
+        || volume
+            .text(&["spec", "claimRef", "uid"])
+            .is_none_or(str::is_empty)
+    {
         "Available"
     } else if claim.is_some_and(|claim| belongs_to(volume, claim)) {
         // Binding itself says when it is done.
@@ -260,7 +298,10 @@ impl VolumeBinder {
             added.add(ObjectKey::of(volume));
             for claim in all.list() {
                 let named = claim.text(&["spec", "volumeName"]).unwrap_or_default();
-                if named == volume.name() || belongs_to(volume, &claim) || (named.is_empty() && is_free(volume)) {
+                if named == volume.name()
+                    || belongs_to(volume, &claim)
+                    || (named.is_empty() && is_free(volume))
+                {
                     added.add(ObjectKey::of(&claim));
                 }
             }
@@ -268,7 +309,9 @@ impl VolumeBinder {
         let (added, all) = (queue.clone(), claims.clone());
         classes.add_handler(move |_| {
             let all = all.list();
-            let unbound = all.iter().filter(|claim| claim.text(&["spec", "volumeName"]).is_none_or(str::is_empty));
+            let unbound = all
+                .iter()
+                .filter(|claim| claim.text(&["spec", "volumeName"]).is_none_or(str::is_empty));
             unbound.for_each(|claim| added.add(ObjectKey::of(claim)));
         });
         Self {

@@ -1,5 +1,8 @@
 //! The same patches through the real `kubectl patch --local`: both must come to the same object.
 
+#![expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
+#![expect(clippy::print_stdout, reason = "a skipped test says why")]
+
 use std::io::Write as _;
 use std::process::Command;
 

@@ -1,6 +1,7 @@
 //! The body of a request as a value.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use cluster_objects::{Object, Status, StatusReason};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use tokio::time::timeout;
 
 use super::protobuf::{self, DecodeError};
 use crate::engine::Body;
@@ -15,9 +17,17 @@ use crate::engine::Body;
 /// Most bytes of a request's body, as Kubernetes has it.
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Reads a whole body; 413 when it is too big.
+/// Time for a client to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads a whole body; 413 when it is too big, 408 when it does not come.
 pub(crate) async fn read(body: HttpBody) -> Result<Bytes, Status> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let collected = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let Ok(collected) = collected else {
+        let message = "the body of the request did not come in time";
+        return Err(Status::new(408, StatusReason::Timeout, message));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::new(
             413,

@@ -7,6 +7,7 @@ mod authenticate;
 mod compress;
 mod decode;
 mod document;
+mod encoded;
 mod handle;
 mod negotiate;
 mod path;

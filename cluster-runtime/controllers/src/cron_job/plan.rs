@@ -45,7 +45,9 @@ pub(crate) fn plan(cron_job: &Object, owned: &[Arc<Object>], now: Timestamp) -> 
         }
     }
     let succeeded = owned.iter().filter(|job| finished(job) == Some("Complete"));
-    let succeeded = succeeded.filter_map(|job| job.text(&["status", "completionTime"])).max();
+    let succeeded = succeeded
+        .filter_map(|job| job.text(&["status", "completionTime"]))
+        .max();
     let known = cron_job.text(&["status", "lastSuccessfulTime"]);
     let status = json!({
         "active": active, "lastScheduleTime": last, "lastSuccessfulTime": succeeded.max(known),
@@ -67,7 +69,10 @@ fn reference(job: &Object) -> Value {
 /// Events about jobs that were active and have ended.
 fn plan_ended(cron_job: &Object, owned: &[Arc<Object>]) -> Vec<Step> {
     let was_active = |job: &Object| {
-        cron_job.list(&["status", "active"]).iter().any(|reference| reference["uid"] == job.uid())
+        cron_job
+            .list(&["status", "active"])
+            .iter()
+            .any(|reference| reference["uid"] == job.uid())
     };
     let ended = owned.iter().filter(|job| was_active(job));
     let ended = ended.filter_map(|job| Some((job.name(), finished(job)?)));
@@ -99,7 +104,10 @@ fn plan_due(cron_job: &Object, owned: &[Arc<Object>], now: Timestamp) -> Due {
     let schedule = match Schedule::parse(text) {
         Ok(schedule) => schedule,
         Err(error) => {
-            due.steps.push(warn("UnparseableSchedule", format!("unparseable schedule: {text:?} : {}", error.0)));
+            due.steps.push(warn(
+                "UnparseableSchedule",
+                format!("unparseable schedule: {text:?} : {}", error.0),
+            ));
             return due;
         }
     };
@@ -108,7 +116,10 @@ fn plan_due(cron_job: &Object, owned: &[Arc<Object>], now: Timestamp) -> Due {
         Some(name) => match TimeZone::get(name) {
             Ok(zone) => zone,
             Err(_) => {
-                due.steps.push(warn("UnknownTimeZone", format!("invalid timeZone: {name:?}: unknown time zone {name}")));
+                due.steps.push(warn(
+                    "UnknownTimeZone",
+                    format!("invalid timeZone: {name:?}: unknown time zone {name}"),
+                ));
                 return due;
             }
         },
@@ -130,7 +141,9 @@ fn plan_due(cron_job: &Object, owned: &[Arc<Object>], now: Timestamp) -> Due {
             due.steps.push(Step::Tell {
                 kind: EventType::Normal,
                 reason: "JobAlreadyActive",
-                message: "Not starting job because prior execution is running and concurrency policy is Forbid".into(),
+                message:
+                    "Not starting job because prior execution is running and concurrency policy is Forbid"
+                        .into(),
             });
             return due;
         }
@@ -164,7 +177,9 @@ fn last_missed(cron_job: &Object, schedule: &Schedule, zone: &TimeZone, now: Tim
         earliest = earliest.max(limit);
     }
     for window in WINDOWS {
-        let begin = Timestamp::from_second(now.as_second() - window).ok()?.max(earliest);
+        let begin = Timestamp::from_second(now.as_second() - window)
+            .ok()?
+            .max(earliest);
         let mut missed = None;
         let mut from = begin;
         while let Some(next) = schedule.next(from, zone).filter(|next| *next <= now) {
@@ -192,9 +207,22 @@ fn make_job(cron_job: &Object, name: &str, scheduled: Timestamp, zone: &TimeZone
         }
     }
     let local = scheduled.to_zoned(zone.clone());
-    let shown = local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
-    job.set(&["metadata", "annotations", "batch.kubernetes.io/cronjob-scheduled-timestamp"], shown);
-    job.set(&["metadata", "ownerReferences"], json!([cron_job.controller_reference()]));
+    let shown = local
+        .strftime("%Y-%m-%dT%H:%M:%S%:z")
+        .to_string()
+        .replace("+00:00", "Z");
+    job.set(
+        &[
+            "metadata",
+            "annotations",
+            "batch.kubernetes.io/cronjob-scheduled-timestamp",
+        ],
+        shown,
+    );
+    job.set(
+        &["metadata", "ownerReferences"],
+        json!([cron_job.controller_reference()]),
+    );
     job.set(&["spec"], template["spec"].clone());
     job
 }
@@ -217,11 +245,14 @@ fn delete_job(job: &Object) -> Step {
 /// Steps that remove ended jobs beyond the history limits, oldest first.
 fn plan_history(cron_job: &Object, owned: &[Arc<Object>]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (kind, field, default) in
-        [("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)]
-    {
+    for (kind, field, default) in [
+        ("Complete", "successfulJobsHistoryLimit", 3),
+        ("Failed", "failedJobsHistoryLimit", 1),
+    ] {
         let limit = cron_job.integer(&["spec", field]).unwrap_or(default);
-        let ended = owned.iter().filter(|job| job.deletion_timestamp().is_none() && finished(job) == Some(kind));
+        let ended = owned
+            .iter()
+            .filter(|job| job.deletion_timestamp().is_none() && finished(job) == Some(kind));
         let mut ended: Vec<&Arc<Object>> = ended.collect();
         ended.sort_by_key(|job| {
             let over = condition::find(job.list(&["status", "conditions"]), kind);
@@ -241,15 +272,18 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    fn cron_job(spec: Value, status: Value) -> Object {
+    fn cron_job(spec: &Value, status: &Value) -> Object {
         let mut cron_job = Object::new("batch/v1", "CronJob", Some("default"), "tick");
         cron_job.set(&["metadata", "uid"], "tick");
         cron_job.set(&["metadata", "creationTimestamp"], "2026-01-01T00:00:30Z");
-        cron_job.set(&["spec"], json!({"schedule": "*/5 * * * *", "jobTemplate": {"spec": {}}}));
+        cron_job.set(
+            &["spec"],
+            json!({"schedule": "*/5 * * * *", "jobTemplate": {"spec": {}}}),
+        );
         for (key, value) in spec.as_object().expect("a map") {
             cron_job.set(&["spec", key], value.clone());
         }
-        cron_job.set(&["status"], status);
+        cron_job.set(&["status"], status.clone());
         cron_job
     }
 
@@ -278,16 +312,26 @@ mod tests {
 
     #[test]
     fn a_job_is_made_when_its_time_has_come() {
-        let never = cron_job(json!({}), json!({}));
+        let never = cron_job(&json!({}), &json!({}));
         check(&never, &[], "2026-01-01T00:04:00Z", &["wait 60"]);
-        check(&never, &[], "2026-01-01T00:05:01Z", &["wait 299", "+tick-29453765"]);
-        let done = cron_job(json!({}), json!({"lastScheduleTime": "2026-01-01T00:05:00Z"}));
+        check(
+            &never,
+            &[],
+            "2026-01-01T00:05:01Z",
+            &["wait 299", "+tick-29453765"],
+        );
+        let done = cron_job(&json!({}), &json!({"lastScheduleTime": "2026-01-01T00:05:00Z"}));
         check(&done, &[], "2026-01-01T00:05:02Z", &["wait 298"]);
         // Of many missed times only the newest is made up for.
-        check(&done, &[], "2026-03-01T00:07:00Z", &["wait 180", "+tick-29538725"]);
-        let late = cron_job(json!({"startingDeadlineSeconds": 60}), json!({}));
+        check(
+            &done,
+            &[],
+            "2026-03-01T00:07:00Z",
+            &["wait 180", "+tick-29538725"],
+        );
+        let late = cron_job(&json!({"startingDeadlineSeconds": 60}), &json!({}));
         check(&late, &[], "2026-01-01T00:07:00Z", &["wait 180"]);
-        let suspended = cron_job(json!({"suspend": true}), json!({}));
+        let suspended = cron_job(&json!({"suspend": true}), &json!({}));
         check(&suspended, &[], "2026-01-01T00:05:01Z", &[]);
     }
 
@@ -295,24 +339,49 @@ mod tests {
     fn jobs_that_still_run_are_met_by_the_policy() {
         let running = [job("old", "")];
         let now = "2026-01-01T00:05:00Z";
-        let policy = |policy: &str| cron_job(json!({"concurrencyPolicy": policy}), json!({}));
+        let policy = |policy: &str| cron_job(&json!({"concurrencyPolicy": policy}), &json!({}));
         check(&policy("Allow"), &running, now, &["wait 300", "+tick-29453765"]);
-        check(&policy("Forbid"), &running, now, &["wait 300", "JobAlreadyActive"]);
-        check(&policy("Replace"), &running, now, &["wait 300", "-old", "+tick-29453765"]);
+        check(
+            &policy("Forbid"),
+            &running,
+            now,
+            &["wait 300", "JobAlreadyActive"],
+        );
+        check(
+            &policy("Replace"),
+            &running,
+            now,
+            &["wait 300", "-old", "+tick-29453765"],
+        );
         check(&policy("Allow"), &[job("tick-29453765", "")], now, &["wait 300"]);
     }
 
     #[test]
     fn only_some_ended_jobs_are_kept() {
-        let limited = cron_job(json!({"successfulJobsHistoryLimit": 1}), json!({}));
-        let jobs = [job("b", "Complete"), job("aa", "Complete"), job("f", "Failed"), job("ff", "Failed")];
+        let limited = cron_job(&json!({"successfulJobsHistoryLimit": 1}), &json!({}));
+        let jobs = [
+            job("b", "Complete"),
+            job("aa", "Complete"),
+            job("f", "Failed"),
+            job("ff", "Failed"),
+        ];
         check(&limited, &jobs, "2026-01-01T00:04:00Z", &["-b", "-f", "wait 60"]);
     }
 
     #[test]
     fn err_a_wrong_schedule_or_zone_is_told() {
         let now = "2026-01-01T00:04:00Z";
-        check(&cron_job(json!({"schedule": "x"}), json!({})), &[], now, &["UnparseableSchedule"]);
-        check(&cron_job(json!({"timeZone": "No/Where"}), json!({})), &[], now, &["UnknownTimeZone"]);
+        check(
+            &cron_job(&json!({"schedule": "x"}), &json!({})),
+            &[],
+            now,
+            &["UnparseableSchedule"],
+        );
+        check(
+            &cron_job(&json!({"timeZone": "No/Where"}), &json!({})),
+            &[],
+            now,
+            &["UnknownTimeZone"],
+        );
     }
 }

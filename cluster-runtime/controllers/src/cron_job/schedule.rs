@@ -30,7 +30,9 @@ pub(crate) struct Fields {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ScheduleError(pub(crate) String);
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// Days in which a schedule must come up; one that does not in eight years (29 February) never does.
@@ -53,7 +55,10 @@ impl Schedule {
         };
         let parts: Vec<&str> = fields.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = parts[..] else {
-            return Err(ScheduleError(format!("expected exactly 5 fields, found {}: [{text}]", parts.len())));
+            return Err(ScheduleError(format!(
+                "expected exactly 5 fields, found {}: [{text}]",
+                parts.len()
+            )));
         };
         let open = |part: &str| part.starts_with('*') || part.starts_with('?');
         Ok(Self::Fields(Box::new(Fields {
@@ -112,7 +117,11 @@ impl Fields {
         }
         let day = has(self.days, i64::from(date.day()));
         let weekday = has(self.weekdays, i64::from(number_of(date.weekday())));
-        if self.any_day || self.any_weekday { day && weekday } else { day || weekday }
+        if self.any_day || self.any_weekday {
+            day && weekday
+        } else {
+            day || weekday
+        }
     }
 }
 
@@ -127,13 +136,17 @@ fn has(bits: u64, number: i64) -> bool {
 fn parse_field(text: &str, low: i64, high: i64, names: &[&str]) -> Result<u64, ScheduleError> {
     let mut bits = 0;
     for part in text.split(',') {
-        let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+        let (range, step) = part
+            .split_once('/')
+            .map_or((part, None), |(range, step)| (range, Some(step)));
         let wrong = |why: &str| ScheduleError(format!("{why}: {part}"));
         let number = |text: &str| {
             let named = names.iter().position(|name| *name == text.to_ascii_lowercase());
             let first = i64::from(names.len() == MONTHS.len());
             let named = named.and_then(|at| i64::try_from(at).ok()).map(|at| at + first);
-            named.or_else(|| text.parse().ok()).ok_or_else(|| wrong("failed to parse number"))
+            named
+                .or_else(|| text.parse().ok())
+                .ok_or_else(|| wrong("failed to parse number"))
         };
         let (first, last) = match range.split_once('-') {
             _ if range == "*" || range == "?" => (low, high),
@@ -142,7 +155,9 @@ fn parse_field(text: &str, low: i64, high: i64, names: &[&str]) -> Result<u64, S
             None if step.is_some() => (number(range)?, high),
             None => (number(range)?, number(range)?),
         };
-        let step = step.map_or(Ok(1), |step| step.parse::<usize>().map_err(|_| wrong("failed to parse step")))?;
+        let step = step.map_or(Ok(1), |step| {
+            step.parse::<usize>().map_err(|_| wrong("failed to parse step"))
+        })?;
         if step == 0 {
             return Err(wrong("step of range should be a positive number"));
         }
@@ -172,10 +187,17 @@ fn parse_every(text: &str) -> Result<Schedule, ScheduleError> {
             Some(b's') => 1,
             _ => return Err(wrong()),
         };
-        seconds = number.checked_mul(unit).and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
+        seconds = number
+            .checked_mul(unit)
+            .and_then(|part| seconds.checked_add(part))
+            .ok_or_else(wrong)?;
         rest = &rest[digits + 1..];
     }
-    if seconds < 1 { Err(wrong()) } else { Ok(Schedule::Every(seconds)) }
+    if seconds < 1 {
+        Err(wrong())
+    } else {
+        Ok(Schedule::Every(seconds))
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +206,11 @@ mod tests {
 
     fn check(schedule: &str, zone: &str, after: &str, expected: &[&str]) {
         let parsed = Schedule::parse(schedule).expect("a schedule");
-        let zone = if zone == "UTC" { TimeZone::UTC } else { TimeZone::get(zone).expect("a zone") };
+        let zone = if zone == "UTC" {
+            TimeZone::UTC
+        } else {
+            TimeZone::get(zone).expect("a zone")
+        };
         let mut time: Timestamp = after.parse().expect("a time");
         for wanted in expected {
             time = parsed.next(time, &zone).expect("a next time");
@@ -194,15 +220,67 @@ mod tests {
 
     #[test]
     fn schedules_come_up_when_their_fields_match() {
-        check("*/20 * * * *", "UTC", "2026-01-01T00:05:00Z", &["2026-01-01T00:20:00Z", "2026-01-01T00:40:00Z", "2026-01-01T01:00:00Z"]);
-        check("30 4 1,15 * *", "UTC", "2026-01-01T04:30:00Z", &["2026-01-15T04:30:00Z", "2026-02-01T04:30:00Z"]);
-        check("0 0 * * mon-wed/2", "UTC", "2026-01-01T00:00:00Z", &["2026-01-05T00:00:00Z", "2026-01-07T00:00:00Z"]);
+        check(
+            "*/20 * * * *",
+            "UTC",
+            "2026-01-01T00:05:00Z",
+            &[
+                "2026-01-01T00:20:00Z",
+                "2026-01-01T00:40:00Z",
+                "2026-01-01T01:00:00Z",
+            ],
+        );
+        check(
+            "30 4 1,15 * *",
+            "UTC",
+            "2026-01-01T04:30:00Z",
+            &["2026-01-15T04:30:00Z", "2026-02-01T04:30:00Z"],
+        );
+        check(
+            "0 0 * * mon-wed/2",
+            "UTC",
+            "2026-01-01T00:00:00Z",
+            &["2026-01-05T00:00:00Z", "2026-01-07T00:00:00Z"],
+        );
         // Day of month and weekday, both given: one is enough.
-        check("0 0 13 * FRI", "UTC", "2026-01-08T00:00:00Z", &["2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z", "2026-01-16T00:00:00Z"]);
-        check("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z", &["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]);
-        check("5/20 1 * * *", "UTC", "2026-01-01T00:00:00Z", &["2026-01-01T01:05:00Z", "2026-01-01T01:25:00Z", "2026-01-01T01:45:00Z"]);
-        check("@weekly", "UTC", "2026-01-01T00:00:00Z", &["2026-01-04T00:00:00Z"]);
-        check("@every 1h30m", "UTC", "2026-01-01T00:00:00Z", &["2026-01-01T01:30:00Z"]);
+        check(
+            "0 0 13 * FRI",
+            "UTC",
+            "2026-01-08T00:00:00Z",
+            &[
+                "2026-01-09T00:00:00Z",
+                "2026-01-13T00:00:00Z",
+                "2026-01-16T00:00:00Z",
+            ],
+        );
+        check(
+            "0 0 29 2 *",
+            "UTC",
+            "2026-01-01T00:00:00Z",
+            &["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"],
+        );
+        check(
+            "5/20 1 * * *",
+            "UTC",
+            "2026-01-01T00:00:00Z",
+            &[
+                "2026-01-01T01:05:00Z",
+                "2026-01-01T01:25:00Z",
+                "2026-01-01T01:45:00Z",
+            ],
+        );
+        check(
+            "@weekly",
+            "UTC",
+            "2026-01-01T00:00:00Z",
+            &["2026-01-04T00:00:00Z"],
+        );
+        check(
+            "@every 1h30m",
+            "UTC",
+            "2026-01-01T00:00:00Z",
+            &["2026-01-01T01:30:00Z"],
+        );
     }
 
     #[test]
@@ -211,7 +289,12 @@ mod tests {
             println!("skipped: no time zone data");
             return;
         }
-        check("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", &["2026-03-28T01:30:00Z", "2026-03-30T00:30:00Z"]);
+        check(
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-03-28T00:00:00Z",
+            &["2026-03-28T01:30:00Z", "2026-03-30T00:30:00Z"],
+        );
     }
 
     #[test]
@@ -219,7 +302,10 @@ mod tests {
         let cases = [
             ("* * *", "expected exactly 5 fields, found 3: [* * *]"),
             ("60 * * * *", "value out of range 0-59: 60"),
-            ("* * * * mon-sun", "beginning of range beyond end of range: mon-sun"),
+            (
+                "* * * * mon-sun",
+                "beginning of range beyond end of range: mon-sun",
+            ),
             ("*/0 * * * *", "step of range should be a positive number: */0"),
             ("a * * * *", "failed to parse number: a"),
             ("@every x", "failed to parse duration @every x"),

@@ -365,7 +365,7 @@ fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Val
         .filter(|name| live_items.contains_key(name))
         .collect();
     let mut shared = shared.into_iter().peekable();
-    let mut rest = applied_names.iter().zip(applied).peekable();
+    let mut rest = applied_names.iter().zip(applied);
     let mut merged = Vec::with_capacity(live_names.len().max(applied.len()));
     let take = |name: &String, value: &Value, live_items: &mut BTreeMap<&String, Value>| match live_items
         .remove(name)
@@ -377,7 +377,7 @@ fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Val
         if !applied_names.contains(name) {
             merged.extend(live_items.remove(name));
         } else if shared.next_if(|next| *next == name).is_some() {
-            while let Some((applied, value)) = rest.next() {
+            for (applied, value) in rest.by_ref() {
                 merged.push(take(applied, value, &mut live_items));
                 if applied == name {
                     break;

@@ -71,7 +71,7 @@ fn merge_map(original: &mut Fields, mut patch: Fields, shape: &Shape) -> Result<
             (Some(Value::Array(before)), Value::Array(after)) => {
                 if strategy.merge {
                     let before = std::mem::take(before);
-                    let merged = merge_list(before, after, &strategy, &child)?;
+                    let merged = merge_list(&before, after, &strategy, &child)?;
                     original.insert(key, merged.into());
                 } else {
                     *before = without_directives(after);
@@ -157,7 +157,7 @@ fn order_lists(original: &mut Fields, patch: &mut Fields, shape: &Shape) -> Resu
             (None, None) => continue,
             (Some(before), None) => before,
             (None, Some(after)) => without_directives(after),
-            (Some(before), Some(after)) if strategy.merge => merge_list(before, after, &strategy, &child)?,
+            (Some(before), Some(after)) if strategy.merge => merge_list(&before, after, &strategy, &child)?,
             (Some(_), Some(after)) => without_directives(after),
         };
         let ordered = interleave(merged, &order, &before.unwrap_or_default(), merge_key);
@@ -183,7 +183,7 @@ fn check_order(items: &[Value], order: &[Value], merge_key: Option<&str>) -> Res
 
 /// Merges two lists, by the key of their items or as sets of values.
 fn merge_list(
-    original: Vec<Value>,
+    original: &[Value],
     patch: Vec<Value>,
     strategy: &PatchStrategy,
     shape: &Shape,
@@ -195,10 +195,10 @@ fn merge_list(
                 merged.push(value.clone());
             }
         }
-        return Ok(interleave(merged, &patch, &original, None));
+        return Ok(interleave(merged, &patch, original, None));
     };
     let item = item_shape(shape);
-    let mut merged = original.clone();
+    let mut merged = original.to_vec();
     let mut plain = Vec::new();
     let mut replace = false;
     for value in patch {
@@ -238,7 +238,7 @@ fn merge_list(
             merged.extend(without_directive(Value::Object(fields)));
         }
     }
-    Ok(interleave(merged, &order, &original, Some(merge_key)))
+    Ok(interleave(merged, &order, original, Some(merge_key)))
 }
 
 /// Orders a merged list: items that the patch names in the order of the patch, the others where the original list had
@@ -337,6 +337,7 @@ fn unknown_directive(directive: &Value, fields: &Fields) -> Status {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests {
     use super::*;
     use serde_json::json;

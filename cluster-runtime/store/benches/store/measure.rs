@@ -59,6 +59,18 @@ pub(crate) fn median(rounds: &[Figures]) -> Option<Figures> {
     rounds.get(rounds.len() / 2).cloned()
 }
 
+/// Processor time of this process, of all its threads.
+pub(crate) fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok());
+    // Linux counts in hundredths of a second.
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
 /// Memory of this process.
 pub(crate) fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

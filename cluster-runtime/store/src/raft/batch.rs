@@ -1,7 +1,7 @@
 //! A batch of transactions: the content of one entry of the replicated log.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::{Entry, EntryPayload};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,9 +28,15 @@ pub(crate) struct Proposal {
     pending: Mutex<Option<Pending>>,
 }
 
-/// What is only known where a transaction came in.
+/// What goes along with the bytes.
 pub(crate) struct Pending {
     transaction: Transaction,
+    /// Absent where the transaction came from the log.
+    waiting: Option<Waiting>,
+}
+
+/// Who waits for a transaction.
+struct Waiting {
     reply: oneshot::Sender<Outcome>,
     /// Its share of the memory that waiting transactions may take.
     _budget: OwnedSemaphorePermit,
@@ -51,8 +57,10 @@ impl Proposal {
         let (reply, answer) = oneshot::channel();
         let pending = Pending {
             transaction,
-            reply,
-            _budget: budget,
+            waiting: Some(Waiting {
+                reply,
+                _budget: budget,
+            }),
         };
         let proposal = Self {
             encoded,
@@ -68,13 +76,32 @@ impl Proposal {
     /// The transaction, and where its outcome is waited for.
     pub(crate) fn take(&self) -> Result<(Transaction, Option<oneshot::Sender<Outcome>>), Malformed> {
         match self.take_pending() {
-            Some(pending) => Ok((pending.transaction, Some(pending.reply))),
+            Some(pending) => Ok((pending.transaction, pending.waiting.map(|waiting| waiting.reply))),
             None => Ok((Reader::new(&self.encoded).transaction()?, None)),
         }
     }
 
+    /// Whether [`Self::take`] would have to decode.
+    pub(crate) fn is_encoded(&self) -> bool {
+        self.pending().is_none()
+    }
+
+    /// Decodes now what [`Self::take`] would have to decode; a fault is told there.
+    pub(crate) fn decode(&self) {
+        if let Ok(transaction) = Reader::new(&self.encoded).transaction() {
+            *self.pending() = Some(Pending {
+                transaction,
+                waiting: None,
+            });
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Option<Pending>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take_pending(&self) -> Option<Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.pending().take()
     }
 }
 
@@ -85,9 +112,10 @@ impl Batch {
 
     /// Answers all transactions that were not done.
     pub(crate) fn refuse(&self, error: &StoreError) {
-        for pending in self.proposals.iter().filter_map(Proposal::take_pending) {
+        let pending = self.proposals.iter().filter_map(Proposal::take_pending);
+        for waiting in pending.filter_map(|pending| pending.waiting) {
             // Who no longer waits does not want to know.
-            _ = pending.reply.send(Err(error.clone()));
+            _ = waiting.reply.send(Err(error.clone()));
         }
     }
 

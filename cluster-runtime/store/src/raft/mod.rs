@@ -16,5 +16,8 @@ mod store;
 mod transport;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use store::{RaftStore, RaftStoreConfig};
 pub use transport::{Transport, TransportError};

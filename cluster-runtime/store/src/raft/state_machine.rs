@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder};
@@ -16,6 +17,9 @@ use crate::raft::types::{Membership, Snapshot, SnapshotFile, SnapshotMeta, Stora
 use crate::shared_tables::SharedTables;
 use crate::snapshot::{read_snapshot, remove_others, snapshot_path, write_snapshot};
 use crate::tables::TablesView;
+
+/// Below this, one thread decodes faster than several are started.
+const DECODE_TOGETHER_BYTES: usize = 1 << 20;
 
 /// What is done with committed entries.
 pub(crate) struct StateMachine {
@@ -60,6 +64,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I: IntoIterator<Item = Entry<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<_> = entries.into_iter().collect();
+        decode_together(&entries);
         let mut responses = Vec::new();
         for entry in entries {
             match &entry.payload {
@@ -95,6 +101,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        self.snapshots.is_building.store(true, Ordering::SeqCst);
         SnapshotBuilder {
             view: Some(self.tables.read().view()),
             last_applied: self.last_applied,
@@ -144,6 +151,26 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             snapshot: Box::new(SnapshotFile { path: path.clone() }),
         }))
     }
+}
+
+/// Decodes what was read back from the log with several threads, where it is much: at start-up.
+fn decode_together(entries: &[Entry<TypeConfig>]) {
+    let proposals = entries.iter().flat_map(|entry| match &entry.payload {
+        EntryPayload::Normal(batch) => batch.proposals(),
+        _ => &[],
+    });
+    let encoded: Vec<_> = proposals.filter(|proposal| proposal.is_encoded()).collect();
+    let bytes: usize = encoded.iter().map(|proposal| proposal.bytes()).sum();
+    if bytes < DECODE_TOGETHER_BYTES {
+        return;
+    }
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(4));
+    thread::scope(|scope| {
+        for first in 0..threads {
+            let share = encoded.iter().skip(first).step_by(threads);
+            scope.spawn(move || share.for_each(|proposal| proposal.decode()));
+        }
+    });
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
