@@ -20,7 +20,7 @@ mod split;
 pub use capabilities::{Capabilities, KubeVersion, KubeVersionError};
 pub use error::RenderError;
 pub use hook::{Hook, HookDeletePolicy, HookEvent, HookOutputLogPolicy};
-pub use lookup::{Lookup, LookupError};
+pub use lookup::{Lookup, LookupError, Resolve};
 pub use manifest::{Head, HeadError, Manifest, SortManifestsError, Sorted, sort_manifests};
 pub use options::{ReleaseFacts, RenderOptions};
 pub use order::{KindOrder, install_order, uninstall_order};

@@ -11,6 +11,12 @@ pub trait Lookup: fmt::Debug + Send + Sync {
     fn lookup(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Value, LookupError>;
 }
 
+/// Answers the function `getHostByName`.
+pub trait Resolve: fmt::Debug + Send + Sync {
+    /// The address of a host, if it has one.
+    fn address(&self, host: &str) -> Option<String>;
+}
+
 /// Why the cluster could not be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chart_template::Limits;
 
 use crate::capabilities::Capabilities;
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Resolve};
 
 /// What a rendering depends on besides the chart and its values.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub struct RenderOptions {
     pub capabilities: Capabilities,
     /// Answers the function `lookup`; without one, every lookup finds nothing.
     pub lookup: Option<Arc<dyn Lookup>>,
+    /// Answers the function `getHostByName`; without one, no host has an address.
+    pub resolve: Option<Arc<dyn Resolve>>,
     /// Does not hold the values against the charts' schemas.
     pub skip_schema_validation: bool,
     /// Gives the notes of subcharts too.

@@ -29,6 +29,8 @@ pub struct Rendered {
     pub notes: String,
     /// The files of `crds/`, of the chart and of those of its subcharts that take part.
     pub crds: Vec<CrdFile>,
+    /// The chart with the subcharts that take part, and the values that it imports.
+    pub chart: Chart,
     /// The values over the defaults of all charts.
     pub values: Map,
     /// What a person should know about the values and dependencies.
@@ -62,6 +64,8 @@ pub struct RenderedFiles {
     pub notes: String,
     /// The files of `crds/`.
     pub crds: Vec<CrdFile>,
+    /// The chart with the subcharts that take part, and the values that it imports.
+    pub chart: Chart,
     /// The values over the defaults of all charts.
     pub values: Map,
     /// What a person should know.
@@ -82,9 +86,9 @@ pub fn ensure_installable(chart: &Chart) -> Result<(), RenderError> {
 /// The values are laid over the charts' defaults and held against their schemas, then every template is executed, and
 /// what came out is cut into objects and hooks, sorted by kind.
 pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Rendered, RenderError> {
-    let RenderedFiles { files, notes, crds, values, warnings } = render_files(chart, values, options)?;
+    let RenderedFiles { files, notes, crds, chart, values, warnings } = render_files(chart, values, options)?;
     let sorted = sort_manifests(&files, KindOrder::Install)?;
-    Ok(Rendered { manifests: sorted.manifests, hooks: sorted.hooks, notes, crds, values, warnings })
+    Ok(Rendered { manifests: sorted.manifests, hooks: sorted.hooks, notes, crds, chart, values, warnings })
 }
 
 /// Renders the files of a chart without reading them.
@@ -111,7 +115,7 @@ pub fn render_files(chart: &Chart, values: &Map, options: &RenderOptions) -> Res
         .into_iter()
         .map(|crd| CrdFile { path: crd.path, content: crd.file.text().into_owned() })
         .collect();
-    Ok(RenderedFiles { files, notes, crds, values, warnings })
+    Ok(RenderedFiles { files, notes, crds, chart, values, warnings })
 }
 
 /// A template with what it sees.
@@ -236,6 +240,14 @@ fn functions(options: &RenderOptions) -> Functions {
         };
         const TEXTS: Signature = Signature::new(&[Type::String, Type::String, Type::String, Type::String]);
         functions = functions.with("lookup", TEXTS, Rc::new(call));
+    }
+    if let Some(resolve) = options.resolve.clone() {
+        let call = move |_: &mut Scope, args: &[Value]| {
+            let host = args.first().and_then(Value::as_text).map(|text| text.to_str().into_owned());
+            let address = host.and_then(|host| resolve.address(&host));
+            Ok(Value::from(address.unwrap_or_default()))
+        };
+        functions = functions.with("getHostByName", Signature::new(&[Type::String]), Rc::new(call));
     }
     if options.lint {
         let fail = |_: &mut Scope, _: &[Value]| Ok(Value::from(""));

@@ -19,6 +19,7 @@ mod set;
 mod signature;
 mod surroundings;
 mod syntax;
+mod time;
 mod value;
 
 pub use error::{ErrorKind, Place, TemplateError, TraceFrame, Via};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
-use crate::functions::Functions;
+use crate::functions::{Functions, RegexCache};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::program::{Program, compile};
@@ -39,6 +39,7 @@ pub struct TemplateSet {
     limits: Limits,
     surroundings: Rc<RefCell<dyn Surroundings>>,
     templates: HashMap<Rc<str>, Rc<Program>>,
+    regexes: RegexCache,
     /// Texts given to `tpl`, compiled.
     texts: RefCell<HashMap<Text, Rc<Parsed>>>,
 }
@@ -58,6 +59,7 @@ impl TemplateSet {
             limits: Limits::default(),
             surroundings: Rc::new(RefCell::new(System)),
             templates: HashMap::new(),
+            regexes: RegexCache::default(),
             texts: RefCell::default(),
         }
     }
@@ -149,7 +151,11 @@ impl TemplateSet {
                 function: None,
             });
         };
-        let scope = Scope::new(self.limits, Rc::clone(&self.surroundings));
+        let scope = Scope::new(
+            self.limits,
+            Rc::clone(&self.surroundings),
+            Rc::clone(&self.regexes),
+        );
         Machine::new(self, scope).execute(program, data)
     }
 

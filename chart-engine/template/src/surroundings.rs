@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::fault::Fault;
+use crate::functions::RegexCache;
 use crate::limits::{Budget, Limits};
 use crate::value::Value;
 
@@ -18,6 +19,11 @@ pub trait Surroundings: fmt::Debug {
 
     /// The zone that `date` writes times in.
     fn time_zone(&self) -> TimeZone;
+
+    /// A zone of the database of time zones, by its name.
+    fn zone(&self, name: &str) -> Option<TimeZone> {
+        TimeZone::get(name).ok()
+    }
 
     /// Fills a buffer with random bytes, good enough for keys and passwords.
     ///
@@ -88,14 +94,25 @@ impl Surroundings for Fixed {
 pub struct Scope {
     pub(crate) budget: Budget,
     pub(crate) surroundings: Rc<RefCell<dyn Surroundings>>,
+    pub(crate) regexes: RegexCache,
 }
 
 impl Scope {
-    pub(crate) fn new(limits: Limits, surroundings: Rc<RefCell<dyn Surroundings>>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        surroundings: Rc<RefCell<dyn Surroundings>>,
+        regexes: RegexCache,
+    ) -> Self {
         Scope {
             budget: Budget::new(limits),
             surroundings,
+            regexes,
         }
+    }
+
+    /// A time zone by its name.
+    pub fn zone(&self, name: &str) -> Option<TimeZone> {
+        self.surroundings.borrow().zone(name)
     }
 
     /// The present.

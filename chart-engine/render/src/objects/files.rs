@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chart_model::File;
 use chart_template::{Contents, Fault, Kind, Object, Signature, Text, Type, Value};
-use chart_values::yaml::{Emitter, Style, natural_cmp};
+use chart_values::yaml::{Emitter, Style};
 
 use crate::glob::glob;
 
@@ -44,8 +44,8 @@ impl Files {
             .map(|(path, data)| (path.rsplit('/').next().unwrap_or(path), data.as_ref()))
             .collect();
         let mut entries: Vec<_> = table.into_iter().collect();
-        entries.sort_by(|(a, _), (b, _)| natural_cmp(a, b));
         let mut emitter = Emitter::new(Style::ToYaml);
+        emitter.sort(&mut entries, |(name, _)| name);
         emitter.begin_map();
         for (name, data) in entries {
             emitter.key(name);

@@ -118,7 +118,7 @@ fn check(schema: &[u8], values: &Map) -> Result<(), Fault> {
         return Ok(());
     }
     let errors: Vec<_> = validator.iter_errors(&instance).take(ERRORS_MAX).collect();
-    Err(Fault::Values(report(&errors)))
+    Err(Fault::Values(report(&instance, &errors)))
 }
 
 /// More faults than anybody reads.

@@ -12,13 +12,29 @@ use serde_json::Value;
 use super::Complaint;
 use super::words::{count, display, kind_of, number, quote, quote_all};
 
-/// Turns a list of faults into the complaints that Helm prints.
-pub(super) fn report(errors: &[ValidationError<'_>]) -> Vec<Complaint> {
-    let faults = errors.iter().map(|error| Fault::new(error, 0)).collect();
-    match wrap(rule(faults), &[]) {
-        Some(group) if group.message == GROUP => group.causes,
-        Some(complaint) => vec![complaint],
-        None => Vec::new(),
+/// Turns the faults found in the value `root` into the complaints that Helm prints.
+pub(super) fn report(root: &Value, errors: &[ValidationError<'_>]) -> Vec<Complaint> {
+    let faults = errors.iter().map(|error| Fault::new(root, error, 0)).collect();
+    let mut complaints = rule(faults);
+    // A rule with but one fault passes it on, so what several faults are put under may have come up from far below.
+    if let [only] = complaints.as_mut_slice()
+        && only.is_group
+    {
+        return std::mem::take(&mut only.complaint.causes);
+    }
+    complaints.into_iter().map(|found| found.complaint).collect()
+}
+
+/// A complaint, and whether it only holds together what several parts of one rule complain of.
+struct Found {
+    complaint: Complaint,
+    is_group: bool,
+}
+
+impl Found {
+    fn new(path: Vec<String>, message: String, causes: Vec<Found>) -> Found {
+        let causes = causes.into_iter().map(|found| found.complaint).collect();
+        Found { complaint: Complaint { path, message, causes }, is_group: false }
     }
 }
 
@@ -27,6 +43,7 @@ const GROUP: &str = "validation failed";
 
 /// A fault, and the part of its path that lies below the rule at hand.
 struct Fault<'e> {
+    root: &'e Value,
     error: &'e ValidationError<'e>,
     steps: Vec<Step>,
     /// The values on the way, from the root.
@@ -72,7 +89,7 @@ fn segments(location: &Location) -> Vec<String> {
 
 impl<'e> Fault<'e> {
     /// `skip` is the number of keywords that lead to the rule at hand.
-    fn new(error: &'e ValidationError<'e>, skip: usize) -> Fault<'e> {
+    fn new(root: &'e Value, error: &'e ValidationError<'e>, skip: usize) -> Fault<'e> {
         let instance = segments(error.instance_path());
         let path = segments(error.evaluation_path());
         let is_false = matches!(error.kind(), ValidationErrorKind::FalseSchema);
@@ -108,21 +125,24 @@ impl<'e> Fault<'e> {
             ValidationErrorKind::Required { property: Value::String(name) } => vec![name.clone()],
             _ => Vec::new(),
         };
-        Fault { error, steps, instance, branch: None, missing }
+        Fault {
+            root,
+            error, steps, instance, branch: None, missing }
     }
 }
 
 /// What the faults under one rule amount to.
-fn rule(faults: Vec<Fault<'_>>) -> Vec<Complaint> {
+fn rule(faults: Vec<Fault<'_>>) -> Vec<Found> {
     let (own, deeper): (Vec<_>, Vec<_>) = faults.into_iter().partition(|fault| fault.steps.is_empty());
     let decisive = own.iter().filter(|fault| decides(fault.error.kind()).is_some());
     if let Some(fault) = decisive.min_by_key(|fault| decides(fault.error.kind())) {
         // A wrong type, constant or choice is all that is said about the value.
-        return vec![complaint(fault)];
+        return complaints(fault);
     }
-    let mut found: Vec<(usize, Complaint)> = Vec::new();
+    let mut found: Vec<(usize, Found)> = Vec::new();
     for fault in merge_names(own) {
-        found.push((rank(fault.error.kind().keyword()), complaint(&fault)));
+        let rank = rank(fault.error.kind().keyword());
+        found.extend(complaints(&fault).into_iter().map(|complaint| (rank, complaint)));
     }
     for inner in group(deeper) {
         let rank = rank(&inner.step.keyword);
@@ -130,14 +150,14 @@ fn rule(faults: Vec<Fault<'_>>) -> Vec<Complaint> {
             StepKind::Part | StepKind::Same => wrap(rule(inner.faults), &inner.place),
             StepKind::Reference => match rule(inner.faults) {
                 causes if causes.len() == 1 => causes.into_iter().next(),
-                causes => Some(Complaint { path: inner.place, message: GROUP.to_owned(), causes }),
+                causes => Some(Found::new(inner.place, GROUP.to_owned(), causes)),
             },
             StepKind::AllOf => {
-                let mut branches: Vec<Complaint> = Vec::new();
+                let mut branches: Vec<Found> = Vec::new();
                 for branch in group_by(inner.faults, |fault| fault.branch.clone()) {
                     branches.extend(wrap(rule(branch), &inner.place));
                 }
-                Some(Complaint { path: inner.place, message: "'allOf' failed".to_owned(), causes: branches })
+                Some(Found::new(inner.place, "'allOf' failed".to_owned(), branches))
             }
         };
         found.extend(complaint.map(|complaint| (rank, complaint)));
@@ -147,10 +167,10 @@ fn rule(faults: Vec<Fault<'_>>) -> Vec<Complaint> {
 }
 
 /// One complaint out of many.
-fn wrap(mut complaints: Vec<Complaint>, place: &[String]) -> Option<Complaint> {
+fn wrap(mut complaints: Vec<Found>, place: &[String]) -> Option<Found> {
     match complaints.len() {
         0 | 1 => complaints.pop(),
-        _ => Some(Complaint { path: place.to_vec(), message: GROUP.to_owned(), causes: complaints }),
+        _ => Some(Found { is_group: true, ..Found::new(place.to_vec(), GROUP.to_owned(), complaints) }),
     }
 }
 
@@ -210,7 +230,6 @@ fn merge_names(own: Vec<Fault<'_>>) -> Vec<Fault<'_>> {
 /// The keywords after which Helm's library looks no further, in their order.
 fn decides(kind: &ValidationErrorKind) -> Option<usize> {
     match kind {
-        ValidationErrorKind::FalseSchema => Some(0),
         ValidationErrorKind::Type { .. } => Some(1),
         ValidationErrorKind::Constant { .. } => Some(2),
         ValidationErrorKind::Enum { .. } => Some(3),
@@ -248,24 +267,31 @@ fn rank(keyword: &str) -> usize {
     ORDER.iter().position(|keywords| keywords.contains(&keyword)).unwrap_or(ORDER.len())
 }
 
-fn complaint(fault: &Fault<'_>) -> Complaint {
+/// What a fault is in Helm's words: mostly one complaint.
+fn complaints(fault: &Fault<'_>) -> Vec<Found> {
     let causes = match fault.error.kind() {
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             let skip = segments(fault.error.evaluation_path()).len() + 1;
             let branch = |errors: &Vec<ValidationError<'_>>| {
-                let faults = errors.iter().map(|error| Fault::new(error, skip)).collect();
+                let faults = errors.iter().map(|error| Fault::new(fault.root, error, skip)).collect();
                 wrap(rule(faults), &fault.instance)
             };
             context.iter().filter_map(branch).collect()
         }
-        ValidationErrorKind::PropertyNames { error } => vec![Complaint {
-            path: Vec::new(),
-            message: message(&Fault::new(error, usize::MAX)),
-            causes: Vec::new(),
-        }],
+        ValidationErrorKind::PropertyNames { error } => {
+            vec![Found::new(Vec::new(), message(&Fault::new(fault.root, error, usize::MAX)), Vec::new())]
+        }
+        ValidationErrorKind::UnevaluatedProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedItems { unexpected } => {
+            let one = |name: &String| {
+                let path = fault.instance.iter().chain([name]).cloned().collect();
+                Found::new(path, message(fault), Vec::new())
+            };
+            return unexpected.iter().map(one).collect();
+        }
         _ => Vec::new(),
     };
-    Complaint { path: fault.instance.clone(), message: message(fault), causes }
+    vec![Found::new(fault.instance.clone(), message(fault), causes)]
 }
 
 fn message(fault: &Fault<'_>) -> String {
@@ -280,6 +306,11 @@ fn message(fault: &Fault<'_>) -> String {
     let bound = |name: &str, limit: &Value| format!("{name}: got {}, want {}", number(found), number(limit));
     let counted = |name: &str, limit: u64| format!("{name}: got {}, want {}", count(size()), count(limit));
     match fault.error.kind() {
+        Kind::FalseSchema if ends_with(fault.error.evaluation_path(), "additionalProperties") => {
+            let table = fault.root.pointer(fault.error.instance_path().as_str()).and_then(Value::as_object);
+            let names = table.into_iter().flat_map(|table| table.keys().map(String::as_str));
+            format!("additional properties {} not allowed", quote_all(names))
+        }
         Kind::FalseSchema | Kind::UnevaluatedItems { .. } | Kind::UnevaluatedProperties { .. } => {
             "false schema".to_owned()
         }
@@ -333,12 +364,18 @@ fn message(fault: &Fault<'_>) -> String {
     }
 }
 
+fn ends_with(path: &Location, keyword: &str) -> bool {
+    segments(path).last().is_some_and(|last| last == keyword)
+}
+
 /// What is missing; for the sake of another property, if that is why.
 fn missing(fault: &Fault<'_>) -> String {
     let names = quote_all(fault.missing.iter().map(String::as_str));
     let path = segments(fault.error.evaluation_path());
     let reason = path.iter().rposition(|part| part == "dependentRequired" || part == "dependencies");
-    match reason.filter(|at| !path[*at..].iter().any(|part| part == "required")).and_then(|at| path.get(at + 1)) {
+    // Below `dependencies` may stand rules of every kind; names in a list are by far the most usual.
+    let reason = reason.filter(|at| path.len() <= at + 3).and_then(|at| path.get(at + 1));
+    match reason {
         Some(name) => format!("properties {names} required, if {} exists", quote(name)),
         None if fault.missing.len() == 1 => format!("missing property {names}"),
         None => format!("missing properties {names}"),

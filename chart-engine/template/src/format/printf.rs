@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::float;
 use super::print::print_value;
 use super::quote::{is_printable, quote, quote_ascii, quote_char};
-use crate::value::{Contents, Integer, Value};
+use crate::value::{Contents, Integer, Kind, Value};
 
 /// The largest width and precision, as in Go.
 const WIDTH_MAX: usize = 1_000_000;
@@ -303,6 +303,11 @@ impl Printer<'_> {
             (Value::Object(object), _) => match object.contents() {
                 Some(Contents::Items(items)) => self.items(arg, &items, verb, depth),
                 Some(Contents::Entries(entries)) => self.entries(arg, &entries, verb, depth),
+                None if matches!(object.kind(), Kind::Integer(_))
+                    && matches!(verb, 'd' | 'x' | 'X' | 'b' | 'o' | 'c') =>
+                {
+                    self.argument(&object.export(), verb, depth);
+                }
                 None if matches!(verb, 'v' | 's' | 'q') => {
                     let text = object.print().into_owned();
                     let verb = if verb == 'q' { 'q' } else { 's' };

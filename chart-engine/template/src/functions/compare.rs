@@ -65,7 +65,24 @@ fn int_with_uint(int: i64, uint: i64) -> Ordering {
     }
 }
 
+/// Numbers with a name, such as months, compare as numbers.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(object) if matches!(object.kind(), crate::value::Kind::Integer(_)) => object.export(),
+        value => value.clone(),
+    }
+}
+
 fn equal(a: &Value, b: &Value) -> Result<bool, Fault> {
+    if matches!(
+        (a, b),
+        (Value::Object(_), Value::Int(..)) | (Value::Int(..), Value::Object(_))
+    ) {
+        let (x, y) = (plain(a), plain(b));
+        if !matches!((&x, &y), (Value::Object(_), _) | (_, Value::Object(_))) {
+            return equal(&x, &y);
+        }
+    }
     Ok(match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a == b,
         (Value::Float(a), Value::Float(b)) => a == b,
@@ -98,6 +115,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, Fault> {
 }
 
 fn order(a: &Value, b: &Value) -> Result<Option<Ordering>, Fault> {
+    let (a, b) = (&plain(a), &plain(b));
     let (x, y) = (basic(a), basic(b));
     if x == Basic::Invalid || y == Basic::Invalid {
         return Err(Fault::new("invalid type for comparison"));

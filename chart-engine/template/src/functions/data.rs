@@ -2,7 +2,7 @@
 
 use chart_values::json::write_string;
 use chart_values::number;
-use chart_values::yaml::{Emitter, Style, natural_cmp};
+use chart_values::yaml::{Emitter, Style};
 
 use super::{Entry, Outcome, made, string, takes};
 use crate::fault::Fault;
@@ -16,13 +16,10 @@ const TEXT: &[Type] = &[Type::String];
 pub(super) const ROWS: &[Entry] = &[
     takes("toYaml", ANY, |scope, args| {
         // What cannot be written is nothing at all; only the `must` form fails.
-        lenient(to_yaml(scope, &args[0]))
+        lenient(to_yaml(scope, &args[0], Style::ToYaml))
     }),
-    takes("mustToYaml", ANY, |scope, args| to_yaml(scope, &args[0])),
-    takes("toYamlPretty", ANY, |scope, args| {
-        let text = emit(scope, &args[0], Style::Pretty)?;
-        made(scope, text)
-    }),
+    takes("mustToYaml", ANY, |scope, args| to_yaml(scope, &args[0], Style::ToYaml)),
+    takes("toYamlPretty", ANY, |scope, args| lenient(to_yaml(scope, &args[0], Style::Pretty))),
     takes("fromYaml", TEXT, |scope, args| {
         scope.text(string(&args[0]).len())?;
         let parsed = chart_values::yaml::map_from_yaml(&string(&args[0]));
@@ -68,24 +65,20 @@ fn lenient(outcome: Outcome) -> Outcome {
     }
 }
 
-fn to_yaml(scope: &mut Scope, value: &Value) -> Outcome {
-    let mut text = emit(scope, value, Style::ToYaml)?;
-    if text.last() == Some(&b'\n') {
-        text.pop();
-    }
-    made(scope, text)
-}
-
-fn emit(scope: &mut Scope, value: &Value, style: Style) -> Result<Vec<u8>, Fault> {
+fn to_yaml(scope: &mut Scope, value: &Value, style: Style) -> Outcome {
     scope.walk(value)?;
     let mut emitter = Emitter::new(style);
-    events(&mut emitter, value);
-    let text = emitter.finish().map_err(|err| Fault::new(err.to_string()))?;
-    Ok(text.into_bytes())
+    events(&mut emitter, value, style);
+    let text = emitter.finish().map_err(|err| Fault::new(format!("error marshaling into JSON: {err}")))?;
+    let mut bytes = text.into_bytes();
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    made(scope, bytes)
 }
 
 /// Feeds an emitter with a value that the caller has walked.
-fn events(emitter: &mut Emitter, value: &Value) {
+fn events(emitter: &mut Emitter, value: &Value, style: Style) {
     match value {
         Value::Invalid | Value::Nil => emitter.null(),
         Value::Bool(flag) => emitter.bool(*flag),
@@ -93,43 +86,44 @@ fn events(emitter: &mut Emitter, value: &Value) {
         Value::Float(number) => emitter.float(*number),
         Value::String(text) => emitter.string(&text.to_str()),
         Value::Bytes(bytes) => emitter.string(&super::base64(bytes)),
-        Value::List(list) if list.is_nil() => emitter.null(),
-        Value::List(list) => list_events(emitter, list.items()),
+        // Only the way through JSON knows nil lists.
+        Value::List(list) if list.is_nil() && style == Style::ToYaml => emitter.null(),
+        Value::List(list) => list_events(emitter, list.items(), style),
         Value::Map(map) => {
             let entries = map.entries();
-            map_events(emitter, entries.iter().collect());
+            map_events(emitter, entries.iter().collect(), style);
         }
         Value::Object(object) => match object.contents() {
-            Some(Contents::Items(items)) => list_events(emitter, &items),
+            Some(Contents::Items(items)) => list_events(emitter, &items, style),
             Some(Contents::Entries(entries)) => {
-                map_events(emitter, entries.iter().map(|(key, value)| (key, value)).collect());
+                map_events(emitter, entries.iter().map(|(key, value)| (key, value)).collect(), style);
             }
             None => match object.export() {
                 Value::Object(_) => emitter.null(),
-                plain => events(emitter, &plain),
+                plain => events(emitter, &plain, style),
             },
         },
     }
 }
 
-fn list_events(emitter: &mut Emitter, items: &[Value]) {
+fn list_events(emitter: &mut Emitter, items: &[Value], style: Style) {
     emitter.begin_list();
     for item in items {
-        events(emitter, item);
+        events(emitter, item, style);
     }
     emitter.end_list();
 }
 
-fn map_events(emitter: &mut Emitter, entries: Vec<(&Text, &Value)>) {
+fn map_events(emitter: &mut Emitter, entries: Vec<(&Text, &Value)>, style: Style) {
     emitter.begin_map();
     let mut entries: Vec<_> = entries
         .into_iter()
         .map(|(key, value)| (key.to_str(), value))
         .collect();
-    entries.sort_by(|(a, _), (b, _)| natural_cmp(a, b));
+    emitter.sort(&mut entries, |(key, _)| key);
     for (key, value) in entries {
         emitter.key(&key);
-        events(emitter, value);
+        events(emitter, value, style);
     }
     emitter.end_map();
 }
@@ -138,9 +132,7 @@ fn from_yaml_array(scope: &mut Scope, args: &[Value]) -> Outcome {
     scope.text(string(&args[0]).len())?;
     let parsed = chart_values::yaml::from_yaml(&string(&args[0]));
     Ok(match parsed {
-        Ok(chart_values::Value::Null) => {
-            Value::List(crate::value::List::nil(crate::value::Element::Any).into())
-        }
+        Ok(chart_values::Value::Null) => Value::list(Vec::new()),
         Ok(value @ chart_values::Value::List(_)) => Value::from(&value),
         Ok(value) => Value::list(vec![Value::from(format!(
             "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type []interface {{}}",

@@ -66,17 +66,15 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 fn b64dec(scope: &mut Scope, args: &[Value]) -> Outcome {
     // Line ends are allowed anywhere; the message for the rest becomes the output, as with Sprig.
     let input = text(&args[0]);
-    let clean: Vec<(usize, u8)> = input
+    let bytes: Vec<u8> = input
         .iter()
         .copied()
-        .enumerate()
-        .filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'))
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
         .collect();
-    let bytes: Vec<u8> = clean.iter().map(|(_, byte)| *byte).collect();
     match STANDARD_LENIENT.decode(&bytes) {
         Ok(decoded) => made(scope, decoded),
         Err(_) => {
-            let at = base64_fault(&clean, input.len());
+            let at = base64_fault(input);
             Ok(Value::from(format!("illegal base64 data at input byte {at}")))
         }
     }
@@ -89,7 +87,14 @@ const STANDARD_LENIENT: base64::engine::GeneralPurpose = base64::engine::General
 );
 
 /// Where Go would stop decoding.
-fn base64_fault(bytes: &[(usize, u8)], len: usize) -> usize {
+pub(super) fn base64_fault(input: &[u8]) -> usize {
+    let len = input.len();
+    let bytes: Vec<(usize, u8)> = input
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'))
+        .collect();
     let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     let mut at = 0;
     while at < bytes.len() {
@@ -104,7 +109,7 @@ fn base64_fault(bytes: &[(usize, u8)], len: usize) -> usize {
             if i == 2 {
                 match quantum.get(3) {
                     None => return len,
-                    Some((next, byte)) if *byte != b'=' => return *next,
+                    Some((_, byte)) if *byte != b'=' => return *position,
                     Some(_) => {}
                 }
             }
@@ -137,37 +142,54 @@ fn base32(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The decoded bytes, or the message that becomes the output in their place.
 fn unbase32(input: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(input.len() / 8 * 5);
-    let fault = |at: usize| format!("illegal base32 data at input byte {at}").into_bytes();
-    let bytes: Vec<(usize, u8)> = input
+    let bytes: Vec<u8> = input
         .iter()
         .copied()
-        .enumerate()
-        .filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'))
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
         .collect();
-    for (index, quantum) in bytes.chunks(8).enumerate() {
-        let mut bits = 0u64;
-        let mut digits = 0;
-        for (i, (at, byte)) in quantum.iter().enumerate() {
-            if *byte == b'=' && i >= 2 {
-                let padded = quantum.len() == 8 && quantum[i..].iter().all(|(_, byte)| *byte == b'=');
-                let last = (index + 1) * 8 >= bytes.len();
-                if !padded || matches!(i, 3 | 6) || !last {
-                    return fault(*at);
-                }
-                break;
-            }
-            let Some(digit) = BASE32.iter().position(|known| known == byte) else {
-                return fault(*at);
-            };
-            bits |= (digit as u64) << (35 - 5 * i);
-            digits += 1;
+    let mut start = 0;
+    while start < bytes.len() {
+        match unbase32_quantum(&bytes, start, &mut out) {
+            Ok(true) => start += 8,
+            // Padding ends the data.
+            Ok(false) => break,
+            Err(at) => return format!("illegal base32 data at input byte {at}").into_bytes(),
         }
-        if quantum.len() < 8 {
-            return fault(input.len());
-        }
-        out.extend_from_slice(&bits.to_be_bytes()[3..3 + digits * 5 / 8]);
     }
     out
+}
+
+/// Decodes eight digits; tells whether more may follow, or where the fault is.
+fn unbase32_quantum(bytes: &[u8], start: usize, out: &mut Vec<u8>) -> Result<bool, usize> {
+    let mut bits = 0u64;
+    let mut digits = 8;
+    for i in 0..8 {
+        let at = start + i;
+        let Some(byte) = bytes.get(at) else {
+            return Err(start);
+        };
+        let behind = bytes.len() - at - 1;
+        if *byte == b'=' && i >= 2 && behind < 8 {
+            if behind + i < 7 {
+                return Err(bytes.len());
+            }
+            for k in 0..7 - i {
+                if bytes.get(at + 1 + k).is_some_and(|byte| *byte != b'=') {
+                    return Err(at + k);
+                }
+            }
+            if matches!(i, 1 | 3 | 6) {
+                return Err(at);
+            }
+            digits = i;
+            break;
+        }
+        let digit = BASE32.iter().position(|known| known == byte).ok_or(at)?;
+        bits |= (digit as u64) << (35 - 5 * i);
+    }
+    out.extend_from_slice(&bits.to_be_bytes()[3..3 + digits * 5 / 8]);
+    Ok(digits == 8)
 }

@@ -217,12 +217,12 @@ fn concat(scope: &mut Scope, args: &[Value]) -> Outcome {
 fn chunk(scope: &mut Scope, args: &[Value]) -> Outcome {
     let size = usize::try_from(integer(&args[0])).unwrap_or(0);
     let items = items(&args[1], "Cannot chunk type ")?;
-    if size == 0 && !items.is_empty() {
-        return Err(Fault::new("runtime error: integer divide by zero"));
+    if size == 0 {
+        return Err(Fault::new("runtime error: makeslice: len out of range"));
     }
     scope.items(items.len())?;
     let chunks = items
-        .chunks(size.max(1))
+        .chunks(size)
         .map(|chunk| Value::list(chunk.to_vec()))
         .collect();
     Ok(Value::List(List::typed(Element::List, chunks).into()))

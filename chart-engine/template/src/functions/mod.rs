@@ -4,7 +4,9 @@ mod builtin;
 mod cast;
 mod chance;
 mod compare;
+mod crypto;
 mod data;
+mod dates;
 mod decimal;
 mod dicts;
 mod empty;
@@ -13,14 +15,21 @@ mod flow;
 mod lists;
 mod merge;
 mod numbers;
+mod paths;
+mod regex;
+mod semver;
 mod strings;
+mod toml;
 mod types;
+mod urls;
+mod words;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 
 pub(crate) use encode::base64;
+pub(crate) use regex::Cache as RegexCache;
 
 use crate::fault::Fault;
 use crate::signature::{Signature, Type};
@@ -111,8 +120,18 @@ impl Functions {
             encode::ROWS,
             data::ROWS,
             chance::ROWS,
+            words::ROWS,
+            regex::ROWS,
+            semver::ROWS,
+            paths::ROWS,
+            urls::ROWS,
+            dates::ROWS,
+            toml::ROWS,
             flow::ROWS,
         ] {
+            functions.extend(rows);
+        }
+        for rows in crypto::TABLES {
             functions.extend(rows);
         }
         functions

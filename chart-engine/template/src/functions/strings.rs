@@ -120,25 +120,38 @@ pub(super) const ROWS: &[Entry] = &[
     takes("join", &[Type::String, Type::Any], join),
     takes("sortAlpha", &[Type::Any], sort_alpha),
     takes("wrap", &[Type::Int, Type::String], |scope, args| {
-        let wrapped = wrap(&string(&args[1]), integer(&args[0]), "\n", false);
-        made(scope, wrapped.into_bytes())
+        let wrapped = wrap(text(&args[1]), integer(&args[0]), b"\n", false);
+        made(scope, wrapped)
     }),
     takes(
         "wrapWith",
         &[Type::Int, Type::String, Type::String],
         |scope, args| {
-            let wrapped = wrap(&string(&args[2]), integer(&args[0]), &string(&args[1]), true);
-            made(scope, wrapped.into_bytes())
+            let lines = text(&args[2]).len() / usize::try_from(integer(&args[0]).max(1)).unwrap_or(1);
+            scope.text(lines.saturating_mul(text(&args[1]).len()))?;
+            let wrapped = wrap(text(&args[2]), integer(&args[0]), text(&args[1]), true);
+            made(scope, wrapped)
         },
     ),
 ];
 
 /// One character's upper case; Go never makes two out of one.
-fn upper_char(c: char) -> char {
+pub(super) fn upper_char(c: char) -> char {
     single(c.to_uppercase(), c)
 }
 
-fn lower_char(c: char) -> char {
+/// The form of a character that begins a word: of a few double letters, only the first half is large.
+fn title_char(c: char) -> char {
+    match c {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        c => upper_char(c),
+    }
+}
+
+pub(super) fn lower_char(c: char) -> char {
     match c {
         'İ' => 'i',
         c => single(c.to_lowercase(), c),
@@ -243,7 +256,7 @@ fn title(scope: &mut Scope, args: &[Value]) -> Outcome {
     let mut previous = ' ';
     let mut out = String::new();
     for c in string(&args[0]).chars() {
-        out.push(if separates(previous) { upper_char(c) } else { c });
+        out.push(if separates(previous) { title_char(c) } else { c });
         previous = c;
     }
     made(scope, out.into_bytes())
@@ -465,35 +478,32 @@ fn sort_alpha(scope: &mut Scope, args: &[Value]) -> Outcome {
     Ok(Value::List(List::typed(Element::String, items).into()))
 }
 
-/// Breaks a text into lines of at most so many characters, at spaces; long words only when asked.
-fn wrap(whole: &str, width: i64, newline: &str, break_words: bool) -> String {
+/// Breaks a text into lines of at most so many bytes, at spaces; long words only when asked.
+fn wrap(whole: &[u8], width: i64, newline: &[u8], break_words: bool) -> Vec<u8> {
     let width = usize::try_from(width.max(1)).unwrap_or(1);
-    let chars: Vec<char> = whole.chars().collect();
-    let mut out = String::new();
-    let mut offset = 0;
-    while chars.len() - offset > width {
-        if chars[offset] == ' ' {
-            offset += 1;
-            continue;
-        }
-        let window = &chars[offset..=offset + width];
-        let space = window.iter().rposition(|c| *c == ' ');
-        if let Some(space) = space {
-            out.extend(&chars[offset..offset + space]);
-            out.push_str(newline);
-            offset += space + 1;
+    let newline = if newline.is_empty() { b"\n" } else { newline };
+    let mut out = Vec::new();
+    let mut line = |bytes: &[u8]| {
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(newline);
+    };
+    let mut rest = whole;
+    while rest.len() > width {
+        if let [b' ', tail @ ..] = rest {
+            rest = tail;
+        } else if let Some(space) = rest[..=width].iter().rposition(|byte| *byte == b' ') {
+            line(&rest[..space]);
+            rest = &rest[space + 1..];
         } else if break_words {
-            out.extend(&chars[offset..offset + width]);
-            out.push_str(newline);
-            offset += width;
-        } else if let Some(space) = chars[offset + width..].iter().position(|c| *c == ' ') {
-            out.extend(&chars[offset..offset + width + space]);
-            out.push_str(newline);
-            offset += width + space + 1;
+            line(&rest[..width]);
+            rest = &rest[width..];
+        } else if let Some(space) = rest[width..].iter().position(|byte| *byte == b' ') {
+            line(&rest[..width + space]);
+            rest = &rest[width + space + 1..];
         } else {
             break;
         }
     }
-    out.extend(&chars[offset..]);
+    out.extend_from_slice(rest);
     out
 }

@@ -583,6 +583,10 @@ impl<'s> Compiler<'s> {
             }
             (Type::Int, Syntax::Number { number, .. }) => number.int.map(Value::int),
             (Type::Int64 | Type::Duration, Syntax::Number { number, .. }) => number.int.map(Value::int64),
+            (Type::Uint32, Syntax::Number { number, .. }) => number
+                .uint
+                .and_then(|uint| i64::try_from(uint).ok())
+                .map(Value::int64),
             (Type::Float64, Syntax::Number { number, .. }) => number.float.map(Value::Float),
             _ => None,
         };
@@ -594,6 +598,7 @@ impl<'s> Compiler<'s> {
             Type::String => format!("expected string; found {shown}"),
             Type::Bool => format!("expected bool; found {shown}"),
             Type::Int | Type::Int64 | Type::Duration => format!("expected integer; found {shown}"),
+            Type::Uint32 => format!("expected unsigned integer; found {shown}"),
             Type::Float64 => format!("expected float; found {shown}"),
             _ => format!("can't handle {shown} for arg of type {}", wanted.name()),
         };
