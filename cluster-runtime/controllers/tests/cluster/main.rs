@@ -7,6 +7,7 @@ mod garbage;
 mod harness;
 mod idle;
 mod jobs;
+mod kubectl;
 mod namespaces;
 mod services;
 mod stateful_sets;
