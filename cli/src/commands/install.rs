@@ -125,7 +125,10 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
                 reference,
             )
         }
-        ([name, reference], false) => (name.clone(), reference),
+        ([name, reference], false) => {
+            let checked: Result<ReleaseName, _> = name.parse();
+            (checked.map_err(|error| Failure::from_error(&error))?.to_string(), reference)
+        }
         _ => unreachable!("clap takes one or two"),
     };
     let dry_run = dry_run(arguments.dry_run);

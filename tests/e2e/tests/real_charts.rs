@@ -63,7 +63,7 @@ fn a_chart_of_others_runs_nginx() {
             "--name",
             "test/nginx:1",
             "--package",
-            "nginx-light",
+            "nginx",
             "--package",
             "nginx-common",
         ])
