@@ -15,6 +15,7 @@ use crate::settings::Settings;
 
 /// Install a chart
 #[derive(clap::Args)]
+#[command(override_usage = USAGE)]
 pub(crate) struct InstallArgs {
     /// Name of the release and chart: a folder or a .tgz file
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
@@ -70,6 +71,9 @@ pub(crate) struct InstallArgs {
     #[command(flatten)]
     deploy: DeployArgs,
 }
+
+const USAGE: &str =
+    "tug install [OPTIONS] <NAME> <CHART>\n       tug install [OPTIONS] --generate-name <CHART>";
 
 pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
