@@ -16,12 +16,16 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
+/// Columns of a terminal that does not say.
+const WIDTH: usize = 100;
+
 /// Where a command prints.
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
     stdout_color: bool,
     stderr_color: bool,
     stderr_terminal: bool,
+    width: usize,
 }
 
 /// A colour of text.
@@ -36,7 +40,7 @@ pub(crate) enum Color {
 
 impl Console {
     /// Looks at the terminal once.
-    pub(crate) fn open(choice: ColorChoice) -> Self {
+    pub(crate) fn open(choice: ColorChoice, environment_width: Option<usize>) -> Self {
         let stderr_terminal = io::stderr().is_terminal();
         let colored = |terminal: bool| match choice {
             ColorChoice::Auto => terminal,
@@ -47,6 +51,7 @@ impl Console {
             stdout_color: colored(io::stdout().is_terminal()),
             stderr_color: colored(stderr_terminal),
             stderr_terminal,
+            width: environment_width.unwrap_or(WIDTH),
         }
     }
 
@@ -56,6 +61,7 @@ impl Console {
             stdout_color: false,
             stderr_color: false,
             stderr_terminal: false,
+            width: WIDTH,
         }
     }
 
@@ -67,6 +73,11 @@ impl Console {
     /// Whether progress is shown.
     pub(crate) fn shows_progress(&self) -> bool {
         self.stderr_terminal
+    }
+
+    /// Columns of the terminal.
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// Paints text meant for stdout.

@@ -36,6 +36,15 @@ impl Failure {
         Self::new(error.to_string()).because_sources(error)
     }
 
+    /// What was asked for is no; the output has said so, and the exit code repeats it.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self {
+            quiet: true,
+            code,
+            ..Self::new("no")
+        }
+    }
+
     /// The reader of the output went away: nothing is said.
     pub(crate) fn pipe_closed() -> Self {
         Self {
@@ -43,6 +52,13 @@ impl Failure {
             code: PIPE_CLOSED,
             ..Self::new("the reader of the output went away")
         }
+    }
+
+    /// Puts words before the heading.
+    #[must_use]
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        self.heading.insert_str(0, prefix);
+        self
     }
 
     /// Adds a cause.

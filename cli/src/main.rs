@@ -3,12 +3,18 @@
 //! Start with [`commands`]: one file per command. Only this crate reads the environment, the home folder and the
 //! terminal.
 
+mod arguments;
 mod bundled;
 mod cluster_choice;
 mod commands;
+mod connection;
 mod console;
+mod duration;
 mod failure;
+mod go_time;
 mod output;
+mod progress;
+mod release_text;
 mod settings;
 mod table;
 
@@ -16,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::console::Console;
+use crate::console::{ColorChoice, Console};
 use crate::failure::Failure;
 use crate::settings::{GlobalArgs, Settings};
 
@@ -42,38 +48,62 @@ fn main() -> ExitCode {
     if let Some(code) = bundled::dispatch_shim(std::env::args_os()) {
         return code;
     }
+    // Fails only if one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = match Tug::try_parse() {
         Ok(arguments) => arguments,
         Err(refusal) => return refuse_arguments(&refusal),
     };
     let settings = match Settings::gather(arguments.global, |name| std::env::var(name).ok()) {
         Ok(settings) => settings,
-        Err(failure) => return report(&Console::plain(), failure),
+        Err(failure) => return report(&Console::plain(), &failure),
     };
     start_tracing(settings.debug, settings.console.color_errors());
     let console = settings.console.clone();
-    match commands::run(arguments.command, settings) {
+    match commands::run(arguments.command, &settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&console, failure),
+        Err(failure) => report(&console, &failure),
     }
 }
 
-/// Prints what clap says; help and version are no failures.
+/// Prints what clap says, in our manner; help and version are no failures.
 fn refuse_arguments(refusal: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
-    let asked_for_help = matches!(refusal.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let printed = refusal.print();
-    if asked_for_help && printed.is_ok() {
-        return ExitCode::SUCCESS;
+    let console = Console::open(ColorChoice::Auto, None);
+    match refusal.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match console.data(&refusal.render().to_string()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => report(&console, &failure),
+            }
+        }
+        // `tug` alone and `tug get` alone show their help; that did not do what was asked.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            console.progress(&refusal.render().to_string());
+            ExitCode::from(failure::FAILED)
+        }
+        _ => report(&console, &refused(&refusal.render().to_string())),
     }
-    // `tug` alone and `tug get` alone show their help; that did not do what was asked.
-    ExitCode::from(failure::FAILED)
 }
 
-fn report(console: &Console, failure: Failure) -> ExitCode {
-    let code = failure.code();
-    console.failure(&failure);
-    ExitCode::from(code)
+/// Makes a failure of clap's text: `error: WHAT`, paragraphs of tips and usage, and a word on `--help`.
+fn refused(text: &str) -> Failure {
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let what = paragraphs.next().unwrap_or_default();
+    let mut failure = Failure::new(what.strip_prefix("error: ").unwrap_or(what));
+    for line in paragraphs.flat_map(str::lines).map(str::trim) {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            failure = failure.hint(tip);
+        } else if let Some(usage) = line.strip_prefix("Usage: ") {
+            failure = failure.hint(format!("usage: {usage}"));
+        }
+    }
+    failure
+}
+
+fn report(console: &Console, failure: &Failure) -> ExitCode {
+    console.failure(failure);
+    ExitCode::from(failure.code())
 }
 
 fn start_tracing(debug: bool, color: bool) {

@@ -65,5 +65,8 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(record: &T) -> Result<String, Failu
 
 /// YAML with keys in order, as Helm prints it.
 pub(crate) fn to_yaml<T: Serialize + ?Sized>(record: &T) -> Result<String, Failure> {
-    serde_yaml::to_string(record).map_err(|error| Failure::new("cannot write YAML").because_error(&error))
+    let cannot = |error: &dyn std::error::Error| Failure::new("cannot write YAML").because_error(error);
+    let json = serde_json::to_value(record).map_err(|error| cannot(&error))?;
+    let yaml = chart_values::yaml::to_yaml(&chart_release::json::to_value(&json));
+    Ok(yaml.map_err(|error| cannot(&error))? + "\n")
 }

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use crate::console::{ColorChoice, Console};
 use crate::failure::Failure;
 
+/// Where the bundled cluster keeps its data unless told otherwise: one place, whoever asks.
+const CLUSTER_DIR: &str = "/var/lib/tug";
+/// Folders of programs for administrators, which are not on everybody's path.
+const ADMINISTRATOR_PATH: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
 /// Flags that every command takes.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
@@ -39,6 +44,9 @@ pub(crate) struct GlobalArgs {
     /// Do not check the API server's certificate [env: HELM_KUBEINSECURE_SKIP_TLS_VERIFY]
     #[arg(long, global = true, hide_short_help = true)]
     kube_insecure_skip_tls_verify: bool,
+    /// Data folder of the bundled cluster [env: TUG_DATA_DIR] [default: /var/lib/tug]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Use colours [env: NO_COLOR, HELM_COLOR]
     #[arg(
         long,
@@ -93,18 +101,30 @@ pub(crate) struct Settings {
     pub(crate) config_dir: PathBuf,
     /// Where tug keeps what can be fetched again: `TUG_CACHE_HOME`, else `XDG_CACHE_HOME/tug`, else `~/.cache/tug`.
     pub(crate) cache_dir: PathBuf,
+    /// Data folder of the bundled cluster: `--data-dir`, else `TUG_DATA_DIR`, else `/var/lib/tug`.
+    pub(crate) cluster_dir: PathBuf,
+    /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
+    pub(crate) nft: Option<PathBuf>,
     /// Revisions kept of a release: `HELM_MAX_HISTORY`, else 10; 0 is no limit.
     pub(crate) max_history: u32,
     pub(crate) debug: bool,
     pub(crate) console: Console,
+    /// The time zone in which times are shown.
+    pub(crate) zone: jiff::tz::TimeZone,
 }
 
 impl Settings {
+    /// The time now.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
     /// Puts flags before environment before defaults.
     pub(crate) fn gather(
         flags: GlobalArgs,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
+        let nft = find_nft(environment("TUG_NFT"), environment("PATH"));
         let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
         let home = environment("HOME").map(PathBuf::from);
         let folder = |ours: &str, xdg: &str, under_home: &str| {
@@ -162,12 +182,32 @@ impl Settings {
             data_dir: folder("TUG_DATA_HOME", "XDG_DATA_HOME", ".local/share")?,
             config_dir: folder("TUG_CONFIG_HOME", "XDG_CONFIG_HOME", ".config")?,
             cache_dir: folder("TUG_CACHE_HOME", "XDG_CACHE_HOME", ".cache")?,
+            cluster_dir: flags
+                .data_dir
+                .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
+                .unwrap_or_else(|| CLUSTER_DIR.into()),
+            nft,
             home,
             max_history,
             debug: flags.debug || is_true(environment("HELM_DEBUG")),
-            console: Console::open(color),
+            console: Console::open(
+                color,
+                environment("COLUMNS").and_then(|columns| columns.parse().ok()),
+            ),
+            zone: jiff::tz::TimeZone::system(),
         })
     }
+}
+
+fn find_nft(wish: Option<String>, path: Option<String>) -> Option<PathBuf> {
+    if let Some(wish) = wish {
+        return Some(wish).filter(|wish| !wish.is_empty()).map(PathBuf::from);
+    }
+    let path = path.unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(ADMINISTRATOR_PATH.iter().map(PathBuf::from));
+    folders
+        .map(|folder| folder.join("nft"))
+        .find(|program| program.is_file())
 }
 
 fn color_choice(environment: &impl Fn(&str) -> Option<String>) -> ColorChoice {

@@ -40,7 +40,7 @@ impl fmt::Display for Table {
         for cells in lines {
             for (column, cell) in cells.iter().enumerate() {
                 let padding = widths[column] - shown_width(cell);
-                let end = if column + 1 == cells.len() { "" } else { "\t" };
+                let end = if column + 1 == columns { "" } else { "\t" };
                 write!(f, "{cell}{}{end}", " ".repeat(padding))?;
             }
             writeln!(f)?;

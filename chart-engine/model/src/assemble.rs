@@ -241,7 +241,7 @@ mod tests {
         );
         check_err(
             "name: a\nversion: [1]",
-            "cannot load Chart.yaml: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go struct field Metadata.version of type string",
+            "cannot load Chart.yaml: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go struct field .version of type string",
         );
         check_err(
             "name: a\nb: c: d",

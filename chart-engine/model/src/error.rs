@@ -178,18 +178,20 @@ pub enum ArchiveError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// The file is not a table.
-    #[error("json: cannot unmarshal {found} into Go value of type chart.Metadata")]
+    #[error("json: cannot unmarshal {found} into Go value of type loader.chartBase")]
     NotATable {
         /// What JSON calls what is there.
         found: &'static str,
     },
     /// The field has another type.
-    #[error("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}")]
+    #[error("json: cannot unmarshal {found} into {}{field} of type {wanted}", if *.item { "" } else { "Go struct field " })]
     WrongType {
         /// What JSON calls what is there.
         found: &'static str,
-        /// The field, as `Metadata.keywords`.
+        /// The field, as `.keywords`.
         field: String,
+        /// The value is an item of a list.
+        item: bool,
         /// Go's name of the wanted type.
         wanted: &'static str,
     },

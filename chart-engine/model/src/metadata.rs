@@ -142,7 +142,7 @@ impl Metadata {
             Value::Null => return Ok(()),
             Value::Map(map) => Fields {
                 map,
-                prefix: "Metadata",
+                prefix: String::new(),
             },
             other => {
                 return Err(MetadataError::NotATable {
@@ -165,15 +165,17 @@ impl Metadata {
         fields.text_table("annotations", &mut self.annotations)?;
         fields.text("kubeVersion", &mut self.kube_version)?;
         fields.text("type", &mut self.kind)?;
-        if let Some(items) = fields.tables("maintainers", "[]*chart.Maintainer")? {
+        if let Some(items) = fields.tables("maintainers", "[]*v2.Maintainer")? {
             self.maintainers = items
                 .iter()
+                .enumerate()
                 .map(Maintainer::from_entry)
                 .collect::<Result<_, _>>()?;
         }
-        if let Some(items) = fields.tables("dependencies", "[]*chart.Dependency")? {
+        if let Some(items) = fields.tables("dependencies", "[]*v2.Dependency")? {
             self.dependencies = items
                 .iter()
+                .enumerate()
                 .map(Dependency::from_entry)
                 .collect::<Result<_, _>>()?;
         }
@@ -301,13 +303,13 @@ fn printable(text: &str) -> String {
 }
 
 impl Maintainer {
-    fn from_entry(entry: &Value) -> Result<Maintainer, MetadataError> {
+    fn from_entry((index, entry): (usize, &Value)) -> Result<Maintainer, MetadataError> {
         let Value::Map(map) = entry else {
             return Ok(Maintainer::missing());
         };
         let fields = Fields {
             map,
-            prefix: "Metadata.maintainers",
+            prefix: format!(".maintainers.{index}"),
         };
         let mut maintainer = Maintainer::default();
         fields.text("name", &mut maintainer.name)?;
@@ -326,13 +328,13 @@ impl Maintainer {
 }
 
 impl Dependency {
-    fn from_entry(entry: &Value) -> Result<Dependency, MetadataError> {
+    fn from_entry((index, entry): (usize, &Value)) -> Result<Dependency, MetadataError> {
         let Value::Map(map) = entry else {
             return Ok(Dependency::missing());
         };
         let fields = Fields {
             map,
-            prefix: "Metadata.dependencies",
+            prefix: format!(".dependencies.{index}"),
         };
         let mut dependency = Dependency::default();
         fields.text("name", &mut dependency.name)?;
@@ -388,17 +390,20 @@ impl Lock {
     pub(crate) fn from_value(value: &Value) -> Result<Lock, MetadataError> {
         let mut lock = Lock::default();
         let Value::Map(map) = value else { return Ok(lock) };
-        let fields = Fields { map, prefix: "Lock" };
+        let fields = Fields {
+            map,
+            prefix: String::new(),
+        };
         fields.text("generated", &mut lock.generated)?;
         fields.text("digest", &mut lock.digest)?;
-        for entry in fields
-            .tables("dependencies", "[]*chart.Dependency")?
-            .unwrap_or_default()
-        {
+        let entries = fields
+            .tables("dependencies", "[]*v2.Dependency")?
+            .unwrap_or_default();
+        for (index, entry) in entries.iter().enumerate() {
             let Value::Map(map) = entry else { continue };
             let fields = Fields {
                 map,
-                prefix: "Lock.dependencies",
+                prefix: format!(".dependencies.{index}"),
             };
             let mut locked = LockedDependency::default();
             fields.text("name", &mut locked.name)?;
@@ -413,7 +418,7 @@ impl Lock {
 /// The fields of a table, which Go finds whatever the case of their names.
 struct Fields<'m> {
     map: &'m Map,
-    prefix: &'static str,
+    prefix: String,
 }
 
 impl<'m> Fields<'m> {
@@ -427,9 +432,21 @@ impl<'m> Fields<'m> {
     }
 
     fn wrong(&self, name: &str, found: &Value, wanted: &'static str) -> MetadataError {
+        let field = format!("{}.{name}", self.prefix);
         MetadataError::WrongType {
             found: go_json_kind(found),
-            field: format!("{}.{name}", self.prefix),
+            field,
+            item: false,
+            wanted,
+        }
+    }
+
+    fn wrong_item(&self, name: &str, index: usize, found: &Value, wanted: &'static str) -> MetadataError {
+        let field = format!("{}.{name}.{index}", self.prefix);
+        MetadataError::WrongType {
+            found: go_json_kind(found),
+            field,
+            item: true,
             wanted,
         }
     }
@@ -459,9 +476,10 @@ impl<'m> Fields<'m> {
             Some(Value::List(items)) => {
                 *target = items
                     .iter()
-                    .map(|item| match item {
+                    .enumerate()
+                    .map(|(index, item)| match item {
                         Value::Null => Ok(String::new()),
-                        item => scalar_text(item).ok_or_else(|| self.wrong(name, item, "string")),
+                        item => scalar_text(item).ok_or_else(|| self.wrong_item(name, index, item, "string")),
                     })
                     .collect::<Result<_, _>>()?;
             }
@@ -477,7 +495,8 @@ impl<'m> Fields<'m> {
                 for (key, value) in map {
                     let text = match value {
                         Value::Null => String::new(),
-                        value => scalar_text(value).ok_or_else(|| self.wrong(name, value, "string"))?,
+                        value => scalar_text(value)
+                            .ok_or_else(|| self.wrong(&format!("{name}.{key}"), value, "string"))?,
                     };
                     target.insert(key.clone(), text);
                 }

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_client::{Api, Clock, Discovery};
-use cluster_objects::Status;
+use async_trait::async_trait;
+use cluster_client::{
+    Api, Clock, Collection, DeleteOptions, Deleted, Discovery, List, ListOptions, Patch, Target,
+    WatchOptions, WatchStream, WriteOptions,
+};
+use cluster_objects::{Object, Status};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
@@ -44,9 +48,26 @@ impl Cluster {
         }
     }
 
+    /// No cluster: every question is refused. For what is done without one.
+    pub fn offline(namespace: &str, zone: jiff::tz::TimeZone) -> Self {
+        Self {
+            zone,
+            ..Self::new(Arc::new(Offline), namespace)
+        }
+    }
+
     /// The time now, as records carry it.
     pub fn now(&self) -> ReleaseTime {
         ReleaseTime::utc(self.clock.now()).in_zone(&self.zone)
+    }
+
+    /// The same cluster for what must be done although the action was ended.
+    #[must_use]
+    pub fn uncancelled(&self) -> Self {
+        Self {
+            cancel: CancellationToken::new(),
+            ..self.clone()
+        }
     }
 
     /// The records of the namespace.
@@ -72,3 +93,55 @@ impl Cluster {
 
 /// Helm's default of `--timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Answers nothing.
+struct Offline;
+
+impl Offline {
+    fn refuse<T>() -> Result<T, Status> {
+        Err(Status::unavailable("no cluster is used"))
+    }
+}
+
+#[async_trait]
+impl Api for Offline {
+    async fn get(&self, _: &Target) -> Result<Arc<Object>, Status> {
+        Self::refuse()
+    }
+
+    async fn list(&self, _: &Collection, _: &ListOptions) -> Result<List, Status> {
+        Self::refuse()
+    }
+
+    async fn watch(&self, _: &Collection, _: &WatchOptions) -> Result<WatchStream, Status> {
+        Self::refuse()
+    }
+
+    async fn create(&self, _: &Collection, _: Object, _: &WriteOptions) -> Result<Arc<Object>, Status> {
+        Self::refuse()
+    }
+
+    async fn post(&self, _: &Target, _: Object, _: &WriteOptions) -> Result<Arc<Object>, Status> {
+        Self::refuse()
+    }
+
+    async fn update(&self, _: &Target, _: Object, _: &WriteOptions) -> Result<Arc<Object>, Status> {
+        Self::refuse()
+    }
+
+    async fn patch(&self, _: &Target, _: Patch, _: &WriteOptions) -> Result<Arc<Object>, Status> {
+        Self::refuse()
+    }
+
+    async fn delete(&self, _: &Target, _: &DeleteOptions) -> Result<Deleted, Status> {
+        Self::refuse()
+    }
+
+    async fn discovery(&self) -> Result<Arc<Discovery>, Status> {
+        Self::refuse()
+    }
+
+    async fn raw(&self, _: &str) -> Result<Vec<u8>, Status> {
+        Self::refuse()
+    }
+}

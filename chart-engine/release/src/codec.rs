@@ -110,8 +110,9 @@ pub(crate) fn from_secret(secret: &Object) -> Result<Release, DecodeError> {
     let text = String::from_utf8_lossy(&inner);
     let mut release = decode(&text)?;
     for (label, value) in secret.labels().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        release.stored_labels.insert(label.clone(), value.to_owned());
         if !SYSTEM_LABELS.contains(&label.as_str()) {
-            let value = value.as_str().unwrap_or_default();
             release.labels.insert(label.clone(), value.to_owned());
         }
     }

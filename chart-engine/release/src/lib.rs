@@ -8,6 +8,7 @@ pub mod cluster;
 mod codec;
 pub mod hooks;
 pub mod json;
+mod lookup;
 mod managed_fields;
 pub mod manifest;
 mod name;
@@ -18,7 +19,9 @@ mod record;
 pub mod render;
 pub mod resource;
 mod storage;
+mod stored_chart;
 mod time;
+pub mod values;
 pub mod wait;
 
 pub use codec::{DecodeError, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_name, to_json};

@@ -46,6 +46,9 @@ pub struct Release {
     /// Labels that the user gave.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
+    /// All labels of the Secret as it was read, Helm's own with them; empty on a release that was not read.
+    #[serde(skip)]
+    pub stored_labels: BTreeMap<String, String>,
 }
 
 /// State, times and notes of a revision.

@@ -3,40 +3,99 @@
 //! A new command is a file with its arguments (`#[derive(clap::Args)]`, the doc comment is the help) and a `run`, a
 //! variant of [`Command`] and a line in [`run`].
 
+mod cluster;
 mod completion;
 mod env;
+mod explain;
+mod get;
+mod history;
+mod image;
+mod install;
+mod list;
+mod rollback;
+mod server;
+mod status;
+mod test;
+mod uninstall;
+mod upgrade;
 mod version;
 
 use std::future::Future;
 
+use chart_release::cluster::Cluster;
+
+use self::explain::explain;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
 /// Commands, in the order of the help.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    Install(install::InstallArgs),
+    Upgrade(upgrade::UpgradeArgs),
+    Rollback(rollback::RollbackArgs),
+    #[command(visible_aliases = ["un", "del", "delete"])]
+    Uninstall(uninstall::UninstallArgs),
+    #[command(visible_alias = "ls")]
+    List(list::ListArgs),
+    Status(status::StatusArgs),
+    #[command(visible_alias = "hist")]
+    History(history::HistoryArgs),
+    Get(get::GetArgs),
+    Test(test::TestArgs),
+    Cluster(cluster::ClusterArgs),
+    #[command(visible_alias = "images")]
+    Image(image::ImageArgs),
     Completion(completion::CompletionArgs),
     Env(env::EnvArgs),
     Version(version::VersionArgs),
+    #[command(name = cluster_server::SERVER_COMMAND, hide = true)]
+    Server(server::ServerArgs),
 }
 
 /// Runs a command.
-pub(crate) fn run(command: Command, settings: Settings) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
     match command {
-        Command::Completion(arguments) => completion::run(&arguments, &settings),
-        Command::Env(arguments) => env::run(&arguments, &settings),
-        Command::Version(arguments) => version::run(&arguments, &settings),
+        Command::Install(arguments) => install::run(&arguments, settings),
+        Command::Upgrade(arguments) => upgrade::run(&arguments, settings),
+        Command::Rollback(arguments) => rollback::run(&arguments, settings),
+        Command::Uninstall(arguments) => uninstall::run(&arguments, settings),
+        Command::List(arguments) => list::run(&arguments, settings),
+        Command::Status(arguments) => status::run(&arguments, settings),
+        Command::History(arguments) => history::run(&arguments, settings),
+        Command::Get(arguments) => get::run(&arguments, settings),
+        Command::Test(arguments) => test::run(&arguments, settings),
+        Command::Cluster(arguments) => cluster::run(arguments, settings),
+        Command::Image(arguments) => image::run(&arguments, settings),
+        Command::Completion(arguments) => completion::run(&arguments, settings),
+        Command::Env(arguments) => env::run(&arguments, settings),
+        Command::Version(arguments) => version::run(&arguments, settings),
+        Command::Server(arguments) => server::run(&arguments),
     }
 }
 
 /// Runs a command that waits for a cluster, on a runtime of one thread.
-fn block_on<F>(future: F) -> Result<(), Failure>
-where
-    F: Future<Output = Result<(), Failure>>,
-{
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start the runtime").because_error(&error))?;
     runtime.block_on(future)
+}
+
+/// Runs an action. The first interrupt ends it in good order, with the release marked as failed; the second at once.
+async fn run_until_interrupted<T>(cluster: &Cluster, action: impl Future<Output = T>) -> T {
+    let cancel = cluster.cancel.clone();
+    let listener = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        cancel.cancel();
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(i32::from(crate::failure::INTERRUPTED));
+        }
+    });
+    let outcome = action.await;
+    listener.abort();
+    outcome
 }

@@ -1,6 +1,7 @@
 //! The API in the process of the engine: no sockets, no copies of objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster_client::{
@@ -50,6 +51,9 @@ impl LocalApi {
     }
 }
 
+/// How long a watch lives: there is no connection to lose, and so no reason to begin again.
+const WATCH_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Spares the search for unknown fields whose warnings nobody would hear.
 fn quiet(options: &WriteOptions) -> WriteOptions {
     let field_validation = match options.field_validation {
@@ -98,6 +102,7 @@ impl Api for LocalApi {
             label_selector: options.label_selector.clone(),
             field_selector: options.field_selector.clone(),
             resource_version: options.resource_version.clone(),
+            timeout: Some(WATCH_LIFE),
             ..WatchQuery::default()
         };
         let (_, changes) = self.engine.watch(&self.caller, collection, &query)?;

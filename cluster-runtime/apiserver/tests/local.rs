@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use cluster_apiserver::LocalApi;
+use cluster_apiserver::{Engine, EngineOptions, LocalApi};
 use cluster_client::{
     Api, Collection, DeleteOptions, Deleted, ListOptions, Patch, Target, WatchEvent, WatchOptions,
     WatchStream, WriteOptions,
 };
 use cluster_objects::{Object, Status};
+use cluster_store::{Limits, MemoryStore};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -35,7 +36,9 @@ fn pod(name: &str) -> Object {
 }
 
 fn config_map(name: &str, data: Value) -> Object {
-    object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}))
+    let mut object = Object::new("v1", "ConfigMap", None, name);
+    object.set(&["data"], data);
+    object
 }
 
 async fn create(api: &LocalApi, collection: &Collection, object: Object) -> Result<Arc<Object>, Status> {
@@ -256,7 +259,7 @@ async fn writers_that_meet_lose_nothing() {
     assert_eq!(
         data.at(&["data"])
             .and_then(Value::as_object)
-            .map(|data| data.len()),
+            .map(serde_json::Map::len),
         Some(40)
     );
 }
@@ -357,6 +360,64 @@ async fn a_pod_is_bound_once_and_goes_with_its_node_agent() {
 }
 
 #[tokio::test]
+async fn evictions_spend_the_disruption_budget() {
+    let api = api().await;
+    let budgets = Collection::namespaced("policy/v1", "poddisruptionbudgets", "default");
+    let budget = object(json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"tier": "front"}}},
+    }));
+    create(&api, &budgets, budget).await.unwrap();
+    let status = json!({"status": {
+        "observedGeneration": 1, "disruptionsAllowed": 1, "desiredHealthy": 1, "currentHealthy": 2, "expectedPods": 2,
+    }});
+    merge(&api, &budgets.target("web").subresource("status"), status)
+        .await
+        .unwrap();
+    for name in ["a", "b"] {
+        let mut pod = pod(name);
+        pod.set(&["metadata", "labels", "tier"], "front");
+        pod.set(&["spec", "nodeName"], "n1");
+        create(&api, &pods(), pod).await.unwrap();
+        let target = pods().target(name).subresource("status");
+        merge(&api, &target, json!({"status": {"phase": "Running"}}))
+            .await
+            .unwrap();
+    }
+    let evict = async |name: &str| {
+        let eviction = Object::new("policy/v1", "Eviction", Some("default"), name);
+        let target = pods().target(name).subresource("eviction");
+        api.post(&target, eviction, &WriteOptions::default()).await
+    };
+    evict("a").await.unwrap();
+    let evicted = api.get(&pods().target("a")).await.unwrap();
+    assert!(evicted.deletion_timestamp().is_some());
+    let reasons: Vec<&Value> = evicted
+        .list(&["status", "conditions"])
+        .iter()
+        .map(|one| &one["reason"])
+        .collect();
+    assert!(reasons.contains(&&json!("EvictionByEvictionAPI")), "{reasons:?}");
+    let refused = evict("b").await.unwrap_err();
+    assert_eq!(refused.code, 429);
+    assert_eq!(
+        refused.message,
+        "Cannot evict pod as it would violate the pod's disruption budget."
+    );
+    assert_eq!(
+        refused.causes[0].message,
+        "The disruption budget web needs 1 healthy pods and has 2 currently"
+    );
+    assert!(
+        api.get(&pods().target("b"))
+            .await
+            .unwrap()
+            .deletion_timestamp()
+            .is_none()
+    );
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_gone() {
     let api = api().await;
     let mut held = config_map("a", json!({}));
@@ -407,6 +468,14 @@ async fn a_namespace_is_closed_before_it_goes() {
         panic!("a namespace is marked");
     };
     assert_eq!(marked.text(&["status", "phase"]), Some("Terminating"));
+    let immortal = api
+        .delete(&namespaces.target("default"), &DeleteOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        immortal.message,
+        "namespaces \"default\" is forbidden: this namespace may not be deleted"
+    );
     let shop = Collection::namespaced("v1", "configmaps", "shop");
     let refused = create(&api, &shop, config_map("late", json!({})))
         .await
@@ -563,6 +632,45 @@ async fn a_dry_run_checks_everything_and_changes_nothing() {
             .text(&["data", "k"]),
         None
     );
+}
+
+#[tokio::test]
+async fn err_revisions_that_are_no_longer_kept_are_expired() {
+    let limits = Limits {
+        history_events_max: 4,
+        ..Limits::default()
+    };
+    let engine = Engine::new(Arc::new(MemoryStore::new(limits)), EngineOptions::default());
+    engine.bootstrap().await.unwrap();
+    let api = LocalApi::new(engine, "test");
+    create(&api, &config_maps(), config_map("a", json!({})))
+        .await
+        .unwrap();
+    create(&api, &config_maps(), config_map("b", json!({})))
+        .await
+        .unwrap();
+    let page = ListOptions {
+        limit: 1,
+        ..ListOptions::default()
+    };
+    let first = api.list(&config_maps(), &page).await.unwrap();
+    for round in 0..20 {
+        let data = json!({"data": {"round": round.to_string()}});
+        merge(&api, &config_maps().target("a"), data).await.unwrap();
+    }
+    let options = WatchOptions {
+        resource_version: first.resource_version.clone(),
+        ..WatchOptions::default()
+    };
+    let mut watch = api.watch(&config_maps(), &options).await.unwrap();
+    assert_eq!(next(&mut watch).await, "ERROR 410");
+    assert!(watch.next().await.is_none());
+    let next_page = ListOptions {
+        continue_token: first.continue_token,
+        ..page
+    };
+    let refused = api.list(&config_maps(), &next_page).await.unwrap_err();
+    assert_eq!(refused.code, 410);
 }
 
 #[tokio::test]

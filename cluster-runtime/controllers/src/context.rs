@@ -33,16 +33,18 @@ impl Context {
 
     /// Whether the caches show these writes, so that a plan does not repeat them.
     pub(crate) fn shows(&self, written: &[Written]) -> bool {
-        written.iter().all(|write| match write {
-            Written::Stored { resource, revision } => {
-                let informer = self.informers.running(resource);
-                informer.is_none_or(|informer| informer.has_seen(revision))
-            }
-            Written::Gone { resource, key, uid } => {
-                let informer = self.informers.running(resource);
-                let cached = informer.and_then(|informer| informer.get_key(key));
-                cached.is_none_or(|object| object.uid() != uid)
-            }
+        written.iter().all(|write| {
+            let informer = self.informers.running(write.resource());
+            informer.is_none_or(|informer| write.is_shown_by(&informer))
         })
+    }
+
+    /// Waits until the caches show these writes.
+    pub(crate) async fn until_shown(&self, written: &[Written]) {
+        for write in written {
+            if let Some(informer) = self.informers.running(write.resource()) {
+                informer.wait_until(|informer| write.is_shown_by(informer)).await;
+            }
+        }
     }
 }

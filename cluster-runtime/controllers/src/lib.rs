@@ -7,13 +7,26 @@
 mod claim;
 mod condition;
 mod context;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
+mod endpoints;
+mod garbage;
+mod job;
 mod manager;
+mod namespace;
+mod namespace_content;
+mod node;
 mod pod;
 mod reconcile;
 mod replica_set;
+mod resources;
+mod revision;
+mod stateful_set;
 mod step;
 mod template;
 mod time;
+mod volume;
 
 pub use manager::{Controllers, ControllersOptions};

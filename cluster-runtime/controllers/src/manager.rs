@@ -1,17 +1,29 @@
 //! Starting and stopping all controllers together.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cluster_client::{
-    Api, Clock, InformerOptions, Informers, Jitter, ObjectKey, Recorder, RecorderOptions, WorkQueue,
-};
+use cluster_client::{Api, Clock, InformerOptions, Informers, Jitter, Recorder, RecorderOptions, WorkQueue};
 use futures::future;
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
+use crate::cron_job::CronJobs;
+use crate::daemon_set::DaemonSets;
 use crate::deployment::Deployments;
+use crate::disruption::Disruptions;
+use crate::endpoints::Endpoints;
+use crate::garbage::{self, Garbage};
+use crate::job::Jobs;
+use crate::namespace::{self, Namespaces};
+use crate::namespace_content::NamespaceContent;
+use crate::node::{Evictions, NodeHealth};
 use crate::reconcile::{self, Reconcile};
 use crate::replica_set::ReplicaSets;
+use crate::resources::Resources;
+use crate::stateful_set::StatefulSets;
+use crate::volume::VolumeBinder;
 
 /// What the controllers are given beside the cluster.
 #[derive(Clone, Debug)]
@@ -20,6 +32,10 @@ pub struct ControllersOptions {
     pub clock: Clock,
     /// Randomness of the waits between retries.
     pub jitter: Jitter,
+    /// PEM of the certificate that every namespace holds in `kube-root-ca.crt`; `None` hands none out.
+    pub root_certificate: Option<String>,
+    /// How long a node may be silent before it counts as lost.
+    pub node_grace: Duration,
 }
 
 impl Default for ControllersOptions {
@@ -27,16 +43,20 @@ impl Default for ControllersOptions {
         Self {
             clock: Clock::system(),
             jitter: Jitter::none(),
+            root_certificate: None,
+            node_grace: Duration::from_secs(40),
         }
     }
 }
 
 /// The running controllers.
-#[derive(Debug)]
 pub struct Controllers {
     informers: Informers,
-    queues: Vec<WorkQueue<ObjectKey>>,
+    resources: Arc<Resources>,
+    stops: Vec<Box<dyn Fn() + Send + Sync>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Tasks that only watch and can end at any time.
+    watching: Vec<JoinHandle<()>>,
 }
 
 impl Controllers {
@@ -56,37 +76,90 @@ impl Controllers {
             clock: options.clock,
             jitter: options.jitter,
         };
+        let garbage_queue = reconcile::queue(&context);
+        let garbage_feed = garbage::Feed::new(&garbage_queue);
+        let namespace_queue = reconcile::queue(&context);
+        let resources = follow_resources(&context, &garbage_feed, &namespace_queue);
+
         let mut controllers = Self {
             informers,
-            queues: Vec::new(),
+            resources: resources.clone(),
+            stops: Vec::new(),
             tasks: Vec::new(),
+            watching: vec![tokio::spawn(resources.clone().run())],
         };
         controllers.run(&context, Deployments::new);
         controllers.run(&context, ReplicaSets::<false>::new);
         controllers.run(&context, ReplicaSets::<true>::new);
+        controllers.run(&context, Endpoints::new);
+        controllers.run(&context, |context, queue| {
+            NamespaceContent::new(context, queue, options.root_certificate)
+        });
+        controllers.run(&context, Jobs::new);
+        controllers.run(&context, StatefulSets::new);
+        controllers.run(&context, DaemonSets::new);
+        controllers.run(&context, CronJobs::new);
+        controllers.run(&context, Disruptions::new);
+        controllers.run(&context, VolumeBinder::new);
+        controllers.run(&context, |context, queue| {
+            NodeHealth::new(context, queue, options.node_grace)
+        });
+        controllers.run(&context, Evictions::new);
+        let namespaces = Namespaces::new(&context, &namespace_queue, &resources);
+        controllers.run_with(&context, namespaces, namespace_queue);
+        let garbage = Garbage::new(&context, &resources, &garbage_feed);
+        controllers.run_with(&context, garbage, garbage_queue);
         controllers
     }
 
-    fn run<R: Reconcile>(
-        &mut self,
-        context: &Context,
-        make: impl FnOnce(&Context, &WorkQueue<ObjectKey>) -> R,
-    ) {
+    fn run<R: Reconcile>(&mut self, context: &Context, make: impl FnOnce(&Context, &WorkQueue<R::Key>) -> R) {
         let queue = reconcile::queue(context);
-        let controller = Arc::new(make(context, &queue));
-        self.queues.push(queue.clone());
-        self.tasks
-            .push(tokio::spawn(reconcile::run(controller, context.clone(), queue)));
+        let controller = make(context, &queue);
+        self.run_with(context, controller, queue);
+    }
+
+    fn run_with<R: Reconcile>(&mut self, context: &Context, controller: R, queue: WorkQueue<R::Key>) {
+        let stop = queue.clone();
+        self.stops.push(Box::new(move || stop.stop()));
+        let running = reconcile::run(Arc::new(controller), context.clone(), queue);
+        self.tasks.push(tokio::spawn(running));
     }
 
     /// Waits until every cache shows the cluster as it is.
     pub async fn ready(&self) {
         self.informers.synced().await;
+        self.resources.ready().await;
     }
 
     /// Stops taking work and waits for the work under way.
     pub async fn stop(self) {
-        self.queues.iter().for_each(WorkQueue::stop);
+        self.stops.iter().for_each(|stop| stop());
+        self.watching.iter().for_each(JoinHandle::abort);
         future::join_all(self.tasks).await;
     }
+}
+
+impl fmt::Debug for Controllers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controllers")
+            .field("informers", &self.informers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All resources, whose changes go to the graph of owners and to the namespaces that are being emptied.
+fn follow_resources(
+    context: &Context,
+    garbage: &garbage::Feed,
+    namespaces: &WorkQueue<cluster_client::ObjectKey>,
+) -> Arc<Resources> {
+    let garbage = garbage.clone();
+    let (queue, present) = (namespaces.clone(), context.informers.of("v1", "namespaces"));
+    Resources::new(
+        context,
+        vec![
+            Arc::new(move |resource, change| garbage.apply(resource, change)),
+            Arc::new(move |resource, change| namespace::feed(&present, &queue, resource, change)),
+        ],
+    )
 }

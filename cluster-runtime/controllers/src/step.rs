@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_client::{
-    Api, Collection, DeleteOptions, Deleted, EventType, ObjectKey, Patch, Recorder, Target, WriteOptions,
+    Api, Collection, DeleteOptions, Deleted, EventType, Informer, ObjectKey, Patch, Recorder, Target,
+    WriteOptions,
 };
 use cluster_objects::{GroupVersionResource, Object, Status};
 use futures::StreamExt;
@@ -71,9 +72,11 @@ pub(crate) fn patch_status(
     object: &Object,
     status: serde_json::Value,
 ) -> Step {
+    let mut patch = serde_json::json!({"metadata": {"uid": object.uid()}});
+    patch["status"] = status;
     Step::Patch {
         target: Target::of(resource, object).subresource("status"),
-        patch: Patch::Merge(serde_json::json!({"metadata": {"uid": object.uid()}, "status": status})),
+        patch: Patch::Merge(patch),
     }
 }
 
@@ -103,6 +106,31 @@ pub(crate) enum Written {
         key: ObjectKey,
         uid: String,
     },
+}
+
+impl Written {
+    /// The resource that was written to.
+    pub(crate) fn resource(&self) -> &GroupVersionResource {
+        match self {
+            Self::Stored { resource, .. } | Self::Gone { resource, .. } => resource,
+        }
+    }
+
+    /// Whether the cache of that resource shows it.
+    pub(crate) fn is_shown_by(&self, informer: &Informer) -> bool {
+        match self {
+            Self::Stored { revision, .. } => informer.has_seen(revision),
+            Self::Gone { key, uid, .. } => informer.get_key(key).is_none_or(|cached| cached.uid() != uid),
+        }
+    }
+}
+
+/// Whether nothing more can be created because the namespace is being deleted: that is no news to anybody.
+pub(crate) fn is_namespace_going(status: &Status) -> bool {
+    status
+        .causes
+        .iter()
+        .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// What came of a list of steps.
@@ -213,7 +241,9 @@ impl Executor<'_> {
                 Ok(Some(stored(&collection.resource, &created)))
             }
             Err(status) => {
-                self.say(said.as_ref(), Err(&status));
+                if !is_namespace_going(&status) {
+                    self.say(said.as_ref(), Err(&status));
+                }
                 Err(status)
             }
         }

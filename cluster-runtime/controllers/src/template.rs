@@ -6,59 +6,70 @@ use serde_json::{Map, Value, json};
 /// The label that tells the replica sets of a deployment apart.
 pub(crate) const HASH_LABEL: &str = "pod-template-hash";
 
+/// Fields whose values are maps from names to text: an entry with an empty text is an entry.
+const TEXT_MAPS: [&str; 6] = [
+    "labels",
+    "annotations",
+    "nodeSelector",
+    "matchLabels",
+    "limits",
+    "requests",
+];
+
 /// Whether two templates ask for the same pod. Absent, null and empty fields are the same, as they are to the API,
 /// and the hash label is not looked at.
 pub(crate) fn same(one: &Value, two: &Value) -> bool {
-    same_map(one, two, &["metadata", "labels", HASH_LABEL])
-}
-
-fn same_map(one: &Value, two: &Value, skip: &[&str]) -> bool {
-    let (Some(one), Some(two)) = (one.as_object(), two.as_object()) else {
-        return same_value(one, two);
+    let without_hash = |template: &Value| {
+        let mut template = template.clone();
+        if let Some(labels) = template
+            .pointer_mut("/metadata/labels")
+            .and_then(Value::as_object_mut)
+        {
+            labels.remove(HASH_LABEL);
+        }
+        template
     };
-    let (skipped, rest) = match skip {
-        [last] => (Some(*last), &[][..]),
-        [_, rest @ ..] => (None, rest),
-        [] => (None, &[][..]),
+    let has_hash = |template: &Value| {
+        template
+            .pointer("/metadata/labels")
+            .is_some_and(|labels| !labels[HASH_LABEL].is_null())
     };
-    let descend = |key: &str| skip.len() > 1 && key == skip[0];
-    let covered = |one: &Map<String, Value>, two: &Map<String, Value>| {
-        one.iter().all(|(key, value)| {
-            if Some(key.as_str()) == skipped {
-                return true;
-            }
-            let other = two.get(key).unwrap_or(&Value::Null);
-            if descend(key) {
-                // An absent map on the way reads as an empty one.
-                let empty = Value::Object(Map::new());
-                let of = |value: &Value| {
-                    if value.is_null() {
-                        empty.clone()
-                    } else {
-                        value.clone()
-                    }
-                };
-                return same_map(&of(value), &of(other), rest);
-            }
-            same_value(value, other)
-        })
-    };
-    covered(one, two) && covered(two, one)
+    match (has_hash(one), has_hash(two)) {
+        (false, false) => same_value(one, two),
+        (true, false) => same_value(&without_hash(one), two),
+        (false, true) => same_value(one, &without_hash(two)),
+        (true, true) => same_value(&without_hash(one), &without_hash(two)),
+    }
 }
 
 fn same_value(one: &Value, two: &Value) -> bool {
     match (one, two) {
-        (Value::Object(a), Value::Object(b)) => {
-            let covered = |a: &Map<String, Value>, b: &Map<String, Value>| {
-                a.iter()
-                    .all(|(key, value)| same_value(value, b.get(key).unwrap_or(&Value::Null)))
-            };
-            covered(a, b) && covered(b, a)
-        }
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        (Value::Object(one), Value::Object(two)) => covers(one, two) && covers(two, one),
+        (Value::Array(one), Value::Array(two)) => {
+            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same_value(one, two))
         }
         _ => one == two || (is_empty(one) && is_empty(two)),
+    }
+}
+
+/// The directive with which kept templates replace present ones; it is no part of the template.
+const PATCH_DIRECTIVE: &str = "$patch";
+
+/// Whether every field of the first map is the same in the second.
+fn covers(one: &Map<String, Value>, two: &Map<String, Value>) -> bool {
+    one.iter().all(|(key, value)| match two.get(key) {
+        Some(other) if TEXT_MAPS.contains(&key.as_str()) => {
+            value == other || (is_empty_field(key, value) && is_empty_field(key, other))
+        }
+        Some(other) => same_value(value, other),
+        None => key == PATCH_DIRECTIVE || is_empty_field(key, value),
+    })
+}
+
+fn is_empty_field(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Object(entries) if TEXT_MAPS.contains(&key) => entries.is_empty(),
+        other => is_empty(other),
     }
 }
 
@@ -67,7 +78,7 @@ fn is_empty(value: &Value) -> bool {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Object(fields) => fields.iter().all(|(key, value)| is_empty_field(key, value)),
         Value::Bool(_) | Value::Number(_) => false,
     }
 }
@@ -102,7 +113,10 @@ fn write_canonical(value: &Value, hasher: &mut Fnv32) {
     match value {
         Value::Object(fields) => {
             hasher.write(b"{");
-            let mut fields: Vec<_> = fields.iter().filter(|(_, value)| !is_empty(value)).collect();
+            let mut fields: Vec<_> = fields
+                .iter()
+                .filter(|(key, value)| !is_empty_field(key, value))
+                .collect();
             fields.sort_by_key(|(key, _)| *key);
             for (key, value) in fields {
                 hasher.write(key.as_bytes());
@@ -137,7 +151,10 @@ pub(crate) fn pod_of(owner: &Object, template: &Value) -> Object {
     metadata.remove("name");
     metadata.insert("generateName".into(), generate_name(owner.name()).into());
     for key in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = template["metadata"].get(key).filter(|value| !is_empty(value)) {
+        if let Some(value) = template["metadata"]
+            .get(key)
+            .filter(|value| !is_empty_field(key, value))
+        {
             metadata.insert(key.into(), value.clone());
         }
     }
@@ -194,6 +211,11 @@ mod tests {
                 json!({"spec": {"a": null, "hostNetwork": false}}),
                 json!({"spec": {"hostNetwork": false}}),
                 true,
+            ),
+            (
+                json!({"metadata": {"labels": {"a": ""}}}),
+                json!({"metadata": {"labels": {}}}),
+                false,
             ),
             (
                 json!({"spec": {"hostNetwork": false}}),

@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn names_are_judged() {
         let long = "a".repeat(64);
-        let cases: &[(fn(&str) -> Vec<String>, &str, bool)] = &[
+        type Check = fn(&str) -> Vec<String>;
+        let cases: &[(Check, &str, bool)] = &[
             (dns1123_label_faults, "a-1", true),
             (dns1123_label_faults, "-a", false),
             (dns1123_label_faults, "", false),

@@ -16,6 +16,7 @@ mod scheduler;
 mod score;
 mod spread;
 mod state;
+mod suits;
 mod taint;
 mod terms;
 
@@ -27,3 +28,4 @@ pub use schedule::{Chance, Placement, Refusals, schedule};
 pub use scheduler::{Scheduler, SchedulerOptions};
 pub use score::Profile;
 pub use state::ClusterState;
+pub use suits::{Suits, suits};

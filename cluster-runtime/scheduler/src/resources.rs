@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster_objects::Object;
+use cluster_objects::quantity::Quantity;
 use serde_json::{Map, Value};
 
 /// Amounts of resources.
@@ -29,14 +30,14 @@ impl Resources {
     pub(crate) fn from_quantities(quantities: Option<&Map<String, Value>>) -> Self {
         let mut resources = Self::default();
         for (name, value) in quantities.into_iter().flatten() {
-            let amount = |milli| quantity(value, milli).unwrap_or_default();
+            let amount = Quantity::from_value(value).unwrap_or_default();
             match name.as_str() {
-                "cpu" => resources.cpu_milli = amount(true),
-                "memory" => resources.memory_bytes = amount(false),
-                "ephemeral-storage" => resources.ephemeral_storage_bytes = amount(false),
-                "pods" => resources.pods = amount(false),
+                "cpu" => resources.cpu_milli = amount.milli(),
+                "memory" => resources.memory_bytes = amount.units(),
+                "ephemeral-storage" => resources.ephemeral_storage_bytes = amount.units(),
+                "pods" => resources.pods = amount.units(),
                 _ => {
-                    resources.extended.insert(name.clone(), amount(false));
+                    resources.extended.insert(name.clone(), amount.units());
                 }
             }
         }
@@ -125,65 +126,10 @@ impl Resources {
     }
 }
 
-/// Reads a quantity as whole units, or as thousandths, rounded up.
-fn quantity(value: &Value, milli: bool) -> Option<i64> {
-    let text = match value {
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.trim().to_owned(),
-        _ => return None,
-    };
-    const SUFFIXES: [(&str, f64); 15] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-    ];
-    let suffixed = SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?.parse::<f64>().ok()?, factor)));
-    let amount = match suffixed {
-        Some((number, factor)) => number * factor,
-        None => text.parse::<f64>().ok()?,
-    };
-    let amount = if milli { amount * 1000.0 } else { amount };
-    // Rounding noise of the multiplication must not make one more of it.
-    Some((amount - 1e-6).ceil() as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn quantities_are_read_and_rounded_up() {
-        let cases = [
-            (json!("250m"), true, Some(250)),
-            (json!("0.1"), true, Some(100)),
-            (json!(2), true, Some(2000)),
-            (json!("64Mi"), false, Some(64 << 20)),
-            (json!("1e3"), false, Some(1000)),
-            (json!("2E"), false, Some(2_000_000_000_000_000_000)),
-            (json!("1500m"), false, Some(2)),
-            (json!("128974848"), false, Some(128_974_848)),
-            (json!("nonsense"), false, None),
-            (json!({}), false, None),
-        ];
-        for (value, milli, expected) in cases {
-            assert_eq!(quantity(&value, milli), expected, "{value}");
-        }
-    }
 
     #[test]
     fn a_pod_asks_for_what_it_needs_at_its_hungriest() {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cluster_network::NetworkError;
+use cluster_node::NodeError;
 use cluster_objects::Status;
+use cluster_store::OpenError;
 use nix::unistd::setsid;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,9 +53,15 @@ pub enum ServeError {
         /// What failed.
         source: io::Error,
     },
+    /// The store of the cluster's objects.
+    #[error("the cluster's store cannot be opened")]
+    Store(#[from] OpenError),
     /// The network of the node.
     #[error("the node's network cannot be brought up")]
     Network(#[from] NetworkError),
+    /// The agent of the node.
+    #[error("the node cannot start")]
+    Node(#[from] NodeError),
     /// The objects that every cluster has.
     #[error("the cluster's own objects cannot be made")]
     Bootstrap(#[from] Status),
@@ -79,7 +87,7 @@ pub fn serve(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
 }
 
 /// An error with its causes, on one line.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let texts = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
     texts.collect::<Vec<_>>().join(": ").replace('\n', " ")
@@ -133,7 +141,8 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+/// Takes an address for the API.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })

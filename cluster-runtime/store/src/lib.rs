@@ -9,8 +9,10 @@ mod limits;
 mod memory;
 mod open_error;
 mod proposal;
+mod raft;
 mod shared_tables;
 mod snapshot;
+mod stored;
 mod table;
 mod tables;
 mod wal;
@@ -24,3 +26,4 @@ pub use api::{
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
+pub use raft::{RaftStore, RaftStoreConfig, Transport, TransportError};

@@ -19,8 +19,12 @@ pub(crate) struct SharedTables {
 
 impl SharedTables {
     pub(crate) fn new(limits: Limits) -> Self {
+        Self::of(Tables::new(limits))
+    }
+
+    pub(crate) fn of(tables: Tables) -> Self {
         Self {
-            tables: RwLock::new(Tables::new(limits)),
+            tables: RwLock::new(tables),
         }
     }
 
@@ -33,7 +37,9 @@ impl SharedTables {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        self.read().stored(key).map(|stored| stored.object.clone())
+        // Decoded, where that is still to do, without the lock.
+        let stored = self.read().stored(key).cloned();
+        stored.map(|stored| stored.object().clone())
     }
 
     pub(crate) fn list(

@@ -1,19 +1,27 @@
 //! The actions on releases: structs with `Default` and public fields, and a `run`.
 
+mod definitions;
 pub(crate) mod deploy;
 mod error;
 mod history;
+mod install;
 mod rollback;
 mod test;
 mod uninstall;
+mod upgrade;
 
 pub use deploy::{DeployOptions, DryRun, WaitStrategy};
 pub use error::ActionError;
 pub use history::{Get, History, List, LiveResource, live_resources};
+pub use install::Install;
 pub use rollback::Rollback;
 pub use test::Test;
 pub use uninstall::{Uninstall, Uninstalled};
+pub use upgrade::Upgrade;
 
+use std::collections::BTreeMap;
+
+use crate::codec::SYSTEM_LABELS;
 use crate::name::ReleaseName;
 
 /// Checks the name of a release that should be there.
@@ -23,5 +31,19 @@ fn check_name(name: &str) -> Result<(), ActionError> {
         Err(_) => Err(ActionError::InvalidName {
             name: name.to_owned(),
         }),
+    }
+}
+
+/// Refuses labels that Helm itself sets.
+fn check_labels<T>(labels: &BTreeMap<String, T>) -> Result<(), ActionError> {
+    let reserved: Vec<String> = labels
+        .keys()
+        .filter(|label| SYSTEM_LABELS.contains(&label.as_str()))
+        .cloned()
+        .collect();
+    if reserved.is_empty() {
+        Ok(())
+    } else {
+        Err(ActionError::ReservedLabels { labels: reserved })
     }
 }

@@ -112,13 +112,25 @@ enum Step {
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Lexer { text, start: 0, at: 0, line: 1, start_line: 1, in_action: false, parens: 0 }
+        Lexer {
+            text,
+            start: 0,
+            at: 0,
+            line: 1,
+            start_line: 1,
+            in_action: false,
+            parens: 0,
+        }
     }
 
     /// The next token; after the end or an error, the end again.
     pub(super) fn next_token(&mut self) -> Token {
         loop {
-            let step = if self.in_action { self.inside_action() } else { self.outside() };
+            let step = if self.in_action {
+                self.inside_action()
+            } else {
+                self.outside()
+            };
             if let Step::Emit(token) = step {
                 return token;
             }
@@ -154,7 +166,13 @@ impl<'t> Lexer<'t> {
     }
 
     fn token(&mut self, kind: TokenKind) -> Token {
-        let token = Token { kind, start: self.start, end: self.at, line: self.start_line, message: None };
+        let token = Token {
+            kind,
+            start: self.start,
+            end: self.at,
+            line: self.start_line,
+            message: None,
+        };
         self.skip();
         token
     }
@@ -309,7 +327,10 @@ impl<'t> Lexer<'t> {
             }
             c if is_alphanumeric(c) => self.identifier(),
             ' '..='~' => self.emit(TokenKind::Char),
-            c => self.fail(format!("unrecognized character in action: {}", describe_char(Some(c)))),
+            c => self.fail(format!(
+                "unrecognized character in action: {}",
+                describe_char(Some(c))
+            )),
         }
     }
 
@@ -373,7 +394,11 @@ impl<'t> Lexer<'t> {
 
     fn field_or_variable(&mut self, kind: TokenKind) -> Step {
         if self.at_terminator() {
-            let kind = if kind == TokenKind::Field { TokenKind::Dot } else { kind };
+            let kind = if kind == TokenKind::Field {
+                TokenKind::Dot
+            } else {
+                kind
+            };
             return self.emit(kind);
         }
         self.word();

@@ -22,7 +22,10 @@ pub(super) fn parse(text: &str) -> Result<Number, String> {
         number.float = Some(uint as f64);
     } else if let Some(float) = parse_float(text) {
         if !text.contains(['.', 'e', 'E', 'p', 'P']) {
-            return Err(format!("integer overflow: {}", crate::format::quote(text.as_bytes())));
+            return Err(format!(
+                "integer overflow: {}",
+                crate::format::quote(text.as_bytes())
+            ));
         }
         number.float = Some(float);
         if float as i64 as f64 == float {
@@ -34,8 +37,15 @@ pub(super) fn parse(text: &str) -> Result<Number, String> {
     } else {
         return Err(illegal(text));
     }
-    let hex = text.trim_start_matches(['+', '-']).to_ascii_lowercase().starts_with("0x");
-    number.is_float = if hex { text.contains(['p', 'P']) } else { text.contains(['.', 'e', 'E']) };
+    let hex = text
+        .trim_start_matches(['+', '-'])
+        .to_ascii_lowercase()
+        .starts_with("0x");
+    number.is_float = if hex {
+        text.contains(['p', 'P'])
+    } else {
+        text.contains(['.', 'e', 'E'])
+    };
     Ok(number)
 }
 
@@ -50,7 +60,10 @@ pub(super) fn parse_complex(text: &str) -> Result<Number, String> {
         .ok_or_else(|| illegal(text))?;
     let (real, imaginary) = text.split_at(split);
     let real = parse_float(real).ok_or_else(|| illegal(text))?;
-    let imaginary = imaginary.strip_suffix('i').and_then(parse_float).ok_or_else(|| illegal(text))?;
+    let imaginary = imaginary
+        .strip_suffix('i')
+        .and_then(parse_float)
+        .ok_or_else(|| illegal(text))?;
     Ok(complex(real, imaginary))
 }
 
@@ -69,8 +82,12 @@ fn complex(real: f64, imaginary: f64) -> Number {
     // A complex without an imaginary part fits the simpler types as well.
     let float = (imaginary == 0.0).then_some(real);
     Number {
-        int: float.filter(|value| *value as i64 as f64 == *value).map(|value| value as i64),
-        uint: float.filter(|value| *value as u64 as f64 == *value).map(|value| value as u64),
+        int: float
+            .filter(|value| *value as i64 as f64 == *value)
+            .map(|value| value as i64),
+        uint: float
+            .filter(|value| *value as u64 as f64 == *value)
+            .map(|value| value as u64),
         float,
         imaginary: Some((real, imaginary)),
         is_float: false,
@@ -114,9 +131,8 @@ fn parse_magnitude(text: &str) -> Option<u64> {
     };
     // An underscore stands between digits, or between the base prefix and a digit.
     let prefixed = digits.len() != lower.len();
-    let well_placed = !digits.ends_with('_')
-        && !digits.contains("__")
-        && (prefixed || !digits.starts_with('_'));
+    let well_placed =
+        !digits.ends_with('_') && !digits.contains("__") && (prefixed || !digits.starts_with('_'));
     if digits.is_empty() || !well_placed || digits.starts_with(['+', '-']) {
         return None;
     }

@@ -34,7 +34,11 @@ pub(crate) fn parse(
     known: &dyn Fn(&str) -> bool,
 ) -> Result<(Source, Vec<Definition>), SyntaxError> {
     if u32::try_from(text.len()).is_err() {
-        return Err(SyntaxError { line: 1, pos: 0, message: "template is larger than 4 GiB".to_owned() });
+        return Err(SyntaxError {
+            line: 1,
+            pos: 0,
+            message: "template is larger than 4 GiB".to_owned(),
+        });
     }
     let mut parser = Parser {
         text,
@@ -52,7 +56,11 @@ pub(crate) fn parse(
     };
     let body = parser.whole()?;
     parser.define(name, body)?;
-    let source = Source { name: name.into(), text: text.into(), nodes: parser.nodes };
+    let source = Source {
+        name: name.into(),
+        text: text.into(),
+        nodes: parser.nodes,
+    };
     Ok((source, parser.definitions))
 }
 
@@ -151,7 +159,11 @@ impl<'t> Parser<'t> {
 
     fn expect(&mut self, kind: TokenKind, context: &str) -> Parsed<Token> {
         let token = self.next_past_space();
-        if token.kind == kind { Ok(token) } else { Err(self.unexpected(&token, context)) }
+        if token.kind == kind {
+            Ok(token)
+        } else {
+            Err(self.unexpected(&token, context))
+        }
     }
 
     fn value(&self, token: &Token) -> &'t str {
@@ -161,7 +173,11 @@ impl<'t> Parser<'t> {
     // Errors.
 
     fn error(&self, message: impl Into<String>) -> SyntaxError {
-        SyntaxError { line: self.line, pos: self.pos, message: message.into() }
+        SyntaxError {
+            line: self.line,
+            pos: self.pos,
+            message: message.into(),
+        }
     }
 
     fn unexpected(&self, token: &Token, context: &str) -> SyntaxError {
@@ -172,13 +188,20 @@ impl<'t> Parser<'t> {
             return self.error(message.clone());
         };
         let name = "template";
-        let started = if message.ends_with(" action") { " started at " } else { " in action started at " };
+        let started = if message.ends_with(" action") {
+            " started at "
+        } else {
+            " in action started at "
+        };
         self.error(format!("{message}{started}{name}:{line}"))
     }
 
     fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= self.depth_max {
-            return Err(self.error(format!("blocks and parentheses nest deeper than {}", self.depth_max)));
+            return Err(self.error(format!(
+                "blocks and parentheses nest deeper than {}",
+                self.depth_max
+            )));
         }
         self.depth += 1;
         let result = inner(self);
@@ -190,14 +213,20 @@ impl<'t> Parser<'t> {
 
     fn node(&mut self, pos: usize, syntax: Syntax) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        self.nodes.push(Node { pos: u32::try_from(pos).unwrap_or(u32::MAX), syntax });
+        self.nodes.push(Node {
+            pos: u32::try_from(pos).unwrap_or(u32::MAX),
+            syntax,
+        });
         id
     }
 
     fn define(&mut self, name: &str, body: Vec<NodeId>) -> Parsed<()> {
         let blank = |body: &[NodeId]| body.iter().all(|id| is_blank(&self.nodes, self.text, *id));
         let Some(at) = self.definitions.iter().position(|known| &*known.name == name) else {
-            self.definitions.push(Definition { name: name.into(), body });
+            self.definitions.push(Definition {
+                name: name.into(),
+                body,
+            });
             return Ok(());
         };
         if blank(&self.definitions[at].body) {
@@ -246,7 +275,10 @@ impl<'t> Parser<'t> {
 
     /// The body of a `define` or a `block`: it sees no variable from outside.
     fn named_body(&mut self, context: &str) -> Parsed<Vec<NodeId>> {
-        let inner = Scope { variables: vec!["$".to_owned()], ranges: 0 };
+        let inner = Scope {
+            variables: vec!["$".to_owned()],
+            ranges: 0,
+        };
         let outer = std::mem::replace(&mut self.scope, inner);
         let (body, ending) = self.deeper(Self::list)?;
         self.scope = outer;
@@ -366,9 +398,21 @@ impl<'t> Parser<'t> {
         let mut otherwise = last;
         for (pos, pipe, then) in branches.into_iter().rev() {
             let syntax = match context {
-                "if" => Syntax::If { pipe, then, otherwise },
-                "with" => Syntax::With { pipe, then, otherwise },
-                _ => Syntax::Range { pipe, body: then, otherwise },
+                "if" => Syntax::If {
+                    pipe,
+                    then,
+                    otherwise,
+                },
+                "with" => Syntax::With {
+                    pipe,
+                    then,
+                    otherwise,
+                },
+                _ => Syntax::Range {
+                    pipe,
+                    body: then,
+                    otherwise,
+                },
             };
             otherwise = vec![self.node(pos, syntax)];
         }
@@ -400,7 +444,13 @@ impl<'t> Parser<'t> {
         let pipe = self.pipeline("block clause", TokenKind::RightDelim)?;
         let body = self.named_body("block clause")?;
         self.define(&name, body)?;
-        Ok(self.node(token.start, Syntax::Template { name, pipe: Some(pipe) }))
+        Ok(self.node(
+            token.start,
+            Syntax::Template {
+                name,
+                pipe: Some(pipe),
+            },
+        ))
     }
 
     // Expressions.
@@ -437,18 +487,31 @@ impl<'t> Parser<'t> {
             return Err(self.error(format!("missing value for {context}")));
         }
         for (i, command) in commands.iter().enumerate().skip(1) {
-            let Syntax::Command { args } = &self.nodes[command.0 as usize].syntax else { continue };
+            let Syntax::Command { args } = &self.nodes[command.0 as usize].syntax else {
+                continue;
+            };
             let first = args.first().map(|id| &self.nodes[id.0 as usize].syntax);
             if matches!(
                 first,
                 Some(
-                    Syntax::Bool(_) | Syntax::Dot | Syntax::Nil | Syntax::Number { .. } | Syntax::String { .. }
+                    Syntax::Bool(_)
+                        | Syntax::Dot
+                        | Syntax::Nil
+                        | Syntax::Number { .. }
+                        | Syntax::String { .. }
                 )
             ) {
                 return Err(self.error(format!("non executable command in pipeline stage {}", i + 1)));
             }
         }
-        Ok(self.node(pos, Syntax::Pipe { declared, assign, commands }))
+        Ok(self.node(
+            pos,
+            Syntax::Pipe {
+                declared,
+                assign,
+                commands,
+            },
+        ))
     }
 
     fn declarations(&mut self, context: &str) -> Parsed<(Vec<NodeId>, bool)> {
@@ -475,7 +538,10 @@ impl<'t> Parser<'t> {
                 return Err(self.error(format!("too many declarations in {context}")));
             }
             use TokenKind as K;
-            if !matches!(self.peek_past_space(), K::Variable | K::RightDelim | K::RightParen) {
+            if !matches!(
+                self.peek_past_space(),
+                K::Variable | K::RightDelim | K::RightParen
+            ) {
                 return Err(self.error("range can only initialize variables"));
             }
         }
@@ -520,13 +586,23 @@ impl<'t> Parser<'t> {
             fields.push(Box::from(&self.value(&token)[1..]));
         }
         let syntax = match &self.nodes[node.0 as usize].syntax {
-            Syntax::Field { path } => Syntax::Field { path: path.iter().cloned().chain(fields).collect() },
-            Syntax::Variable { path } => Syntax::Variable { path: path.iter().cloned().chain(fields).collect() },
+            Syntax::Field { path } => Syntax::Field {
+                path: path.iter().cloned().chain(fields).collect(),
+            },
+            Syntax::Variable { path } => Syntax::Variable {
+                path: path.iter().cloned().chain(fields).collect(),
+            },
             Syntax::Bool(_) | Syntax::String { .. } | Syntax::Number { .. } | Syntax::Nil | Syntax::Dot => {
                 let shown = self.show(node);
-                return Err(self.error(format!("unexpected . after term {}", crate::format::quote(shown.as_bytes()))));
+                return Err(self.error(format!(
+                    "unexpected . after term {}",
+                    crate::format::quote(shown.as_bytes())
+                )));
             }
-            _ => Syntax::Chain { base: node, path: fields },
+            _ => Syntax::Chain {
+                base: node,
+                path: fields,
+            },
         };
         Ok(Some(self.node(pos, syntax)))
     }
@@ -559,21 +635,32 @@ impl<'t> Parser<'t> {
                     let name = crate::format::quote(text.as_bytes());
                     return Err(self.error(format!("undefined variable {name}")));
                 }
-                Syntax::Variable { path: vec![text.into()] }
+                Syntax::Variable {
+                    path: vec![text.into()],
+                }
             }
-            TokenKind::Field => Syntax::Field { path: vec![text[1..].into()] },
+            TokenKind::Field => Syntax::Field {
+                path: vec![text[1..].into()],
+            },
             TokenKind::Bool => Syntax::Bool(text == "true"),
             TokenKind::Number | TokenKind::Complex | TokenKind::CharConstant => {
                 let number = self.number(&token)?;
-                Syntax::Number { number, text: text.into() }
+                Syntax::Number {
+                    number,
+                    text: text.into(),
+                }
             }
             TokenKind::LeftParen => {
-                let parse = |parser: &mut Self| parser.pipeline("parenthesized pipeline", TokenKind::RightParen);
+                let parse =
+                    |parser: &mut Self| parser.pipeline("parenthesized pipeline", TokenKind::RightParen);
                 return self.deeper(parse).map(Some);
             }
             TokenKind::String | TokenKind::RawString => {
                 let value = self.unquoted(&token)?.into();
-                Syntax::String { value, quoted: text.into() }
+                Syntax::String {
+                    value,
+                    quoted: text.into(),
+                }
             }
             _ => {
                 self.back(token);

@@ -37,27 +37,65 @@ pub(crate) struct Number {
 #[derive(Debug)]
 pub(crate) enum Syntax {
     // Statements.
-    Text { end: u32 },
-    Action { pipe: NodeId },
-    If { pipe: NodeId, then: Vec<NodeId>, otherwise: Vec<NodeId> },
-    With { pipe: NodeId, then: Vec<NodeId>, otherwise: Vec<NodeId> },
-    Range { pipe: NodeId, body: Vec<NodeId>, otherwise: Vec<NodeId> },
-    Template { name: Rc<str>, pipe: Option<NodeId> },
+    Text {
+        end: u32,
+    },
+    Action {
+        pipe: NodeId,
+    },
+    If {
+        pipe: NodeId,
+        then: Vec<NodeId>,
+        otherwise: Vec<NodeId>,
+    },
+    With {
+        pipe: NodeId,
+        then: Vec<NodeId>,
+        otherwise: Vec<NodeId>,
+    },
+    Range {
+        pipe: NodeId,
+        body: Vec<NodeId>,
+        otherwise: Vec<NodeId>,
+    },
+    Template {
+        name: Rc<str>,
+        pipe: Option<NodeId>,
+    },
     Break,
     Continue,
     // Expressions.
-    Pipe { declared: Vec<NodeId>, assign: bool, commands: Vec<NodeId> },
-    Command { args: Vec<NodeId> },
+    Pipe {
+        declared: Vec<NodeId>,
+        assign: bool,
+        commands: Vec<NodeId>,
+    },
+    Command {
+        args: Vec<NodeId>,
+    },
     Dot,
     Nil,
     Bool(bool),
-    Number { number: Number, text: Box<str> },
-    String { value: Box<str>, quoted: Box<str> },
+    Number {
+        number: Number,
+        text: Box<str>,
+    },
+    String {
+        value: Box<str>,
+        quoted: Box<str>,
+    },
     Identifier(Box<str>),
-    Field { path: Vec<Box<str>> },
+    Field {
+        path: Vec<Box<str>>,
+    },
     /// The name with its `$`, then fields.
-    Variable { path: Vec<Box<str>> },
-    Chain { base: NodeId, path: Vec<Box<str>> },
+    Variable {
+        path: Vec<Box<str>>,
+    },
+    Chain {
+        base: NodeId,
+        path: Vec<Box<str>>,
+    },
 }
 
 impl Source {
@@ -90,9 +128,11 @@ impl Source {
 
     fn write(&self, f: &mut fmt::Formatter<'_>, id: NodeId) -> fmt::Result {
         match self.syntax(id) {
-            Syntax::Text { end } => {
-                f.write_str(self.text.get(self.node(id).pos as usize..*end as usize).unwrap_or_default())
-            }
+            Syntax::Text { end } => f.write_str(
+                self.text
+                    .get(self.node(id).pos as usize..*end as usize)
+                    .unwrap_or_default(),
+            ),
             Syntax::Action { pipe } => {
                 f.write_str("{{")?;
                 self.write(f, *pipe)?;
@@ -111,7 +151,11 @@ impl Source {
             }
             Syntax::Break => f.write_str("{{break}}"),
             Syntax::Continue => f.write_str("{{continue}}"),
-            Syntax::Pipe { declared, assign, commands } => {
+            Syntax::Pipe {
+                declared,
+                assign,
+                commands,
+            } => {
                 for (i, variable) in declared.iter().enumerate() {
                     if i > 0 {
                         f.write_str(", ")?;

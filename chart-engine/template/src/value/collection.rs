@@ -2,8 +2,11 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::{Text, Value};
+use crate::fault::Fault;
+use crate::signature::Signature;
 
 /// The element type of a list, as Go declares it.
 ///
@@ -39,6 +42,7 @@ impl Element {
 #[derive(Debug)]
 pub struct List {
     element: Element,
+    nil: bool,
     items: Vec<Value>,
     sorted: OnceCell<Vec<Value>>,
 }
@@ -51,7 +55,27 @@ impl List {
 
     /// A list with an element type; the caller vouches for the items.
     pub fn typed(element: Element, items: Vec<Value>) -> Self {
-        List { element, items, sorted: OnceCell::new() }
+        List {
+            element,
+            nil: false,
+            items,
+            sorted: OnceCell::new(),
+        }
+    }
+
+    /// The list that Go calls nil: empty like any other, but `null` in JSON and YAML.
+    pub fn nil(element: Element) -> Self {
+        List {
+            element,
+            nil: true,
+            items: Vec::new(),
+            sorted: OnceCell::new(),
+        }
+    }
+
+    /// Whether this is the nil list.
+    pub fn is_nil(&self) -> bool {
+        self.nil
     }
 
     /// The declared type of the elements.
@@ -95,15 +119,26 @@ impl Drop for List {
     }
 }
 
+/// A named map type, which may have methods.
+#[derive(Debug)]
+pub struct NamedMap {
+    /// The type's name, such as `common.Values`.
+    pub name: &'static str,
+    /// The parameters of a method, when the type has one of that name.
+    pub method: fn(&str) -> Option<Signature>,
+    /// Calls a method with checked arguments.
+    pub call: fn(&Rc<Map>, &str, &[Value]) -> Result<Value, Fault>,
+}
+
 /// The type of a map, as Go declares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum MapType {
     /// `map[string]interface {}`.
     Any,
     /// `map[string]string`, as `split` makes them.
     Strings,
     /// A named map type with `interface {}` elements, such as `common.Values`.
-    Named(&'static str),
+    Named(&'static NamedMap),
 }
 
 impl MapType {
@@ -112,8 +147,14 @@ impl MapType {
         match self {
             MapType::Any => "map[string]interface {}",
             MapType::Strings => "map[string]string",
-            MapType::Named(name) => name,
+            MapType::Named(named) => named.name,
         }
+    }
+}
+
+impl PartialEq for MapType {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
     }
 }
 
@@ -134,7 +175,10 @@ impl Map {
 
     /// A map of a declared type; the caller vouches for the entries.
     pub fn typed(map_type: MapType, entries: BTreeMap<Text, Value>) -> Self {
-        Map { map_type, entries: RefCell::new(entries) }
+        Map {
+            map_type,
+            entries: RefCell::new(entries),
+        }
     }
 
     /// The declared type.
@@ -179,7 +223,11 @@ impl Map {
 
     /// Keys and values in order, as they are now.
     pub fn to_vec(&self) -> Vec<(Text, Value)> {
-        self.entries.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        self.entries
+            .borrow()
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     }
 
     /// The entries themselves, to read; nothing may change the map meanwhile.
@@ -202,13 +250,13 @@ fn bury(mut doomed: Vec<Value>) {
     while let Some(value) = doomed.pop() {
         match value {
             Value::List(list) => {
-                if let Some(mut list) = std::rc::Rc::into_inner(list) {
+                if let Some(mut list) = Rc::into_inner(list) {
                     doomed.append(&mut list.items);
                     doomed.extend(list.sorted.take().into_iter().flatten());
                 }
             }
             Value::Map(map) => {
-                if let Some(map) = std::rc::Rc::into_inner(map) {
+                if let Some(map) = Rc::into_inner(map) {
                     doomed.extend(map.entries.take().into_values());
                 }
             }

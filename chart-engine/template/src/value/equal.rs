@@ -18,6 +18,7 @@ impl Value {
             (Value::List(a), Value::List(b)) => {
                 std::rc::Rc::ptr_eq(a, b)
                     || a.element() == b.element()
+                        && a.is_nil() == b.is_nil()
                         && a.len() == b.len()
                         && a.items().iter().zip(b.items()).all(|(a, b)| a.deep_equal(b))
             }
@@ -29,7 +30,9 @@ impl Value {
                     return false;
                 }
                 let (a, b) = (a.entries(), b.entries());
-                a.iter().zip(b.iter()).all(|((k, a), (l, b))| k == l && a.deep_equal(b))
+                a.iter()
+                    .zip(b.iter())
+                    .all(|((k, a), (l, b))| k == l && a.deep_equal(b))
             }
             (Value::Object(a), Value::Object(b)) => std::rc::Rc::ptr_eq(a, b) || a.equals(b.as_ref()),
             _ => false,

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-pub use collection::{Element, List, Map, MapType};
+pub use collection::{Element, List, Map, MapType, NamedMap};
 pub use object::{Contents, Object};
 pub use text::Text;
 
@@ -135,7 +135,10 @@ impl Value {
 
     /// A map of a declared type.
     pub fn typed_map(map_type: MapType, entries: impl IntoIterator<Item = (Text, Value)>) -> Self {
-        let entries = entries.into_iter().map(|(key, value)| (key, value.boxed())).collect();
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| (key, value.boxed()))
+            .collect();
         Value::Map(Rc::new(Map::typed(map_type, entries)))
     }
 
@@ -251,9 +254,12 @@ impl Value {
     pub fn items(&self) -> Option<Cow<'_, [Value]>> {
         match self {
             Value::List(list) => Some(Cow::Borrowed(list.items())),
-            Value::Bytes(bytes) => {
-                Some(Cow::Owned(bytes.iter().map(|byte| Value::Int(i64::from(*byte), Integer::Uint8)).collect()))
-            }
+            Value::Bytes(bytes) => Some(Cow::Owned(
+                bytes
+                    .iter()
+                    .map(|byte| Value::Int(i64::from(*byte), Integer::Uint8))
+                    .collect(),
+            )),
             Value::Object(object) => match object.contents() {
                 Some(Contents::Items(items)) => Some(Cow::Owned(items)),
                 _ => None,

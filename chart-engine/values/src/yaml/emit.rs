@@ -1,7 +1,12 @@
 //! Writing YAML, fed by events.
 
-use super::natural::natural_cmp;
-use super::scalar::{Form, Place, form_of, write_double, write_literal, write_plain, write_single};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use super::natural::{natural_cmp, natural_cmp_pretty, sort};
+use super::scalar::{
+    Form, Place, form_of, has_break, through_json, write_double, write_literal, write_plain, write_single,
+};
 use crate::number;
 use crate::value::Value;
 
@@ -19,18 +24,34 @@ pub enum Style {
     Pretty,
 }
 
+impl Style {
+    /// How the style compares the keys of a table.
+    fn key_order(self) -> fn(&str, &str) -> Ordering {
+        match self {
+            Style::ToYaml => natural_cmp,
+            Style::Pretty => natural_cmp_pretty,
+        }
+    }
+}
+
 /// Why a value cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
     /// A number that JSON does not have.
     #[error("json: unsupported value: {0}")]
     UnsupportedNumber(&'static str),
+    /// A character that YAML does not have.
+    #[error("error converting JSON to YAML: yaml: control characters are not allowed")]
+    ControlCharacter,
+    /// A key that YAML does not take for one: it is too long, or has a line end.
+    #[error("error converting JSON to YAML: yaml: did not find expected ',' or '}}'")]
+    UnreadableKey,
 }
 
 /// A writer of one YAML document.
 ///
-/// The caller walks its own values and calls one method per event, with the keys of a table in the order of
-/// [`natural_cmp`]. So values of any type can be written without a copy.
+/// The caller walks its own values and calls one method per event, with the entries of a table in the order of
+/// [`Emitter::sort`]. So values of any type can be written without a copy.
 ///
 /// ```
 /// use chart_values::yaml::{Emitter, Style};
@@ -93,6 +114,12 @@ impl Emitter {
         }
     }
 
+    /// Sorts the entries of a table as the style wants them.
+    pub fn sort<T>(&self, entries: &mut Vec<T>, key: impl Fn(&T) -> &str) {
+        let compare = self.style.key_order();
+        sort(entries, |a, b| compare(key(a), key(b)));
+    }
+
     /// Ends the document, which ends with a line end.
     pub fn finish(mut self) -> Result<String, EmitError> {
         if !self.out.ends_with('\n') {
@@ -127,7 +154,11 @@ impl Emitter {
     /// Writes the key of the next value.
     pub fn key(&mut self, key: &str) {
         let indent = self.entry();
-        let long = key.len() > SIMPLE_KEY_MAX;
+        if self.style == Style::ToYaml && !is_readable_key(key) {
+            self.error.get_or_insert(EmitError::UnreadableKey);
+        }
+        let key = &*self.through_json(key);
+        let long = key.len() > SIMPLE_KEY_MAX || has_break(key);
         let form = form_of(key, self.style, !long);
         if long || form == Form::Literal {
             self.out.push_str("? ");
@@ -181,7 +212,19 @@ impl Emitter {
     /// Writes a text, quoted where it would read back as something else.
     pub fn string(&mut self, text: &str) {
         let parent = self.before_scalar();
+        let text = &*self.through_json(text);
         self.text(text, form_of(text, self.style, false), parent, true);
+    }
+
+    fn through_json<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        // Plain ASCII is left as it is, but for one character.
+        if self.style == Style::Pretty || (text.is_ascii() && !text.contains('\u{7f}')) {
+            return Cow::Borrowed(text);
+        }
+        through_json(text).unwrap_or_else(|| {
+            self.error.get_or_insert(EmitError::ControlCharacter);
+            Cow::Borrowed(text)
+        })
     }
 
     /// Writes a whole value with the keys of its tables sorted.
@@ -202,7 +245,7 @@ impl Emitter {
             Value::Map(map) => {
                 self.begin_map();
                 let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-                entries.sort_by(|(a, _), (b, _)| natural_cmp(a, b));
+                self.sort(&mut entries, |(key, _)| key);
                 for (key, item) in entries {
                     self.key(key);
                     self.value(item);
@@ -322,6 +365,17 @@ impl Emitter {
     }
 }
 
+/// Tells whether YAML takes the key for one where it stands in JSON.
+fn is_readable_key(key: &str) -> bool {
+    const SIMPLE_JSON_KEY_MAX: usize = 1024;
+    if key.len() < 160 && !key.contains('\u{85}') {
+        return true;
+    }
+    let mut json = String::new();
+    crate::json::write_string(&mut json, key, true);
+    !json.contains('\u{85}') && json.chars().count() <= SIMPLE_JSON_KEY_MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,5 +409,82 @@ mod tests {
         );
         assert_eq!(to_yaml(&map(&[])).unwrap(), "{}");
         assert_eq!(to_yaml(&Value::List(vec![])).unwrap(), "[]");
+    }
+
+    #[test]
+    fn writes_texts_so_that_they_read_back() {
+        let long = "word ".repeat(20);
+        let folded = format!("{}\n  word word word", "word ".repeat(17).trim_end());
+        for (text, yaml, pretty) in [
+            ("plain", "plain", "plain"),
+            ("", "\"\"", "\"\""),
+            ("yes", "\"yes\"", "\"yes\""),
+            ("0644", "\"0644\"", "\"0644\""),
+            ("12:30:45", "\"12:30:45\"", "\"12:30:45\""),
+            ("{{ x }}", "'{{ x }}'", "'{{ x }}'"),
+            ("it's: x", "'it''s: x'", "'it''s: x'"),
+            (" x", "' x'", "' x'"),
+            ("=", "=", "="),
+            ("<<", "<<", "<<"),
+            ("a:b", "a:b", "a:b"),
+            ("a\nb", "|-\n  a\n  b", "|-\n  a\n  b"),
+            ("a\n", "|\n  a", "|\n  a"),
+            ("a\n\n", "|+\n  a\n", "|+\n  a\n"),
+            ("\na", "|2-\n\n  a", "|2-\n\n  a"),
+            ("tab\t\nx", "\"tab\\t\\nx\"", "|-\n  tab\t\n  x"),
+            ("a \nb", "\"a \\nb\"", "\"a \\nb\""),
+            ("\u{7}\u{1F600}", "\"\\a\\U0001F600\"", "\"\\a\\U0001F600\""),
+            (long.trim_end(), &folded, long.trim_end()),
+        ] {
+            assert_eq!(to_yaml(&text.into()).unwrap(), yaml, "{text:?}");
+            assert_eq!(to_yaml_pretty(&text.into()).unwrap(), pretty, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sorts_keys_by_style() {
+        let keys = ["b", "B", "_x", "a1.", "a1x", "10", "9"];
+        let value: Value = keys.iter().map(|key| (*key, Value::Null)).collect();
+        let order = |text: String| {
+            text.lines()
+                .map(|line| line.replace(['"', ':'], "").replace(" null", ""))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(order(to_yaml(&value).unwrap()), "_x 9 10 B a1. a1x b");
+        assert_eq!(order(to_yaml_pretty(&value).unwrap()), "_x 9 10 B a1x a1. b");
+    }
+
+    #[test]
+    fn err_keys_in_a_circle_are_written_in_some_order() {
+        let keys: Vec<String> = (0..500)
+            .flat_map(|n| [format!("a{n}"), format!("a{n}x"), format!("{n}a")])
+            .collect();
+        let value: Value = keys.iter().map(|key| (key.as_str(), Value::Null)).collect();
+        assert_eq!(to_yaml(&value).unwrap().lines().count(), keys.len());
+    }
+
+    #[test]
+    fn long_keys_and_keys_with_lines_stand_alone() {
+        let long = "k".repeat(129);
+        let value = map(&[(&long, map(&[("a", 1.0.into())])), ("a\nb", vec![1.0].into())]);
+        assert_eq!(
+            to_yaml(&value).unwrap(),
+            format!("? |-\n  a\n  b\n: - 1\n? {long}\n: a: 1")
+        );
+    }
+
+    #[test]
+    fn err_what_json_or_yaml_lacks_is_refused() {
+        assert_eq!(
+            to_yaml(&f64::NAN.into()),
+            Err(EmitError::UnsupportedNumber("NaN"))
+        );
+        assert_eq!(to_yaml(&"a\u{7f}".into()), Err(EmitError::ControlCharacter));
+        assert_eq!(
+            to_yaml(&map(&[(&"k".repeat(1023), Value::Null)])),
+            Err(EmitError::UnreadableKey)
+        );
+        assert!(to_yaml_pretty(&f64::NAN.into()).is_ok());
     }
 }

@@ -107,6 +107,18 @@ pub enum YamlFault {
 }
 
 impl YamlFault {
+    /// Tells whether the text is good grammar that means nothing.
+    pub(super) fn is_of_meaning(&self) -> bool {
+        matches!(
+            self,
+            YamlFault::SelfReference(_)
+                | YamlFault::InvalidKey(_)
+                | YamlFault::BadMerge
+                | YamlFault::BadTag { .. }
+                | YamlFault::BadBinary
+        )
+    }
+
     fn is_of_json(&self) -> bool {
         matches!(
             self,

@@ -1,12 +1,13 @@
 //! From a YAML text to a value.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-
-use libyaml_safer::{Error, ErrorKind, Event, EventData, Mark, Parser, ScalarStyle};
 
 use super::documents::documents;
 use super::error::{YamlError, YamlFault};
+use super::parse::{Event, ParseError, Parser};
 use super::resolve::{Scalar, resolve};
+use super::scan::Mark;
 use crate::number;
 use crate::value::{Map, Value};
 
@@ -36,18 +37,33 @@ pub fn from_yaml(text: &str) -> Result<Value, YamlError> {
 
 /// As [`from_yaml`], with limits of the caller's.
 pub fn from_yaml_with(text: &str, limits: Limits) -> Result<Value, YamlError> {
-    let mut input = text.as_bytes();
-    let mut parser = Parser::new();
-    parser.set_input(&mut input);
+    check_characters(text)?;
     let loader = Loader {
-        parser,
+        parser: Parser::new(text),
         anchors: HashMap::new(),
         open: Vec::new(),
         limits,
         decoded: 0,
         aliased: 0,
+        later: None,
     };
     loader.document()
+}
+
+/// A text with control characters is no YAML at all.
+fn check_characters(text: &str) -> Result<(), YamlError> {
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match body.char_indices().find(|(_, c)| !allowed(*c)) {
+        None => Ok(()),
+        Some((at, _)) => {
+            let before = &body[..at];
+            let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            let fault = YamlFault::Syntax("control characters are not allowed".to_owned());
+            Err(YamlError::at(fault, line, column))
+        }
+    }
 }
 
 /// Reads the first document of `text`, which must be a table or empty.
@@ -93,20 +109,22 @@ fn not_a_map(found: &Value) -> YamlError {
 }
 
 /// Reads events with a stack of its own, so that deep nesting costs memory and not the thread's stack.
-struct Loader<'t, 'b> {
-    parser: Parser<&'b mut &'t [u8]>,
+struct Loader<'t> {
+    parser: Parser<'t>,
     /// Per anchor its value and how many nodes that has; `None` while it is being read.
-    anchors: HashMap<String, Option<(Value, usize)>>,
-    open: Vec<Open>,
+    anchors: HashMap<&'t str, Option<(Value, usize)>>,
+    open: Vec<Open<'t>>,
     limits: Limits,
     decoded: usize,
     aliased: usize,
+    /// A fault that shows only once everything was read.
+    later: Option<YamlError>,
 }
 
 /// A list or table that is being read.
-struct Open {
+struct Open<'t> {
     content: Content,
-    anchor: Option<String>,
+    anchor: Option<&'t str>,
     mark: Mark,
     decoded_before: usize,
 }
@@ -122,49 +140,86 @@ enum Key {
     Merge,
 }
 
-impl Loader<'_, '_> {
+impl<'t> Loader<'t> {
     fn document(mut self) -> Result<Value, YamlError> {
+        match self.read() {
+            // Go reads a document whole before it looks at what it means, so a fault of grammar comes first.
+            Err(error) if error.fault.is_of_meaning() => {
+                self.read_on()?;
+                Err(error)
+            }
+            Ok(value) => self.later.map_or(Ok(value), Err),
+            result => result,
+        }
+    }
+
+    /// Reads the rest of the document for its grammar only.
+    fn read_on(&mut self) -> Result<(), YamlError> {
         loop {
-            let event = self.next()?;
-            let mark = event.start_mark;
-            let done = match event.data {
-                EventData::DocumentStart {
-                    version_directive, ..
-                } => {
-                    if version_directive.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
-                        return Err(syntax_at("found incompatible YAML document", mark));
-                    }
-                    None
+            match self.next()? {
+                (Event::StreamEnd | Event::DocumentEnd, _) => return Ok(()),
+                (Event::Alias(anchor), mark) if !self.anchors.contains_key(anchor) => {
+                    return Err(fault_at(YamlFault::UnknownAnchor(anchor.to_owned()), mark));
                 }
-                EventData::StreamEnd => return Ok(Value::Null),
-                EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => None,
-                EventData::Alias { anchor } => {
-                    let value = self.alias(&anchor, mark)?;
+                (
+                    Event::Scalar {
+                        anchor: Some(anchor), ..
+                    }
+                    | Event::SequenceStart { anchor: Some(anchor) }
+                    | Event::MappingStart { anchor: Some(anchor) },
+                    _,
+                ) => {
+                    self.anchors.insert(anchor, None);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Keeps a fault that shows only once everything was read: of several, the one of the earlier stage.
+    fn postpone(&mut self, fault: YamlFault, mark: Mark) {
+        let stage = |fault: &YamlFault| matches!(fault, YamlFault::UnsupportedNumber(_));
+        if self
+            .later
+            .as_ref()
+            .is_none_or(|known| stage(&known.fault) && !stage(&fault))
+        {
+            self.later = Some(fault_at(fault, mark));
+        }
+    }
+
+    fn read(&mut self) -> Result<Value, YamlError> {
+        loop {
+            let (event, mark) = self.next()?;
+            let done = match event {
+                Event::StreamEnd => return Ok(Value::Null),
+                Event::DocumentStart | Event::DocumentEnd => None,
+                Event::Alias(anchor) => {
+                    let value = self.alias(anchor, mark)?;
                     self.place(value, mark)?
                 }
-                EventData::Scalar {
+                Event::Scalar {
                     anchor,
                     tag,
-                    value,
-                    plain_implicit,
-                    style,
-                    ..
+                    text,
+                    plain,
                 } => {
                     self.decoded += 1;
-                    let plain = plain_implicit && style == ScalarStyle::Plain;
-                    if value == "<<" && (plain_implicit || tag.as_deref() == Some(MERGE)) && self.wants_key()
-                    {
+                    let wants_key = self.wants_key();
+                    if wants_key && text == "<<" && (plain || tag.as_deref() == Some(MERGE)) {
                         self.set_key(Key::Merge);
                         continue;
                     }
-                    let typed =
-                        scalar(value, tag.as_deref(), plain).map_err(|fault| fault_at(fault, mark))?;
-                    if self.wants_key() && anchor.is_none() {
+                    let typed = scalar(text, tag.as_deref(), plain).map_err(|fault| fault_at(fault, mark))?;
+                    if wants_key && anchor.is_none() {
                         self.set_key(Key::Typed(typed, mark));
                         continue;
                     }
-                    let key = self.wants_key().then(|| typed.clone());
-                    let value = json_value(typed).map_err(|fault| fault_at(fault, mark))?;
+                    let key = wants_key.then(|| typed.clone());
+                    let value = json_value(typed).unwrap_or_else(|fault| {
+                        self.postpone(fault, mark);
+                        Value::Null
+                    });
                     if let Some(anchor) = anchor {
                         self.anchors.insert(anchor, Some((value.clone(), 1)));
                     }
@@ -174,11 +229,11 @@ impl Loader<'_, '_> {
                     }
                     self.place(value, mark)?
                 }
-                EventData::SequenceStart { anchor, .. } => {
+                Event::SequenceStart { anchor } => {
                     self.begin(Content::List(Vec::new()), anchor, mark)?;
                     None
                 }
-                EventData::MappingStart { anchor, .. } => {
+                Event::MappingStart { anchor } => {
                     self.begin(
                         Content::Map {
                             map: Map::new(),
@@ -189,7 +244,7 @@ impl Loader<'_, '_> {
                     )?;
                     None
                 }
-                EventData::SequenceEnd | EventData::MappingEnd => self.end()?,
+                Event::SequenceEnd | Event::MappingEnd => self.end()?,
             };
             if let Some(value) = done {
                 // What follows the node must still be the end of a document.
@@ -199,8 +254,8 @@ impl Loader<'_, '_> {
         }
     }
 
-    fn next(&mut self) -> Result<Event, YamlError> {
-        self.parser.parse().map_err(|error| syntax(&error))
+    fn next(&mut self) -> Result<(Event<'t>, Mark), YamlError> {
+        self.parser.next().map_err(|error| syntax(&error))
     }
 
     fn wants_key(&self) -> bool {
@@ -223,12 +278,12 @@ impl Loader<'_, '_> {
         }
     }
 
-    fn begin(&mut self, content: Content, anchor: Option<String>, mark: Mark) -> Result<(), YamlError> {
+    fn begin(&mut self, content: Content, anchor: Option<&'t str>, mark: Mark) -> Result<(), YamlError> {
         if self.open.len() >= self.limits.depth_max {
             return Err(fault_at(YamlFault::TooDeep(self.limits.depth_max), mark));
         }
-        if let Some(anchor) = &anchor {
-            self.anchors.insert(anchor.clone(), None);
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, None);
         }
         self.open.push(Open {
             content,
@@ -274,10 +329,12 @@ impl Loader<'_, '_> {
                     value => *key = Some(Key::Typed(Typed::of(value), mark)),
                 },
                 Some(Key::Merge) => merge(map, value).map_err(|fault| fault_at(fault, mark))?,
-                Some(Key::Typed(key, mark)) => {
-                    let key = key_text(key, &value).map_err(|fault| fault_at(fault, mark))?;
-                    map.insert(key, value);
-                }
+                Some(Key::Typed(key, mark)) => match key_text(key, &value) {
+                    Ok(key) => {
+                        map.insert(key, value);
+                    }
+                    Err(fault) => self.postpone(fault, mark),
+                },
             },
         }
         Ok(None)
@@ -356,7 +413,7 @@ impl Typed {
     }
 }
 
-fn scalar(text: String, tag: Option<&str>, plain: bool) -> Result<Typed, YamlFault> {
+fn scalar(text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Typed, YamlFault> {
     match tag.map(|tag| tag.strip_prefix(TAG).unwrap_or(tag)) {
         None if plain => Ok(typed(resolve(&text), text)),
         Some(wanted @ ("bool" | "int" | "float" | "null" | "timestamp")) => tagged(wanted, text),
@@ -365,22 +422,22 @@ fn scalar(text: String, tag: Option<&str>, plain: bool) -> Result<Typed, YamlFau
             Ok(Typed::String(String::from_utf8_lossy(&bytes).into_owned()))
         }
         // A quoted text, one marked as such, or one with a tag of its own.
-        _ => Ok(Typed::String(text)),
+        _ => Ok(Typed::String(text.into_owned())),
     }
 }
 
-fn typed(meaning: Scalar, text: String) -> Typed {
+fn typed(meaning: Scalar, text: Cow<'_, str>) -> Typed {
     match meaning {
         Scalar::Null => Typed::Null,
         Scalar::Bool(flag) => Typed::Bool(flag),
         Scalar::Int(number) => Typed::Int(number),
         Scalar::Uint(number) => Typed::Uint(number),
         Scalar::Float(number) => Typed::Float(number),
-        Scalar::Timestamp | Scalar::String => Typed::String(text),
+        Scalar::Timestamp | Scalar::String => Typed::String(text.into_owned()),
     }
 }
 
-fn tagged(wanted: &str, text: String) -> Result<Typed, YamlFault> {
+fn tagged(wanted: &str, text: Cow<'_, str>) -> Result<Typed, YamlFault> {
     let meaning = resolve(&text);
     let (found, long) = match meaning {
         Scalar::Null => ("null", "!!null"),
@@ -402,7 +459,7 @@ fn tagged(wanted: &str, text: String) -> Result<Typed, YamlFault> {
     };
     Err(YamlFault::BadTag {
         found: long,
-        text,
+        text: text.into_owned(),
         wanted,
     })
 }
@@ -513,34 +570,24 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     (filled == 0 && padding <= 2).then_some(out)
 }
 
-fn syntax(error: &Error) -> YamlError {
-    let problem = error.problem_mark();
-    let context = error.context_mark();
-    // go-yaml counts lines from nought and adds one for the scanner's faults only.
-    let scanner = u64::from(error.kind() == ErrorKind::Scanner);
-    let named = [problem, context]
-        .into_iter()
-        .flatten()
-        .find(|mark| mark.line > 0);
-    let mark = problem.or(context);
+fn syntax(error: &ParseError) -> YamlError {
+    let ParseError {
+        mark,
+        context,
+        by_scanner,
+        ..
+    } = *error;
+    let named = [mark, context].into_iter().find(|mark| mark.line > 0);
     YamlError {
-        fault: YamlFault::Syntax(error.problem().to_owned()),
-        line: mark.map(|mark| position(mark.line) + 1),
-        column: mark.map(|mark| position(mark.column) + 1),
-        go_line: named.map(|mark| position(mark.line + scanner)),
+        fault: YamlFault::Syntax(error.problem.to_owned()),
+        line: Some(mark.line + 1),
+        column: Some(mark.column + 1),
+        go_line: named.map(|mark| mark.line + usize::from(by_scanner)),
     }
 }
 
-fn syntax_at(message: &str, mark: Mark) -> YamlError {
-    fault_at(YamlFault::Syntax(message.to_owned()), mark)
-}
-
 fn fault_at(fault: YamlFault, mark: Mark) -> YamlError {
-    YamlError::at(fault, position(mark.line) + 1, position(mark.column) + 1)
-}
-
-fn position(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+    YamlError::at(fault, mark.line + 1, mark.column + 1)
 }
 
 #[cfg(test)]

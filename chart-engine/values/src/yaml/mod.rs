@@ -9,8 +9,10 @@ mod emit;
 mod error;
 mod load;
 mod natural;
+mod parse;
 mod resolve;
 mod scalar;
+mod scan;
 
 pub use documents::documents;
 pub use emit::{EmitError, Emitter, Style};

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Compares two keys as go-yaml sorts them: runs of digits by their number, and letters after anything else.
+/// Compares two keys as `toYaml` sorts them: runs of digits by their number, and letters after anything else.
 ///
 /// ```
 /// use chart_values::yaml::natural_cmp;
@@ -11,16 +11,65 @@ use std::cmp::Ordering;
 /// assert_eq!(keys, ["_x", "B", "a9", "a10", "b"]);
 /// ```
 pub fn natural_cmp(a: &str, b: &str) -> Ordering {
-    if less(a, b) {
-        Ordering::Less
-    } else if less(b, a) {
-        Ordering::Greater
-    } else {
+    compare(a, b, false)
+}
+
+/// Compares two keys as `toYamlPretty` sorts them: as [`natural_cmp`], but right after digits letters come first.
+pub(super) fn natural_cmp_pretty(a: &str, b: &str) -> Ordering {
+    compare(a, b, true)
+}
+
+/// Sorts entries by their keys.
+///
+/// go-yaml's order has circles (`a9` < `a10` < `a1x` < `a9`), for which the sorting of the standard library may panic;
+/// this one gives some order then, as go-yaml does.
+pub(super) fn sort<T>(entries: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
+    if entries.is_sorted_by(|a, b| compare(a, b) != Ordering::Greater) {
+        return;
+    }
+    let mut runs: Vec<Vec<T>> = entries.drain(..).map(|entry| vec![entry]).collect();
+    while runs.len() > 1 {
+        let mut merged = Vec::with_capacity(runs.len().div_ceil(2));
+        let mut pairs = runs.into_iter();
+        while let Some(left) = pairs.next() {
+            merged.push(match pairs.next() {
+                Some(right) => merge(left, right, &compare),
+                None => left,
+            });
+        }
+        runs = merged;
+    }
+    entries.extend(runs.into_iter().flatten());
+}
+
+fn merge<T>(left: Vec<T>, right: Vec<T>, compare: &impl Fn(&T, &T) -> Ordering) -> Vec<T> {
+    let mut merged = Vec::with_capacity(left.len() + right.len());
+    let mut left = left.into_iter().peekable();
+    let mut right = right.into_iter().peekable();
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let next = if compare(b, a) == Ordering::Less {
+            right.next()
+        } else {
+            left.next()
+        };
+        merged.extend(next);
+    }
+    merged.extend(left);
+    merged.extend(right);
+    merged
+}
+
+fn compare(a: &str, b: &str, pretty: bool) -> Ordering {
+    if a == b {
         Ordering::Equal
+    } else if less(a, b, pretty) {
+        Ordering::Less
+    } else {
+        Ordering::Greater
     }
 }
 
-fn less(a: &str, b: &str) -> bool {
+fn less(a: &str, b: &str, pretty: bool) -> bool {
     let shared = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
     // The bytes may part in the middle of a character.
     let shared = (0..=shared)
@@ -30,7 +79,7 @@ fn less(a: &str, b: &str) -> bool {
     let (Some(x), Some(y)) = (a[shared..].chars().next(), b[shared..].chars().next()) else {
         return a.len() < b.len();
     };
-    let in_digits = a[..shared].chars().next_back().is_some_and(is_digit);
+    let in_digits = pretty && a[..shared].chars().next_back().is_some_and(is_digit);
     match (x.is_alphabetic(), y.is_alphabetic()) {
         (true, true) => return x < y,
         // In a run of digits the end of the run comes first, elsewhere letters come last.

@@ -1,5 +1,7 @@
 //! How a text can be written as a YAML scalar, and writing it.
 
+use std::borrow::Cow;
+
 use super::emit::Style;
 use super::resolve::{Scalar, is_base60, resolve};
 
@@ -179,16 +181,19 @@ pub(super) fn write_single(out: &mut String, text: &str, place: Place) {
         ..place
     };
     match place.fold_at {
+        _ if body.contains(is_break) => fold(out, body, inside, place.fold_at.unwrap_or(usize::MAX), true),
         Some(width) if inside.column + body.len() > width => fold(out, body, inside, width, true),
         _ => out.push_str(body),
     }
     out.push('\'');
 }
 
-/// Writes a text without line ends, going to a new line at single spaces beyond the width.
+/// Writes a text, going to a new line at single spaces beyond the width, and indenting after the line ends that Unicode
+/// has besides the usual one.
 fn fold(out: &mut String, text: &str, place: Place, width: usize, keep_edges: bool) {
     let mut column = place.column;
     let mut after_space = false;
+    let mut after_break = false;
     let mut chars = text.chars().peekable();
     let mut first = true;
     while let Some(c) = chars.next() {
@@ -202,7 +207,16 @@ fn fold(out: &mut String, text: &str, place: Place, width: usize, keep_edges: bo
                 column += 1;
             }
             after_space = true;
+        } else if is_break(c) {
+            out.push(c);
+            column = 0;
+            after_space = false;
+            after_break = true;
         } else {
+            if std::mem::take(&mut after_break) {
+                out.extend(std::iter::repeat_n(' ', place.indent));
+                column = place.indent;
+            }
             out.push(c);
             column += 1;
             after_space = false;
@@ -212,6 +226,8 @@ fn fold(out: &mut String, text: &str, place: Place, width: usize, keep_edges: bo
 }
 
 pub(super) fn write_double(out: &mut String, text: &str, place: Place) {
+    // go-yaml looks for a byte order mark at the head of the text where it means the character at hand.
+    let all = text.starts_with('\u{feff}');
     out.push('"');
     let mut column = place.column + 1;
     let mut after_space = false;
@@ -219,7 +235,7 @@ pub(super) fn write_double(out: &mut String, text: &str, place: Place) {
     let mut first = true;
     while let Some(c) = chars.next() {
         let last = chars.peek().is_none();
-        if c == '"' || c == '\\' || is_break(c) || !is_printable(c) {
+        if all || c == '"' || c == '\\' || is_break(c) || !is_printable(c) {
             let before = out.len();
             write_escape(out, c);
             column += out.len() - before;
@@ -289,12 +305,34 @@ pub(super) fn write_literal(out: &mut String, text: &str, place: Place) {
         out.push('+');
     }
     out.push('\n');
-    for line in text.split_inclusive('\n') {
-        if line != "\n" {
+    for line in text.split_inclusive(is_break) {
+        if !line.starts_with(is_break) {
             out.extend(std::iter::repeat_n(' ', place.indent));
         }
         out.push_str(line);
     }
+}
+
+/// What becomes of a text in the JSON round trip behind `toYaml`: JSON leaves U+0085 as it is, and YAML takes it for a
+/// line end inside of the quotes. `None` if YAML refuses the text.
+pub(super) fn through_json(text: &str) -> Option<Cow<'_, str>> {
+    let refused = |c: char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+    if text.contains(refused) {
+        return None;
+    }
+    if !text.contains('\u{85}') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut json = String::new();
+    crate::json::write_string(&mut json, text, true);
+    match super::load::from_yaml(&json) {
+        Ok(crate::Value::String(text)) => Some(Cow::Owned(text)),
+        _ => None,
+    }
+}
+
+pub(super) fn has_break(text: &str) -> bool {
+    text.contains(is_break)
 }
 
 pub(super) fn new_line(out: &mut String, indent: usize) {

@@ -476,7 +476,9 @@ mod tests {
     use serde_json::json;
 
     fn service(spec: Value) -> Object {
-        Object::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap()
+        let mut service = Object::new("v1", "Service", None, "web");
+        service.set(&["spec"], spec);
+        service
     }
 
     fn small() -> Addresses {

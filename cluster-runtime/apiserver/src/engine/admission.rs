@@ -77,6 +77,9 @@ pub(super) const UPDATE_STATUS: &[Step] = &[
     track_fields,
 ];
 
+/// What happens to an object of which a subresource replaced one part and nothing else.
+pub(super) const UPDATE_PART: &[Step] = &[apply_defaults, count_generation, track_fields];
+
 impl Admission<'_> {
     /// Takes the object through the steps.
     pub(super) fn run(&mut self, steps: &[Step]) -> Result<(), Status> {
@@ -176,8 +179,9 @@ fn match_namespace(admission: &mut Admission<'_>) -> Result<(), Status> {
     match (admission.object.namespace(), admission.namespace) {
         (None, Some(namespace)) => admission.object.set(&["metadata", "namespace"], namespace),
         (Some(own), Some(namespace)) if own == namespace => {}
-        (None, None) => drop(admission.object.remove(&["metadata", "namespace"])),
-        (Some(_), _) => {
+        // Charts give cluster-wide objects a namespace; Kubernetes drops it in silence.
+        (_, None) => drop(admission.object.remove(&["metadata", "namespace"])),
+        (Some(_), Some(_)) => {
             return Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
@@ -279,6 +283,19 @@ fn prepare_status_update(admission: &mut Admission<'_>) -> Result<(), Status> {
     Ok(())
 }
 
+/// The generation grows when the part that was replaced belongs to the wish.
+fn count_generation(admission: &mut Admission<'_>) -> Result<(), Status> {
+    let Some(old) = admission.old.filter(|_| admission.row.counts_generation) else {
+        return Ok(());
+    };
+    if admission.object.at(&["spec"]) != old.at(&["spec"]) {
+        admission
+            .object
+            .set(&["metadata", "generation"], old.generation() + 1);
+    }
+    Ok(())
+}
+
 /// A namespace carries its own name as a label, so that selectors can name it, and is emptied before it goes.
 fn label_namespace(admission: &mut Admission<'_>) -> Result<(), Status> {
     if &*admission.row.table != "namespaces" {
@@ -305,7 +322,7 @@ fn keep_finalizers_of_the_dying(admission: &mut Admission<'_>) -> Result<(), Sta
         .list(&["metadata", "finalizers"])
         .iter()
         .filter(|finalizer| !before.contains(finalizer))
-        .map(|finalizer| finalizer.to_string())
+        .map(ToString::to_string)
         .collect();
     if added.is_empty() {
         return Ok(());

@@ -103,6 +103,7 @@ impl Engine {
         for _ in 0..ATTEMPTS_MAX {
             let pod = self.stored(row, &whole)?;
             let phase = pod.text(&["status", "phase"]).unwrap_or_default();
+            // What has ended, ends or never began disrupts nobody.
             let is_free =
                 pod.deletion_timestamp().is_some() || matches!(phase, "Succeeded" | "Failed" | "Pending");
             let budget = if is_free { None } else { self.budget_of(&pod)? };
@@ -112,11 +113,48 @@ impl Engine {
                 // Someone else changed the budget: look again.
                 continue;
             }
+            if !options.dry_run {
+                self.mark_evicted(row, &whole).await?;
+            }
             self.delete(&Caller::system(&caller.agent), &whole, &delete)
                 .await?;
             return Ok(success());
         }
         Err(too_many("The disruption budget changes too fast, try again"))
+    }
+
+    /// Writes on a pod why it goes.
+    async fn mark_evicted(&self, row: &Arc<KindRow>, target: &Target) -> Result<(), Status> {
+        let key = key_of(row, target.namespace.as_deref(), &target.name);
+        for _ in 0..ATTEMPTS_MAX {
+            let found = self.store().get(&key);
+            let stored = found.ok_or_else(|| Status::not_found(&target.resource, &target.name))?;
+            let mut marked = Object::clone(&stored);
+            let condition = json!({
+                "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+                "message": "Eviction API: evicting", "lastProbeTime": null,
+                "lastTransitionTime": api_time(self.now()),
+            });
+            set_condition(&mut marked, condition);
+            let precondition = Precondition::At(revision_of(&stored));
+            let change = Change::Put(Arc::new(marked));
+            match self
+                .commit(
+                    row,
+                    key.clone(),
+                    precondition,
+                    change,
+                    Vec::new(),
+                    Settle::Nothing,
+                )
+                .await
+            {
+                Ok(_) => return Ok(()),
+                Err(CommitFailure::Stale | CommitFailure::DependencyChanged) => {}
+                Err(CommitFailure::Refused(status)) => return Err(status),
+            }
+        }
+        Err(Status::stale(&target.resource, &target.name))
     }
 
     /// The one disruption budget that covers a pod.
@@ -251,11 +289,16 @@ fn bound(pod: &Object, binding: &Object, node: &str, now: &str) -> Object {
     if pod.generation() > 0 {
         condition["observedGeneration"] = pod.generation().into();
     }
-    let mut conditions = pod.list(&["status", "conditions"]).to_vec();
-    conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(condition);
-    bound.set(&["status", "conditions"], conditions);
+    set_condition(&mut bound, condition);
     bound
+}
+
+/// Sets one condition of a status in place of the one of the same type.
+fn set_condition(object: &mut Object, condition: Value) {
+    let mut conditions = object.list(&["status", "conditions"]).to_vec();
+    conditions.retain(|other| other["type"] != condition["type"]);
+    conditions.push(condition);
+    object.set(&["status", "conditions"], conditions);
 }
 
 fn too_many(message: &str) -> Status {

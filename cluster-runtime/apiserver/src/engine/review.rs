@@ -38,6 +38,7 @@ impl Engine {
                 let user = reviewed_user(&object);
                 self.access(&user, &object)
             }
+            "SelfSubjectRulesReview" => self.rules(&caller.user, &object),
             kind => {
                 let message = format!("this server does not answer {kind} yet");
                 return Err(Status::new(501, StatusReason::Unknown, message));
@@ -49,6 +50,22 @@ impl Engine {
             created: true,
             warnings: Vec::new(),
         })
+    }
+
+    /// What a user may do, as far as it can be told without looking at each verb of each resource.
+    fn rules(&self, user: &User, review: &Object) -> Value {
+        let namespace = review
+            .text(&["spec", "namespace"])
+            .filter(|namespace| !namespace.is_empty());
+        let everything = GroupVersionResource::new("*/*", "*");
+        let action = Action::Resource {
+            verb: "*",
+            resource: &everything,
+            subresource: None,
+            namespace,
+            name: None,
+        };
+        rules(self.authorize(user, &action).is_ok())
     }
 
     /// Whether a user may do what an access review asks.
@@ -87,6 +104,19 @@ impl Engine {
             Err(_) => json!({"allowed": false}),
         }
     }
+}
+
+/// What a rules review tells of a user.
+fn rules(may_all: bool) -> Value {
+    let (mut resource_rules, mut path_rules) = (Vec::new(), Vec::new());
+    if may_all {
+        resource_rules.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        path_rules.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+    }
+    json!({
+        "resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": !may_all,
+        "evaluationError": if may_all { "" } else { "this server does not list the rules of a user yet" },
+    })
 }
 
 fn user_info(user: &User) -> Value {

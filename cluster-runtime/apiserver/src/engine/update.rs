@@ -171,6 +171,7 @@ impl Engine {
 fn steps(subresource: Option<&str>) -> &'static [Step] {
     match subresource {
         Some("status" | "approval") => admission::UPDATE_STATUS,
+        Some("finalize" | "ephemeralcontainers" | "resize") => admission::UPDATE_PART,
         _ => admission::UPDATE,
     }
 }

@@ -49,6 +49,8 @@ pub type ChangeStream = Pin<Box<dyn Stream<Item = Change> + Send>>;
 struct Watch {
     engine: Engine,
     row: Arc<KindRow>,
+    /// Whether objects are stored in the row's version, so that they are passed on as they are.
+    as_stored: bool,
     selectors: Selectors,
     /// What is to be reported before the first event.
     initial: VecDeque<Change>,
@@ -123,6 +125,7 @@ impl Engine {
         });
         let watch = Watch {
             engine: self.clone(),
+            as_stored: row.is_storage_version(),
             row: Arc::clone(&row),
             selectors,
             initial,
@@ -208,11 +211,16 @@ impl Watch {
 
     /// What an event means to this watch, if it means anything.
     fn change(&self, event: &Event) -> Option<Change> {
-        let now = in_version(&self.row, Arc::clone(&event.object));
-        let before = event
-            .previous
-            .as_ref()
-            .map(|previous| in_version(&self.row, Arc::clone(previous)));
+        let shown = |object: &Arc<Object>| {
+            let object = Arc::clone(object);
+            if self.as_stored {
+                object
+            } else {
+                in_version(&self.row, object)
+            }
+        };
+        let now = shown(&event.object);
+        let before = event.previous.as_ref().map(shown);
         let all = self.selectors.select_all();
         let was_selected = before
             .as_ref()

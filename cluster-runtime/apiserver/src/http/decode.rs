@@ -1,6 +1,7 @@
 //! The body of a request as a value.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use bytes::Bytes;
@@ -8,15 +9,25 @@ use cluster_objects::{Object, Status, StatusReason};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use tokio::time::timeout;
 
+use super::protobuf::{self, DecodeError};
 use crate::engine::Body;
 
 /// Most bytes of a request's body, as Kubernetes has it.
 pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// Reads a whole body; 413 when it is too big.
+/// Time for a client to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads a whole body; 413 when it is too big, 408 when it does not come.
 pub(crate) async fn read(body: HttpBody) -> Result<Bytes, Status> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let collected = timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let Ok(collected) = collected else {
+        let message = "the body of the request did not come in time";
+        return Err(Status::new(408, StatusReason::Timeout, message));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::new(
             413,
@@ -34,14 +45,14 @@ pub(crate) fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// Reads an object in JSON or YAML; 415 for other types, as protobuf.
+/// Reads an object in JSON, YAML or protobuf; 415 for other types, and for kinds without a protobuf form.
 pub(crate) fn object(content_type: &str, bytes: &[u8]) -> Result<Body, Status> {
     let (value, duplicates) = value(content_type, bytes)?;
     let object = Object::from_value(value).map_err(|error| Status::bad_request(error.to_string()))?;
     Ok(Body { object, duplicates })
 }
 
-/// Reads a value in JSON or YAML, and the paths of fields that stood twice in it.
+/// Reads a value in JSON, YAML or protobuf, and the paths of fields that stood twice in it.
 pub(crate) fn value(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     match media_type(content_type) {
         "" | "application/json" => json(bytes),
@@ -54,13 +65,21 @@ pub(crate) fn value(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<Stri
             }
             yaml(bytes)
         }
-        _ => Err(Status::new(
-            415,
-            StatusReason::UnsupportedMediaType,
-            "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml",
-        )),
+        protobuf::MEDIA_TYPE => match protobuf::object(bytes) {
+            Ok(value) => Ok((value, Vec::new())),
+            Err(error @ DecodeError::Kind { .. }) => Err(unsupported(&error.to_string())),
+            Err(error) => Err(Status::bad_request(error.to_string())),
+        },
+        _ => Err(unsupported("the body of the request was in an unknown format")),
     }
+}
+
+fn unsupported(why: &str) -> Status {
+    let message = format!(
+        "{why} - accepted media types include: application/json, application/yaml, {}",
+        protobuf::MEDIA_TYPE
+    );
+    Status::new(415, StatusReason::UnsupportedMediaType, message)
 }
 
 /// Reads JSON; nesting deeper than 128 is refused.

@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{self, encode, refusal, warn, whole};
 use super::authenticate::{self, Tokens};
 use super::document::{Document, document};
+use super::encoded::Encoded;
 use super::negotiate::{Accepted, Format, View, negotiate};
 use super::path::{ApiPath, ResourcePath};
 use super::query::Parameters;
 use super::view::Viewer;
 use super::{compress, decode, fingerprint, stream};
+use crate::authorize::Action;
 use crate::engine::{Engine, Page, Written, method_not_allowed, no_such_resource, unsupported_patch};
 use crate::user::{Caller, User};
 
@@ -40,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) tokens: Arc<dyn Tokens>,
     /// Ends watches and streams when the server stops.
     pub(crate) stop: CancellationToken,
+    /// Encodings that watches share.
+    encoded: Arc<Encoded>,
     reads: Semaphore,
     writes: Semaphore,
 }
@@ -60,6 +64,7 @@ impl Server {
             engine,
             tokens,
             stop,
+            encoded: Arc::default(),
             reads: Semaphore::new(READS_MAX),
             writes: Semaphore::new(WRITES_MAX),
         }
@@ -185,7 +190,7 @@ impl Call<'_> {
             return stream::open(&mut self, &row, &target, kind).await;
         }
         let method = self.parts.method.clone();
-        let _place = self.server.place(&method)?;
+        let _place = self.admitted(&method, &row, Some(&target), &target.collection())?;
         match method {
             Method::GET => {
                 let viewer = self.viewer(&row)?;
@@ -237,6 +242,36 @@ impl Call<'_> {
         }
     }
 
+    /// A place for the request, once it is sure that the caller may do what they ask: nobody else may make the
+    /// server read a body. The engine decides again when it knows all.
+    fn admitted(
+        &self,
+        method: &Method,
+        row: &KindRow,
+        target: Option<&Target>,
+        collection: &Collection,
+    ) -> Result<SemaphorePermit<'_>, Status> {
+        let verb = match (method, target) {
+            (&Method::GET, Some(_)) => "get",
+            (&Method::GET, None) => "list",
+            (&Method::POST, _) => "create",
+            (&Method::PUT, _) => "update",
+            (&Method::PATCH, _) => "patch",
+            (&Method::DELETE, Some(_)) => "delete",
+            (&Method::DELETE, None) => "deletecollection",
+            _ => return Err(method_not_allowed()),
+        };
+        let action = Action::Resource {
+            verb,
+            resource: &collection.resource,
+            subresource: target.and_then(|target| target.subresource),
+            namespace: collection.namespace.as_deref().filter(|_| row.namespaced),
+            name: target.map(|target| target.name.as_str()),
+        };
+        self.engine().authorize(&self.caller.user, &action)?;
+        self.server.place(method)
+    }
+
     async fn collection(
         self,
         row: &Arc<KindRow>,
@@ -249,7 +284,7 @@ impl Call<'_> {
         if method == Method::GET && (old_watch || self.parameters.is_watch()) {
             return self.watch(row, collection);
         }
-        let _place = self.server.place(&method)?;
+        let _place = self.admitted(&method, row, None, collection)?;
         match method {
             Method::GET => {
                 let viewer = self.viewer(row)?;
@@ -287,6 +322,7 @@ impl Call<'_> {
         let mut viewer = self.viewer(row)?;
         let query = self.parameters.watch()?;
         let engine = self.engine().clone();
+        let encoded = Arc::clone(&self.server.encoded);
         let (_, changes) = engine.watch(&self.caller, collection, &query)?;
         let mut first = true;
         let lines = changes
@@ -296,7 +332,7 @@ impl Call<'_> {
                 viewer.now = engine.now();
                 let mut lines = Vec::new();
                 for change in changes {
-                    viewer.change(&change, first, &mut lines);
+                    viewer.change(&change, first, &encoded, &mut lines);
                     first = false;
                 }
                 Ok::<_, std::convert::Infallible>(bytes::Bytes::from(lines))

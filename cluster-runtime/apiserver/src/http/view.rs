@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, encode};
 use super::compress;
+use super::encoded::Encoded;
 use super::negotiate::{Accepted, Format, View};
 use crate::engine::{Change, Page};
 use axum::response::Response;
@@ -74,7 +75,7 @@ impl Viewer {
     }
 
     /// Writes one change of a watch as a line; `first` of a table carries its columns.
-    pub(crate) fn change(&self, change: &Change, first: bool, out: &mut Vec<u8>) {
+    pub(crate) fn change(&self, change: &Change, first: bool, encoded: &Encoded, out: &mut Vec<u8>) {
         let (kind, object) = match change {
             Change::Added(object) => ("ADDED", object),
             Change::Modified(object) => ("MODIFIED", object),
@@ -89,6 +90,10 @@ impl Viewer {
             Change::Error(status) => return line("ERROR", &status.to_value(), out),
         };
         match self.accepted.view {
+            View::Object | View::AggregatedDiscovery if kind != "DELETED" => {
+                let json = encoded.json(&self.row, object);
+                framed(kind, out, |out| out.extend_from_slice(&json));
+            }
             View::Object | View::AggregatedDiscovery => line(kind, &**object, out),
             View::Metadata => line(kind, &partial_metadata(object), out),
             View::Table => {
@@ -126,11 +131,16 @@ impl Viewer {
 }
 
 fn line(kind: &str, object: &impl serde::Serialize, out: &mut Vec<u8>) {
+    // Writing a map with text for keys into memory does not fail.
+    framed(kind, out, |out| _ = serde_json::to_writer(out, object));
+}
+
+/// One line of a watch around an object.
+fn framed(kind: &str, out: &mut Vec<u8>, write_object: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"object\":");
-    // Writing a map with text for keys into memory does not fail.
-    _ = serde_json::to_writer(&mut *out, object);
+    write_object(out);
     out.extend_from_slice(b"}\n");
 }
 

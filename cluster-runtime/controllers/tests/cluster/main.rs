@@ -1,4 +1,14 @@
 //! The controllers and the scheduler together, on an API with a memory store.
 
+mod counting;
+mod daemon_sets;
 mod deployments;
+mod garbage;
 mod harness;
+mod idle;
+mod jobs;
+mod kubectl;
+mod namespaces;
+mod services;
+mod stateful_sets;
+mod volumes;

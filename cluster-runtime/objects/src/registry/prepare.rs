@@ -1,17 +1,20 @@
 //! What the server itself sets on an object before it is checked and stored.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::Object;
+use crate::defaults;
 
+use super::quality;
 use super::row::KindRow;
 
 impl KindRow {
     /// Prepares a new object: the status is cleared where only its subresource may write it, the generation
     /// starts at 1.
     ///
-    /// UID, creation time and name are the caller's to set, since they are not functions of the object.
+    /// UID, creation time and name are the caller's to set before, since they are not functions of the object.
     pub fn prepare_for_create(&self, object: &mut Object) {
+        self.drop_namespace(object);
         if self.has_status() {
             object.fields_mut().remove("status");
         }
@@ -26,6 +29,7 @@ impl KindRow {
     /// Prepares a changed object: what only the server or a subresource may write is taken from the old one,
     /// the generation grows when the wish changed.
     pub fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        self.drop_namespace(new);
         keep_server_metadata(new, old);
         if self.has_status() {
             restore(new, old, "status");
@@ -36,6 +40,7 @@ impl KindRow {
 
     /// Prepares an object whose `status` is replaced: all but the status and the metadata is taken from the old one.
     pub fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        self.drop_namespace(new);
         keep_server_metadata(new, old);
         let status = new.fields_mut().remove("status");
         let metadata = new.fields_mut().remove("metadata");
@@ -61,13 +66,19 @@ impl KindRow {
         }
     }
 
+    /// Charts put namespaces into cluster-wide objects; Kubernetes takes them out without a word.
+    fn drop_namespace(&self, object: &mut Object) {
+        if !self.namespaced {
+            object.remove(&["metadata", "namespace"]);
+        }
+    }
+
     fn count_generation(&self, new: &mut Object, old: &Object) {
         if !self.counts_generation {
             return;
         }
         let mut generation = old.generation();
-        let deleting = new.deletion_timestamp().is_some() && old.deletion_timestamp().is_none();
-        if deleting || wish(new).ne(wish(old)) {
+        if wish(new).ne(wish(old)) {
             generation += 1;
         }
         new.set(&["metadata", "generation"], generation);
@@ -102,4 +113,151 @@ fn restore(new: &mut Object, old: &Object, key: &str) {
         Some(value) => new.fields_mut().insert(key.to_owned(), value.clone()),
         None => new.fields_mut().remove(key),
     };
+}
+
+pub(super) fn namespace(_row: &KindRow, object: &mut Object) {
+    if object.list(&["spec", "finalizers"]).is_empty() {
+        object.set(&["spec", "finalizers"], json!(["kubernetes"]));
+    }
+    object.set(&["status"], json!({"phase": "Active"}));
+}
+
+/// The finalizers of a namespace change only through `finalize`.
+pub(super) fn namespace_update(_row: &KindRow, new: &mut Object, old: &Object) {
+    restore(new, old, "spec");
+}
+
+pub(super) fn pod(_row: &KindRow, object: &mut Object) {
+    defaults::pod_on_create(object);
+    let class = quality::class_of(object);
+    object.set(&["status"], json!({"phase": "Pending", "qosClass": class}));
+}
+
+pub(super) fn volume(_row: &KindRow, object: &mut Object) {
+    object.set(&["status"], json!({"phase": "Pending"}));
+}
+
+/// One address family; addresses and ports of nodes are given by whoever knows which are free.
+pub(super) fn service(_row: &KindRow, object: &mut Object) {
+    object.set(&["status"], json!({"loadBalancer": {}}));
+    if object.text(&["spec", "type"]) == Some("ExternalName") || object.at(&["spec"]).is_none() {
+        return;
+    }
+    if object.list(&["spec", "ipFamilies"]).is_empty() {
+        object.set(&["spec", "ipFamilies"], json!(["IPv4"]));
+    }
+    if object.text(&["spec", "ipFamilyPolicy"]).is_none() {
+        object.set(&["spec", "ipFamilyPolicy"], "SingleStack");
+    }
+    mirror_cluster_ip(object);
+}
+
+/// What was given to a service stays with it where the update leaves it open, unless the type says otherwise.
+pub(super) fn service_update(_row: &KindRow, new: &mut Object, old: &Object) {
+    let kind = |object: &Object| object.text(&["spec", "type"]).unwrap_or("ClusterIP").to_owned();
+    let (new_kind, old_kind) = (kind(new), kind(old));
+    if new_kind == "ExternalName" || old_kind == "ExternalName" {
+        return;
+    }
+    if new.text(&["spec", "clusterIP"]).is_none_or(str::is_empty) {
+        new.remove(&["spec", "clusterIPs"]);
+        for key in ["clusterIP", "clusterIPs"] {
+            keep_where_open(new, old, key);
+        }
+    }
+    for key in ["ipFamilies", "ipFamilyPolicy"] {
+        keep_where_open(new, old, key);
+    }
+    mirror_cluster_ip(new);
+    let on_nodes = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    if on_nodes(&new_kind) && on_nodes(&old_kind) {
+        keep_node_ports(new, old);
+        keep_where_open(new, old, "healthCheckNodePort");
+    }
+}
+
+fn keep_where_open(new: &mut Object, old: &Object, key: &str) {
+    if new.at(&["spec", key]).is_none()
+        && let Some(value) = old.at(&["spec", key])
+    {
+        new.set(&["spec", key], value.clone());
+    }
+}
+
+/// The first of `clusterIPs` is `clusterIP`; whichever is given gives the other.
+fn mirror_cluster_ip(object: &mut Object) {
+    let address = object.text(&["spec", "clusterIP"]).unwrap_or_default().to_owned();
+    let first = object
+        .list(&["spec", "clusterIPs"])
+        .first()
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    match (address.as_str(), first) {
+        ("", Some(first)) => object.set(&["spec", "clusterIP"], first),
+        ("", None) => {}
+        (_, None) => object.set(&["spec", "clusterIPs"], json!([address])),
+        _ => {}
+    }
+}
+
+/// Ports keep their node port, told apart by port and protocol.
+fn keep_node_ports(new: &mut Object, old: &Object) {
+    let number = |port: &Value, key: &str| port.get(key).and_then(Value::as_i64).unwrap_or_default();
+    let same = |a: &Value, b: &Value| {
+        number(a, "port") == number(b, "port") && a.get("protocol") == b.get("protocol")
+    };
+    let taken: Vec<i64> = new
+        .list(&["spec", "ports"])
+        .iter()
+        .map(|port| number(port, "nodePort"))
+        .filter(|port| *port != 0)
+        .collect();
+    let spec = new.at_mut(&["spec"]);
+    for port in spec
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if !port.is_object() || number(port, "nodePort") != 0 {
+            continue;
+        }
+        let before = old
+            .list(&["spec", "ports"])
+            .iter()
+            .find(|before| same(before, port));
+        let given = before
+            .map(|before| number(before, "nodePort"))
+            .unwrap_or_default();
+        if given != 0 && !taken.contains(&given) {
+            port["nodePort"] = given.into();
+        }
+    }
+}
+
+/// Unless the user brings a selector, a job selects its pods by its own UID.
+pub(super) fn job(_row: &KindRow, object: &mut Object) {
+    let manual = object
+        .at(&["spec", "manualSelector"])
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    let uid = object.uid().to_owned();
+    if manual || uid.is_empty() || object.at(&["spec", "template"]).is_none() {
+        return;
+    }
+    let name = object.name().to_owned();
+    let labels = object.at_mut(&["spec", "template", "metadata", "labels"]);
+    for key in ["controller-uid", "batch.kubernetes.io/controller-uid"] {
+        labels.entry(key).or_insert_with(|| uid.as_str().into());
+    }
+    for key in ["job-name", "batch.kubernetes.io/job-name"] {
+        labels.entry(key).or_insert_with(|| name.as_str().into());
+    }
+    if object
+        .at(&["spec", "selector"])
+        .is_none_or(|selector| selector.as_object().is_none_or(Map::is_empty))
+    {
+        let selector = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+        object.set(&["spec", "selector"], selector);
+    }
 }

@@ -197,6 +197,7 @@ impl KindRow {
             verbs: UPDATE_VERBS,
         };
         self.subresources.push(status);
+        self.schema = self.schema.with_status_subresource();
         self
     }
 
@@ -228,6 +229,17 @@ impl KindRow {
     pub fn fields(mut self, paths: &[&'static str]) -> Self {
         self.selectable_fields
             .extend(paths.iter().map(|path| Cow::Borrowed(*path)));
+        self
+    }
+
+    /// Has objects of this schema.
+    #[must_use]
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = if self.has_status() {
+            schema.with_status_subresource()
+        } else {
+            schema
+        };
         self
     }
 

@@ -35,10 +35,11 @@ pub fn index() -> &'static BTreeMap<&'static str, Entry> {
         let mut rest = TEXT;
         while !rest.is_empty() {
             let (header, body) = rest.split_once('\n').unwrap_or((rest, ""));
-            let end = body
-                .starts_with('\t')
-                .then(|| end_of_fields(body))
-                .unwrap_or_default();
+            let end = if body.starts_with('\t') {
+                end_of_fields(body)
+            } else {
+                0
+            };
             let (fields, next) = body.split_at(end);
             let [name, shape, flags, description] = columns(header);
             let entry = Entry {

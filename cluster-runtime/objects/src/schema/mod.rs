@@ -8,8 +8,10 @@ mod custom;
 mod normalize;
 pub mod types;
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use crate::Object;
 use types::{Shape, TypeDef, TypeRef};
 
 pub use check::Findings;
@@ -18,6 +20,8 @@ pub use check::Findings;
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
     shape: Shape,
+    status_subresource: bool,
+    fingerprint: u64,
 }
 
 impl Schema {
@@ -26,6 +30,8 @@ impl Schema {
         let entry = builtin::entry(&type_name(group, version, kind));
         Self {
             shape: entry.map(builtin::Entry::shape).unwrap_or_default(),
+            status_subresource: false,
+            fingerprint: 0,
         }
     }
 
@@ -38,14 +44,48 @@ impl Schema {
     ///
     /// `apiVersion`, `kind` and `metadata` are those of every object, whatever the definition says of them.
     pub fn of_definition(schema: &serde_json::Value) -> Self {
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        schema.to_string().hash(&mut hasher);
         Self {
             shape: Shape::Object(TypeRef::Custom(Arc::new(custom::object_type(schema)))),
+            status_subresource: false,
+            fingerprint: hasher.finish(),
+        }
+    }
+
+    /// A number that is another one for another definition; 0 of built-in kinds.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The same for a kind whose `status` only the subresource of that name changes.
+    #[must_use]
+    pub fn with_status_subresource(mut self) -> Self {
+        self.status_subresource = true;
+        self
+    }
+
+    /// Whether only the subresource of that name changes `status`.
+    pub fn has_status_subresource(&self) -> bool {
+        self.status_subresource
+    }
+
+    /// Fills in the defaults that the definition of a custom resource gives; those of built-in kinds are no matter of
+    /// their schema.
+    pub fn fill_defaults(&self, object: &mut Object) {
+        if let Shape::Object(TypeRef::Custom(root)) = &self.shape {
+            custom::fill_defaults(root, object.fields_mut());
         }
     }
 
     /// Whether anything is known.
     pub fn is_known(&self) -> bool {
         !matches!(self.shape, Shape::Any)
+    }
+
+    /// Whether it is the schema of a built-in kind: only those can be changed by strategic merge patches.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.shape, Shape::Object(TypeRef::BuiltIn(_)))
     }
 
     /// What an object of the kind is.

@@ -32,12 +32,10 @@ fn normalize_object(of: &TypeDef, fields: &mut Map<String, Value>) {
 fn normalize_value(shape: &Shape, value: &mut Value) {
     match (shape, value) {
         (Shape::Object(of), Value::Object(fields)) => normalize_object(of, fields),
-        (Shape::List(list), Value::Array(items)) => {
-            if !matches!(list.items, Shape::Any | Shape::Text) {
-                items
-                    .iter_mut()
-                    .for_each(|item| normalize_value(&list.items, item));
-            }
+        (Shape::List(list), Value::Array(items)) if !matches!(list.items, Shape::Any | Shape::Text) => {
+            items
+                .iter_mut()
+                .for_each(|item| normalize_value(&list.items, item));
         }
         (Shape::Map(map), Value::Object(entries)) => {
             for item in entries.values_mut() {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Frames are those of the log. A reader goes through the events to come to the newest state, and can then show
-//! and watch the same past as before.
+//! and watch the past that they tell. Only the newest events are written.
 
 mod read;
 mod write;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Revision;
 
-pub(crate) use read::{ReadSnapshotError, read_header, read_snapshot};
+pub(crate) use read::read_snapshot;
 pub(crate) use write::write_snapshot;
 
 const HEADER: u8 = 0;
@@ -51,6 +51,8 @@ pub(crate) fn snapshot_path(dir: &Path, next_index: u64) -> PathBuf {
 }
 
 /// The snapshots in a folder, oldest first.
+///
+/// There are two when a process ended between making the newer one durable and removing the older.
 pub(crate) fn list_snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -63,11 +65,21 @@ pub(crate) fn list_snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Removes everything in a folder but one snapshot: older ones, and what was never finished.
+/// Removes the snapshots in a folder but one.
 pub(crate) fn remove_others(dir: &Path, kept: Option<&Path>) -> io::Result<()> {
+    for path in list_snapshots(dir)? {
+        if Some(path.as_path()) != kept {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was being written or received when the process before this one ended.
+pub(crate) fn remove_unfinished(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if Some(path.as_path()) != kept {
+        if path.extension().is_some_and(|extension| extension == "tmp") {
             fs::remove_file(path)?;
         }
     }

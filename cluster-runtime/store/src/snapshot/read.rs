@@ -12,10 +12,10 @@ use cluster_objects::Object;
 
 use crate::codec::{Malformed, Reader};
 use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SnapshotHeader, TABLE};
-use crate::table::{Place, Stored};
+use crate::stored::Stored;
+use crate::table::Place;
 use crate::tables::Tables;
 use crate::wal::frame::{self, Found, HEADER_BYTES};
-use crate::weight::{ENTRY_BYTES, weigh};
 use crate::{Key, Limits, Revision};
 
 /// Threads that decode, at most.
@@ -40,16 +40,6 @@ enum Part {
     Objects(usize, Vec<(Place, Stored)>),
     Events(Vec<(Key, Revision, Option<Arc<Object>>)>),
     End { objects: u64, events: u64 },
-}
-
-/// Reads only what stands at the front.
-pub(crate) fn read_header(path: &Path) -> Result<SnapshotHeader, ReadSnapshotError> {
-    let mut file = File::open(path)?;
-    let bytes = read_frame(&mut file)?.ok_or_else(|| damaged(0, "the file is empty"))?;
-    match decode(0, &bytes)? {
-        Part::Header(header) => Ok(header),
-        _ => Err(damaged(0, "the header is missing")),
-    }
 }
 
 /// Reads a snapshot into new tables.
@@ -150,15 +140,9 @@ fn part(body: &[u8]) -> Result<Part, Malformed> {
                     namespace: reader.text()?.into(),
                     name: reader.text()?.into(),
                 };
-                let object = reader.object()?;
-                let revision = object.resource_version().parse();
-                let stored = Stored {
-                    bytes: weigh(&object) + ENTRY_BYTES,
-                    revision: Revision(revision.map_err(|_| Malformed {
-                        what: "resourceVersion",
-                    })?),
-                    object,
-                };
+                let revision = Revision(reader.number()?);
+                let weight = reader.number()? as usize;
+                let stored = Stored::encoded(reader.bytes()?, revision, weight);
                 objects.push((place, stored));
             }
             Part::Objects(table, objects)

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     index: Mutex<Index>,
     /// Bytes of frames that were written and are still needed.
     pub(crate) bytes: AtomicU64,
+    /// Bytes of frames that were there at the start or written since.
+    pub(crate) written: AtomicU64,
 }
 
 impl Wal {
@@ -70,6 +72,7 @@ impl Wal {
             dir: dir.to_owned(),
             index: Mutex::default(),
             bytes: AtomicU64::new(0),
+            written: AtomicU64::new(0),
         });
         let committed = recovered.committed;
         let (commands, inbox) = mpsc::channel();
@@ -115,9 +118,15 @@ impl Wal {
         (index.last(), index.purged())
     }
 
-    /// Bytes of the entries that are not purged.
+    /// Bytes that the log holds on disk.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the log held when it was opened, and all that was written since.
+    pub(crate) fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Relaxed)
     }
 
     /// Reads the entries of the indexes from `start` to before `end` that are written.

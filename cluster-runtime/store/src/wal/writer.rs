@@ -97,6 +97,8 @@ impl Writer {
         }
         *writer.shared.index() = recovered.index;
         writer.count_bytes();
+        let held = writer.shared.bytes.load(Ordering::Relaxed);
+        writer.shared.written.store(held, Ordering::Relaxed);
         Ok(writer)
     }
 
@@ -243,6 +245,7 @@ impl Writer {
         self.is_committed_new = false;
         self.sequence += 1;
         self.offset += length;
+        self.shared.written.fetch_add(length, Ordering::Relaxed);
         self.count_bytes();
         if self.offset > bytes / 2 && self.spare.is_none() {
             self.make_spare_aside();
@@ -264,12 +267,9 @@ impl Writer {
         }
         let notes_bytes = frame::padded(notes.len() - frame::HEADER_BYTES) as u64;
         let wanted = SEGMENT_HEADER_BYTES + notes_bytes + frame_bytes;
-        let spare = self.spare.take().map(|spare| spare.join());
-        let spare_bytes = match spare {
-            Some(Ok(bytes)) => bytes?,
-            Some(Err(_)) => return Err(io::Error::other("preparing a segment panicked")),
-            None => 0,
-        };
+        // Where preparing one aside failed, it is tried once more below.
+        let spare = self.spare.take().map(JoinHandle::join);
+        let spare_bytes = spare.and_then(Result::ok).and_then(Result::ok).unwrap_or(0);
         let dir = &self.shared.dir;
         let bytes = if spare_bytes >= wanted {
             spare_bytes

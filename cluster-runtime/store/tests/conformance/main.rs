@@ -1,8 +1,11 @@
 //! What every store promises, checked on each of them.
 
 mod cases;
+mod in_directory;
 
 use cluster_store::{Limits, MemoryStore};
+
+use crate::in_directory::InDirectory;
 
 /// Makes a module of tests, one for each case, for a way to open a store with given limits.
 macro_rules! conforms {
@@ -32,6 +35,7 @@ macro_rules! all_cases {
                 preconditions_decide,
                 err_a_transaction_is_done_whole_or_not_at_all,
                 err_a_key_appears_twice,
+                err_an_object_nests_too_deep,
                 err_a_transaction_is_too_large,
                 err_a_full_store_takes_only_deletions,
                 lists_are_ordered_and_paged,
@@ -50,3 +54,4 @@ macro_rules! all_cases {
 }
 
 all_cases!(memory, async |limits: Limits| MemoryStore::new(limits));
+all_cases!(raft, InDirectory::open);

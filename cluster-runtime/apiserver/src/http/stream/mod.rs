@@ -3,6 +3,8 @@
 mod container;
 mod exec;
 mod logs;
+mod portforward;
+mod spdy;
 
 use std::sync::Arc;
 
@@ -57,11 +59,7 @@ pub(super) async fn open(
         Kind::Log => logs::open(call, &pod).await,
         Kind::Exec => exec::open(call, &pod, false).await,
         Kind::Attach => exec::open(call, &pod, true).await,
-        Kind::PortForward => Err(Status::new(
-            501,
-            cluster_objects::StatusReason::Unknown,
-            "this server does not forward ports yet",
-        )),
+        Kind::PortForward => portforward::open(call, &pod).await,
     }
 }
 

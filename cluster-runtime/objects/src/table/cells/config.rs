@@ -55,9 +55,9 @@ pub(in crate::table) fn resource_quota(object: &Object, now: Timestamp) -> Vec<V
             .map_or_else(|| "0".to_owned(), plain);
         let text = format!("{resource}: {used}/{}", plain(most));
         if resource.starts_with("limits.") {
-            limits.push(text)
+            limits.push(text);
         } else {
-            requests.push(text)
+            requests.push(text);
         }
     }
     vec![

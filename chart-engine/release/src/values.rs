@@ -1,0 +1,137 @@
+//! Which values a new revision gets: the user's, the old ones, or both.
+
+use chart_values::Map;
+use chart_values::coalesce::{self, Nulls, Scope};
+
+use crate::json;
+use crate::record::Release;
+
+/// What happens to the values of the revision before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReuseValues {
+    /// They are used when no new ones are given.
+    #[default]
+    WhenNoneGiven,
+    /// They are not used.
+    Reset,
+    /// New ones lie over them, and they over the defaults that the old chart had.
+    Reuse,
+    /// New ones lie over them, and they over the defaults of the new chart.
+    ResetThenReuse,
+}
+
+/// The values for a new revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Values of the user, as the record will hold them.
+    pub config: Map,
+    /// Defaults that stand in for those of the chart.
+    pub defaults: Option<Map>,
+}
+
+/// Puts the new values and those of the revision before together.
+pub fn plan(reuse: ReuseValues, given: Map, before: &Release) -> Planned {
+    let old = || json::to_map(&before.config);
+    match reuse {
+        ReuseValues::Reset => Planned {
+            config: given,
+            defaults: None,
+        },
+        ReuseValues::Reuse => {
+            let mut config = old();
+            let defaults = computed(before);
+            coalesce::overlay(&mut config, given);
+            Planned {
+                config,
+                defaults: Some(defaults),
+            }
+        }
+        ReuseValues::ResetThenReuse => {
+            let mut config = old();
+            coalesce::overlay(&mut config, given);
+            Planned {
+                config,
+                defaults: None,
+            }
+        }
+        ReuseValues::WhenNoneGiven if given.is_empty() => Planned {
+            config: old(),
+            defaults: None,
+        },
+        ReuseValues::WhenNoneGiven => Planned {
+            config: given,
+            defaults: None,
+        },
+    }
+}
+
+/// The values of the user over the defaults of the chart, as far as the record holds it.
+///
+/// Subcharts are not stored, so their defaults are missing, as they are in Helm.
+pub fn computed(release: &Release) -> Map {
+    let no_defaults = serde_json::Map::new();
+    let chart = release.chart.as_ref();
+    let defaults = json::to_map(chart.and_then(|chart| chart.values()).unwrap_or(&no_defaults));
+    let scope = Scope {
+        name: chart.map_or("", |chart| chart.name()),
+        defaults: &defaults,
+        subcharts: Vec::new(),
+    };
+    let config = json::to_map(&release.config);
+    // Only a subchart can refuse, and there is none.
+    coalesce::coalesce(&scope, config, Nulls::Remove, &mut Vec::new()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::StoredChart;
+    use chart_values::Value;
+    use serde_json::json;
+
+    fn before() -> Release {
+        let chart = json!({"metadata": {"name": "a"}, "values": {"size": 1, "shape": "round", "gone": "x"}});
+        let config = json!({"color": "red", "size": 2});
+        Release {
+            chart: chart.as_object().cloned().map(StoredChart),
+            config: config.as_object().cloned().unwrap(),
+            ..Release::default()
+        }
+    }
+
+    fn map(value: &serde_json::Value) -> Map {
+        json::to_map(value.as_object().unwrap())
+    }
+
+    #[track_caller]
+    fn check(
+        reuse: ReuseValues,
+        given: serde_json::Value,
+        config: serde_json::Value,
+        defaults: Option<&str>,
+    ) {
+        let planned = plan(reuse, map(&given), &before());
+        assert_eq!(planned.config, map(&config));
+        let found = planned
+            .defaults
+            .map(|defaults| json::from_value(&Value::Map(defaults)).to_string());
+        assert_eq!(found.as_deref(), defaults);
+    }
+
+    #[test]
+    fn old_values_are_used_as_asked() {
+        let given = json!({"size": 3});
+        let united = json!({"color": "red", "size": 3});
+        check(ReuseValues::WhenNoneGiven, given.clone(), given.clone(), None);
+        check(
+            ReuseValues::WhenNoneGiven,
+            json!({}),
+            json!({"color": "red", "size": 2}),
+            None,
+        );
+        check(ReuseValues::Reset, json!({}), json!({}), None);
+        check(ReuseValues::ResetThenReuse, given.clone(), united.clone(), None);
+        let defaults = r#"{"color":"red","gone":"x","shape":"round","size":2}"#;
+        check(ReuseValues::Reuse, given, united, Some(defaults));
+    }
+}

@@ -1,0 +1,142 @@
+//! What the cluster can do, as templates see it.
+
+use std::fmt;
+
+use chart_values::constraint::Version;
+
+/// The version of Kubernetes that is assumed where no cluster is asked.
+const DEFAULT_KUBE_VERSION: &str = "v1.37.0";
+
+/// The groups and versions that are assumed where no cluster is asked: those that Helm's client library knows.
+const DEFAULT_API_VERSIONS: &[&str] = &[
+    "v1",
+    "admissionregistration.k8s.io/v1",
+    "admissionregistration.k8s.io/v1alpha1",
+    "admissionregistration.k8s.io/v1beta1",
+    "internal.apiserver.k8s.io/v1alpha1",
+    "apps/v1",
+    "apps/v1beta1",
+    "apps/v1beta2",
+    "authentication.k8s.io/v1",
+    "authentication.k8s.io/v1alpha1",
+    "authentication.k8s.io/v1beta1",
+    "authorization.k8s.io/v1",
+    "authorization.k8s.io/v1beta1",
+    "autoscaling/v1",
+    "autoscaling/v2",
+    "batch/v1",
+    "batch/v1beta1",
+    "certificates.k8s.io/v1",
+    "certificates.k8s.io/v1beta1",
+    "certificates.k8s.io/v1alpha1",
+    "coordination.k8s.io/v1alpha2",
+    "coordination.k8s.io/v1beta1",
+    "coordination.k8s.io/v1",
+    "discovery.k8s.io/v1",
+    "discovery.k8s.io/v1beta1",
+    "events.k8s.io/v1",
+    "events.k8s.io/v1beta1",
+    "extensions/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1",
+    "flowcontrol.apiserver.k8s.io/v1beta1",
+    "flowcontrol.apiserver.k8s.io/v1beta2",
+    "flowcontrol.apiserver.k8s.io/v1beta3",
+    "lifecycle.k8s.io/v1alpha1",
+    "networking.k8s.io/v1",
+    "networking.k8s.io/v1beta1",
+    "node.k8s.io/v1",
+    "node.k8s.io/v1alpha1",
+    "node.k8s.io/v1beta1",
+    "policy/v1",
+    "policy/v1beta1",
+    "rbac.authorization.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1beta1",
+    "rbac.authorization.k8s.io/v1alpha1",
+    "resource.k8s.io/v1",
+    "resource.k8s.io/v1beta2",
+    "resource.k8s.io/v1beta1",
+    "resource.k8s.io/v1alpha3",
+    "scheduling.k8s.io/v1alpha3",
+    "scheduling.k8s.io/v1beta1",
+    "scheduling.k8s.io/v1",
+    "storage.k8s.io/v1beta1",
+    "storage.k8s.io/v1",
+    "storage.k8s.io/v1alpha1",
+    "storagemigration.k8s.io/v1",
+    "storagemigration.k8s.io/v1beta1",
+    "apiextensions.k8s.io/v1beta1",
+    "apiextensions.k8s.io/v1",
+];
+
+/// What the cluster can do, as `.Capabilities` tells templates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The version of Kubernetes.
+    pub kube_version: KubeVersion,
+    /// What `.Capabilities.APIVersions.Has` knows: `apps/v1`, and with a cluster `apps/v1/Deployment` too.
+    pub api_versions: Vec<String>,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Capabilities {
+            kube_version: KubeVersion::default(),
+            api_versions: DEFAULT_API_VERSIONS.iter().map(|&version| version.to_owned()).collect(),
+        }
+    }
+}
+
+impl Capabilities {
+    /// Tells whether `version`, such as `apps/v1`, is among the API versions.
+    pub fn has(&self, version: &str) -> bool {
+        self.api_versions.iter().any(|known| known == version)
+    }
+}
+
+/// A version of Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeVersion {
+    /// The version with a `v`: `v1.37.0`.
+    pub version: String,
+    /// The first number.
+    pub major: String,
+    /// The second number.
+    pub minor: String,
+}
+
+/// A text that is no version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid kube version {}: invalid semantic version", chart_values::number::go_quote(.text))]
+pub struct KubeVersionError {
+    /// The text.
+    pub text: String,
+}
+
+impl KubeVersion {
+    /// Reads a version as `--kube-version` takes it, or as a cluster gives it.
+    ///
+    /// ```
+    /// use chart_render::KubeVersion;
+    /// assert_eq!(KubeVersion::parse("1.31.2-gke.5").unwrap().version, "v1.31.2");
+    /// ```
+    pub fn parse(text: &str) -> Result<KubeVersion, KubeVersionError> {
+        let version: Version = text.parse().map_err(|_| KubeVersionError { text: text.to_owned() })?;
+        Ok(KubeVersion {
+            version: format!("v{}.{}.{}", version.major, version.minor, version.patch),
+            major: version.major.to_string(),
+            minor: version.minor.to_string(),
+        })
+    }
+}
+
+impl Default for KubeVersion {
+    fn default() -> Self {
+        KubeVersion { version: DEFAULT_KUBE_VERSION.to_owned(), major: "1".to_owned(), minor: "37".to_owned() }
+    }
+}
+
+impl fmt::Display for KubeVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.version)
+    }
+}

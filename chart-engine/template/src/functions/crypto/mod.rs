@@ -1,0 +1,12 @@
+//! Keys, certificates, password hashes and encryption.
+
+mod certificates;
+mod cipher;
+mod keys;
+mod passwords;
+mod primes;
+
+use super::Entry;
+
+/// The rows of all files of this folder.
+pub(super) const TABLES: [&[Entry]; 4] = [certificates::ROWS, cipher::ROWS, keys::ROWS, passwords::ROWS];

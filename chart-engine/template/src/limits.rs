@@ -1,0 +1,146 @@
+//! How much a template may ask for.
+
+use crate::fault::Fault;
+use crate::value::{Contents, Value};
+
+/// Bounds on one execution, so that a hostile template is refused instead of filling the machine.
+///
+/// The defaults are far above what charts need: the largest charts known take some hundred thousand steps and
+/// write a few megabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Steps of the program; functions that walk large values count one step per element.
+    pub steps_max: u64,
+    /// Bytes of the output of one execution, and of any one string.
+    pub text_bytes_max: usize,
+    /// Bytes of all strings that one execution makes, one after the other.
+    pub total_bytes_max: u64,
+    /// Items of any one list.
+    pub list_items_max: usize,
+    /// How deep `include` may nest in one name, as in Helm.
+    pub include_depth_max: usize,
+    /// How deep `template`, `include` and `tpl` may nest together.
+    pub template_depth_max: usize,
+    /// How deep lists and maps may nest where they are walked as a whole.
+    pub value_depth_max: usize,
+    /// How deep blocks and parentheses of a text may nest.
+    pub syntax_depth_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            steps_max: 50_000_000,
+            text_bytes_max: 64 << 20,
+            total_bytes_max: 4 << 30,
+            list_items_max: 1_000_000,
+            include_depth_max: 1000,
+            template_depth_max: 100_000,
+            value_depth_max: 500,
+            syntax_depth_max: 200,
+        }
+    }
+}
+
+/// What one execution has used so far.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pub(crate) limits: Limits,
+    pub(crate) steps: u64,
+    bytes: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Budget {
+            limits,
+            steps: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Counts steps.
+    pub(crate) fn spend(&mut self, steps: u64) -> Result<(), Fault> {
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > self.limits.steps_max {
+            return Err(Fault::limit(format!(
+                "template takes more than {} steps",
+                self.limits.steps_max
+            )));
+        }
+        Ok(())
+    }
+
+    /// Counts the bytes of a string that is about to be made.
+    pub(crate) fn text(&mut self, bytes: usize) -> Result<(), Fault> {
+        if bytes > self.limits.text_bytes_max {
+            let max = self.limits.text_bytes_max;
+            return Err(Fault::limit(format!(
+                "template makes a text of more than {max} bytes"
+            )));
+        }
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if self.bytes > self.limits.total_bytes_max {
+            let max = self.limits.total_bytes_max;
+            return Err(Fault::limit(format!(
+                "template makes more than {max} bytes of text"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Counts the items of a list that is about to be made.
+    pub(crate) fn items(&mut self, items: usize) -> Result<(), Fault> {
+        if items > self.limits.list_items_max {
+            let max = self.limits.list_items_max;
+            return Err(Fault::limit(format!(
+                "template makes a list of more than {max} items"
+            )));
+        }
+        self.spend(items as u64)
+    }
+
+    /// Counts all that a value holds, as if written out in full.
+    ///
+    /// Functions that walk values recursively ask first: a value may contain itself, or the same list many times.
+    pub(crate) fn walk(&mut self, value: &Value) -> Result<(), Fault> {
+        let depth = self.limits.value_depth_max;
+        self.walk_at(value, depth)
+    }
+
+    fn walk_at(&mut self, value: &Value, depth: usize) -> Result<(), Fault> {
+        if !matches!(value, Value::List(_) | Value::Map(_) | Value::Object(_)) {
+            return Ok(());
+        }
+        let Some(depth) = depth.checked_sub(1) else {
+            let max = self.limits.value_depth_max;
+            return Err(Fault::limit(format!(
+                "value nests deeper than {max}, or contains itself"
+            )));
+        };
+        match value {
+            Value::List(list) => {
+                self.spend(list.len() as u64)?;
+                list.items().iter().try_for_each(|item| self.walk_at(item, depth))
+            }
+            Value::Map(map) => {
+                self.spend(map.len() as u64)?;
+                map.entries()
+                    .values()
+                    .try_for_each(|item| self.walk_at(item, depth))
+            }
+            Value::Object(object) => match object.contents() {
+                Some(Contents::Items(items)) => {
+                    self.spend(items.len() as u64)?;
+                    items.iter().try_for_each(|item| self.walk_at(item, depth))
+                }
+                Some(Contents::Entries(entries)) => {
+                    self.spend(entries.len() as u64)?;
+                    entries.iter().try_for_each(|(_, item)| self.walk_at(item, depth))
+                }
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}

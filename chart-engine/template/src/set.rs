@@ -1,0 +1,233 @@
+//! Named templates and what they have in common.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
+use crate::functions::{Functions, RegexCache};
+use crate::limits::Limits;
+use crate::machine::Machine;
+use crate::program::{Program, compile};
+use crate::surroundings::{Scope, Surroundings, System};
+use crate::syntax::{self, SyntaxError};
+use crate::value::{Text, Value};
+
+/// How many texts given to `tpl` are kept compiled.
+const TEXTS_MAX: usize = 4096;
+
+/// The template that a set is the set of, and that texts given to `tpl` are called after.
+const ROOT: &str = "gotpl";
+
+/// The templates of a chart and its subcharts, by name.
+///
+/// ```
+/// use chart_template::{Functions, TemplateSet, Value};
+///
+/// let mut set = TemplateSet::new(Functions::helm());
+/// set.parse("web/templates/_name.tpl", r#"{{ define "name" }}{{ .Release.Name | trunc 63 }}{{ end }}"#)?;
+/// set.parse("web/templates/pod.yaml", r#"name: {{ include "name" . | quote }}"#)?;
+///
+/// let release = Value::map([("Name".into(), "shop".into())]);
+/// let data = Value::map([("Release".into(), release)]);
+/// assert_eq!(set.execute("web/templates/pod.yaml", &data)?, r#"name: "shop""#);
+/// # Ok::<(), chart_template::TemplateError>(())
+/// ```
+#[derive(Debug)]
+pub struct TemplateSet {
+    functions: Functions,
+    limits: Limits,
+    surroundings: Rc<RefCell<dyn Surroundings>>,
+    templates: HashMap<Rc<str>, Rc<Program>>,
+    regexes: RegexCache,
+    /// Texts given to `tpl`, compiled.
+    texts: RefCell<HashMap<Text, Rc<Parsed>>>,
+}
+
+/// A text and what it defines.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) main: Rc<Program>,
+    pub(crate) defined: Vec<Rc<Program>>,
+}
+
+impl TemplateSet {
+    /// A set without templates, on the machine's own clock and randomness, with the usual limits.
+    pub fn new(functions: Functions) -> Self {
+        TemplateSet {
+            functions,
+            limits: Limits::default(),
+            surroundings: Rc::new(RefCell::new(System)),
+            templates: HashMap::new(),
+            regexes: RegexCache::default(),
+            texts: RefCell::default(),
+        }
+    }
+
+    /// The set with other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The set with another clock, time zone and source of chance.
+    #[must_use]
+    pub fn with_surroundings(mut self, surroundings: impl Surroundings + 'static) -> Self {
+        self.surroundings = Rc::new(RefCell::new(surroundings));
+        self
+    }
+
+    /// Adds a text under a name, and all that it defines.
+    ///
+    /// A definition replaces an earlier one of the same name, wherever that came from, unless it is empty and the
+    /// earlier one is not.
+    ///
+    /// # Errors
+    /// When the text is no template; nothing of it is added then.
+    pub fn parse(&mut self, name: &str, text: &str) -> Result<(), TemplateError> {
+        let Parsed { main, defined } = self.compile(name, text)?;
+        for program in std::iter::once(main).chain(defined) {
+            add(&mut self.templates, program);
+        }
+        Ok(())
+    }
+
+    fn compile(&self, name: &str, text: &str) -> Result<Parsed, TemplateError> {
+        let known = |function: &str| self.functions.find(function).is_some();
+        let (source, definitions) = syntax::parse(name, text, self.limits.syntax_depth_max, &known)
+            .map_err(|err| syntax_error(name, text, err))?;
+        let source = Rc::new(source);
+        let mut programs: Vec<_> = definitions
+            .iter()
+            .map(|definition| Rc::new(compile(&source, definition, &self.functions)))
+            .collect();
+        let at = programs
+            .iter()
+            .position(|program| &*program.name == name)
+            .unwrap_or(0);
+        let main = programs.swap_remove(at);
+        Ok(Parsed {
+            main,
+            defined: programs,
+        })
+    }
+
+    /// The names of all templates, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.templates.keys().map(|name| &**name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Whether there is a template of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.templates.contains_key(name)
+    }
+
+    /// Executes a template with the data as its dot.
+    ///
+    /// A missing value writes `<no value>`, as in Go; [`without_no_value`] removes that as Helm does. Bytes of the
+    /// output that are no UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// When there is no such template, a step of it fails, or it asks for more than the limits allow.
+    pub fn execute(&self, name: &str, data: &Value) -> Result<String, TemplateError> {
+        let bytes = self.execute_bytes(name, data)?;
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
+    }
+
+    /// As [`TemplateSet::execute`], with the output as it is.
+    ///
+    /// # Errors
+    /// As [`TemplateSet::execute`].
+    pub fn execute_bytes(&self, name: &str, data: &Value) -> Result<Vec<u8>, TemplateError> {
+        let Some(program) = self.templates.get(name) else {
+            return Err(TemplateError {
+                kind: ErrorKind::NoTemplate,
+                message: no_template(name),
+                trace: Vec::new(),
+                function: None,
+            });
+        };
+        let scope = Scope::new(
+            self.limits,
+            Rc::clone(&self.surroundings),
+            Rc::clone(&self.regexes),
+        );
+        Machine::new(self, scope).execute(program, data)
+    }
+
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Rc<Program>> {
+        self.templates.get(name)
+    }
+
+    /// A text given to `tpl`, compiled now or earlier.
+    pub(crate) fn text(&self, text: &Text) -> Result<Rc<Parsed>, TemplateError> {
+        if let Some(parsed) = self.texts.borrow().get(text) {
+            return Ok(Rc::clone(parsed));
+        }
+        let parsed = Rc::new(self.compile(ROOT, &text.to_str())?);
+        let mut texts = self.texts.borrow_mut();
+        if texts.len() >= TEXTS_MAX {
+            texts.clear();
+        }
+        texts.insert(text.clone(), Rc::clone(&parsed));
+        Ok(parsed)
+    }
+}
+
+/// Adds a template unless it is empty and would replace one.
+pub(crate) fn add(templates: &mut HashMap<Rc<str>, Rc<Program>>, program: Rc<Program>) {
+    if !(program.blank && templates.contains_key(&program.name)) {
+        templates.insert(Rc::clone(&program.name), program);
+    }
+}
+
+pub(crate) fn no_template(name: &str) -> String {
+    let name = crate::format::quote(name.as_bytes());
+    format!("template: no template {name} associated with template \"{ROOT}\"")
+}
+
+fn syntax_error(name: &str, text: &str, err: SyntaxError) -> TemplateError {
+    let SyntaxError { line, pos, message } = err;
+    let line = line as usize;
+    let start = text
+        .get(..pos.min(text.len()))
+        .and_then(|before| before.rfind('\n'))
+        .map_or(0, |at| at + 1);
+    let place = Place {
+        file: name.to_owned(),
+        line,
+        column: pos.saturating_sub(start),
+        text: text
+            .split('\n')
+            .nth(line.saturating_sub(1))
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    let frame = TraceFrame {
+        place,
+        template: name.to_owned(),
+        action: String::new(),
+        via: Via::Start,
+    };
+    TemplateError {
+        kind: ErrorKind::Syntax,
+        message,
+        trace: vec![frame],
+        function: None,
+    }
+}
+
+/// A rendering without the `<no value>` that missing values leave.
+///
+/// Helm removes every occurrence, also one that a chart wrote on purpose.
+pub fn without_no_value(text: &str) -> String {
+    text.replace("<no value>", "")
+}

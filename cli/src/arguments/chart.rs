@@ -1,0 +1,65 @@
+//! Which chart, and how it is rendered.
+
+use std::path::Path;
+
+use chart_model::Chart;
+use chart_release::render::RenderOptions;
+
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// How a chart is rendered.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Rendering")]
+pub(crate) struct ChartArgs {
+    /// Print the notes of subcharts too
+    #[arg(long)]
+    render_subchart_notes: bool,
+    /// Do not check values against the charts' schemas
+    #[arg(long)]
+    skip_schema_validation: bool,
+}
+
+impl ChartArgs {
+    pub(crate) fn options(&self) -> RenderOptions {
+        RenderOptions {
+            subchart_notes: self.render_subchart_notes,
+            skip_schema_validation: self.skip_schema_validation,
+        }
+    }
+}
+
+/// Loads a chart from a folder or an archive, and checks that the charts it needs are in it.
+pub(crate) fn load_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
+    let path = Path::new(reference);
+    if !path.exists() {
+        return Err(missing(reference));
+    }
+    let chart = Chart::load(path)
+        .map_err(|error| Failure::new(format!("cannot load chart `{reference}`")).because_error(&error))?;
+    let missing = chart.missing_dependencies();
+    if !missing.is_empty() {
+        // The wording is Helm's.
+        return Err(Failure::new(format!(
+            "an error occurred while checking for chart dependencies. You may need to run 'helm dependency build' to \
+             fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+            missing.join(", ")
+        )));
+    }
+    if chart.metadata.deprecated {
+        settings.console.warn("this chart is deprecated");
+    }
+    Ok(chart)
+}
+
+fn missing(reference: &str) -> Failure {
+    let failure = Failure::new(format!("path {reference:?} not found"));
+    let remote = reference.contains("://") || (!reference.starts_with(['.', '/']) && reference.contains('/'));
+    if remote {
+        failure.because(
+            "charts come from folders and .tgz files; repositories and registries are not supported yet",
+        )
+    } else {
+        failure.hint("CHART is a folder with a `Chart.yaml`, or a .tgz file")
+    }
+}

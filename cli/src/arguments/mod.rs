@@ -1,0 +1,11 @@
+//! Arguments that several commands take.
+
+mod chart;
+mod deploy;
+mod labels;
+mod values;
+
+pub(crate) use chart::{ChartArgs, load_chart};
+pub(crate) use deploy::{DeployArgs, DryRunArg, WaitArgs, dry_run};
+pub(crate) use labels::{labels_to_set, parse_labels};
+pub(crate) use values::ValuesArgs;

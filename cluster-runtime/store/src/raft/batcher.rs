@@ -1,0 +1,138 @@
+//! Gathers transactions that wait into entries of the log.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use openraft::error::ClientWriteError;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::StoreError;
+use crate::raft::batch::{Batch, Proposal};
+use crate::raft::health::Health;
+use crate::raft::state_machine::Snapshots;
+use crate::raft::types::Raft;
+use crate::wal::Wal;
+
+/// Transactions in one entry.
+const BATCH_MAX: usize = 1024;
+
+/// An entry is full when it grew beyond this.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Entries under way: one is written while the one before it is done and the next gathers.
+const IN_FLIGHT_MAX: usize = 2;
+
+/// Takes transactions from the queue until it is closed.
+pub(crate) struct Batcher {
+    pub(crate) queue: mpsc::Receiver<Proposal>,
+    pub(crate) raft: Raft,
+    pub(crate) health: Health,
+    pub(crate) log: LogGrowth,
+}
+
+/// Decides when the log has grown enough for a snapshot.
+pub(crate) struct LogGrowth {
+    wal: Wal,
+    snapshots: Arc<Snapshots>,
+    /// Bytes of log after which a snapshot is made, if the last one was not larger than that.
+    bytes_min: u64,
+    /// What was written when the last snapshot was asked for.
+    written_then: u64,
+}
+
+impl Batcher {
+    pub(crate) async fn run(mut self) {
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let mut waiting = Vec::new();
+        loop {
+            // The place first: whatever comes in while there is none goes into one entry.
+            let Ok(place) = in_flight.clone().acquire_owned().await else {
+                return;
+            };
+            if waiting.is_empty() && self.queue.recv_many(&mut waiting, BATCH_MAX).await == 0 {
+                return;
+            }
+            let batch = Batch::from(next_batch(&mut waiting));
+            let (raft, health) = (self.raft.clone(), self.health.clone());
+            // Sent from here, so that entries keep the order of the queue.
+            let answer = raft.client_write_ff(batch.clone()).await;
+            tokio::spawn(async move {
+                let error = match answer {
+                    Ok(answer) => match answer.await {
+                        Ok(Ok(_)) => None,
+                        Ok(Err(ClientWriteError::ForwardToLeader(leader))) => {
+                            Some(no_leader(leader.leader_id))
+                        }
+                        Ok(Err(error)) => Some(unavailable(&error)),
+                        Err(_) => Some(unavailable(&"the store stopped before the write was done")),
+                    },
+                    Err(error) => Some(unavailable(&error)),
+                };
+                if let Some(error) = error {
+                    health.look_at(&raft);
+                    batch.refuse(&health.refusal().unwrap_or(error));
+                }
+                drop(place);
+            });
+            if self.log.is_enough() {
+                // It fails only where the log failed too, and that is told to those who write.
+                _ = self.raft.trigger().snapshot().await;
+            }
+        }
+    }
+}
+
+/// Takes as many from the front as one entry holds.
+fn next_batch(waiting: &mut Vec<Proposal>) -> Vec<Proposal> {
+    let mut bytes = 0;
+    let fits = waiting.iter().take_while(|proposal| {
+        let is_room = bytes < BATCH_BYTES;
+        bytes += proposal.bytes();
+        is_room
+    });
+    let count = fits.count();
+    let rest = waiting.split_off(count);
+    std::mem::replace(waiting, rest)
+}
+
+fn no_leader(leader: Option<u64>) -> StoreError {
+    StoreError::Unavailable {
+        reason: match leader {
+            Some(leader) => format!("member {leader} leads"),
+            None => "no member leads".to_owned(),
+        },
+    }
+}
+
+fn unavailable(error: &impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable {
+        reason: error.to_string(),
+    }
+}
+
+impl LogGrowth {
+    pub(crate) fn new(wal: Wal, snapshots: Arc<Snapshots>, bytes_min: u64) -> Self {
+        Self {
+            wal,
+            snapshots,
+            bytes_min,
+            written_then: 0,
+        }
+    }
+
+    /// Whether a snapshot is due; says so once.
+    ///
+    /// The log may grow to half of the snapshot before it, so that what is written for snapshots stays in proportion
+    /// to what is written at all, and what a start has to do of the log to what it has to read.
+    fn is_enough(&mut self) -> bool {
+        let written = self.wal.written();
+        let due = self
+            .bytes_min
+            .max(self.snapshots.bytes.load(Ordering::SeqCst) / 2);
+        let is_due = written - self.written_then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
+        if is_due {
+            self.written_then = written;
+        }
+        is_due
+    }
+}

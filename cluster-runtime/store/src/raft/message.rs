@@ -1,0 +1,148 @@
+//! What members send each other, as bytes.
+
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{LogId, Vote};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Malformed, Reader, put_bytes, put_number};
+use crate::raft::batch::{decode_entry, encode_entry};
+use crate::raft::types::{SnapshotMeta, TypeConfig};
+use crate::wal::{self, Position};
+
+const APPEND: u8 = 1;
+const VOTE: u8 = 2;
+const SNAPSHOT: u8 = 3;
+
+/// What one member asks of another.
+pub(crate) enum Request {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<u64>),
+    Snapshot(SnapshotPart),
+}
+
+/// What stands beside the entries of an append request.
+#[derive(Serialize, Deserialize)]
+struct AppendHeader {
+    vote: Vote<u64>,
+    prev_log_id: Option<LogId<u64>>,
+    leader_commit: Option<LogId<u64>>,
+}
+
+/// A piece of a snapshot file.
+pub(crate) struct SnapshotPart {
+    pub(crate) header: SnapshotPartHeader,
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct SnapshotPartHeader {
+    pub(crate) vote: Vote<u64>,
+    pub(crate) meta: SnapshotMeta,
+    /// Where in the file the piece goes.
+    pub(crate) offset: u64,
+    /// Whether it is the last one.
+    pub(crate) is_last: bool,
+}
+
+/// What a member answers.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Response {
+    Append(AppendEntriesResponse<u64>),
+    Vote(VoteResponse<u64>),
+    /// The piece is there, and more are waited for.
+    SnapshotPart,
+    Snapshot(SnapshotResponse<u64>),
+    /// The member cannot answer now.
+    Failed(String),
+}
+
+impl Request {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Append(request) => {
+                out.push(APPEND);
+                let header = AppendHeader {
+                    vote: request.vote,
+                    prev_log_id: request.prev_log_id,
+                    leader_commit: request.leader_commit,
+                };
+                put_json(&mut out, &header);
+                put_number(&mut out, request.entries.len() as u64);
+                for entry in &request.entries {
+                    let wal::Entry { position, payload } = encode_entry(entry);
+                    for number in [position.term, position.member, position.index] {
+                        put_number(&mut out, number);
+                    }
+                    put_bytes(&mut out, &payload);
+                }
+            }
+            Self::Vote(request) => {
+                out.push(VOTE);
+                put_json(&mut out, request);
+            }
+            Self::Snapshot(part) => {
+                out.push(SNAPSHOT);
+                put_json(&mut out, &part.header);
+                put_bytes(&mut out, &part.bytes);
+            }
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        Ok(match reader.byte()? {
+            APPEND => {
+                let header: AppendHeader = json(&mut reader)?;
+                let count = reader.number()?;
+                let mut entries = Vec::new();
+                for _ in 0..count {
+                    let entry = wal::Entry {
+                        position: Position {
+                            term: reader.number()?,
+                            member: reader.number()?,
+                            index: reader.number()?,
+                        },
+                        payload: reader.bytes()?.to_vec(),
+                    };
+                    entries.push(decode_entry(&entry)?);
+                }
+                Self::Append(AppendEntriesRequest {
+                    vote: header.vote,
+                    prev_log_id: header.prev_log_id,
+                    entries,
+                    leader_commit: header.leader_commit,
+                })
+            }
+            VOTE => Self::Vote(json(&mut reader)?),
+            SNAPSHOT => Self::Snapshot(SnapshotPart {
+                header: json(&mut reader)?,
+                bytes: reader.bytes()?.to_vec(),
+            }),
+            _ => return Err(Malformed { what: "message" }),
+        })
+    }
+}
+
+impl Response {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an answer can always be written as JSON")
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        serde_json::from_slice(bytes).map_err(|_| Malformed { what: "answer" })
+    }
+}
+
+fn put_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    let text = serde_json::to_vec(value).expect("a message can always be written as JSON");
+    put_bytes(out, &text);
+}
+
+fn json<T: DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T, Malformed> {
+    serde_json::from_slice(reader.bytes()?).map_err(|_| Malformed { what: "message" })
+}

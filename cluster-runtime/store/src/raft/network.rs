@@ -1,0 +1,275 @@
+//! The other members as openraft sees them, and what is done with their messages.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, OptionalSend, Vote};
+use tokio::runtime::Handle;
+
+use crate::codec::Malformed;
+use crate::raft::message::{Request, Response, SnapshotPart, SnapshotPartHeader};
+use crate::raft::state_machine::Snapshots;
+use crate::raft::transport::{Transport, TransportError};
+use crate::raft::types::{Raft, Snapshot, SnapshotFile, TypeConfig};
+
+/// Bytes of a snapshot that are sent at once.
+const PART_BYTES: usize = 1 << 20;
+
+/// Makes the way to each member.
+pub(crate) struct Peers {
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    /// Where the transport runs: it may need what the log's own runtime does not have.
+    pub(crate) runtime: Handle,
+}
+
+/// The way to one member.
+pub(crate) struct Peer {
+    transport: Option<Arc<dyn Transport>>,
+    runtime: Handle,
+    member: u64,
+    address: String,
+}
+
+/// Why a member did not answer.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the member answered: {0}")]
+    Failed(String),
+    #[error("the member answered something else than it was asked")]
+    OtherAnswer,
+    #[error(transparent)]
+    Snapshot(#[from] io::Error),
+}
+
+impl RaftNetworkFactory<TypeConfig> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, member: u64, node: &BasicNode) -> Peer {
+        Peer {
+            transport: self.transport.clone(),
+            runtime: self.runtime.clone(),
+            member,
+            address: node.addr.clone(),
+        }
+    }
+}
+
+impl Peer {
+    async fn call(&self, request: &Request) -> Result<Response, CallError> {
+        let (member, address) = (self.member, self.address.clone());
+        let unreachable = |reason: &str| TransportError {
+            member,
+            reason: reason.to_owned(),
+        };
+        let transport = self
+            .transport
+            .clone()
+            .ok_or_else(|| unreachable("this member has no transport"))?;
+        let message = request.encode();
+        let call = self
+            .runtime
+            .spawn(async move { transport.send(member, &address, message).await });
+        // A call that openraft no longer waits for ends with it.
+        let mut call = AbortOnDrop(call);
+        let answer = (&mut call.0)
+            .await
+            .map_err(|error| unreachable(&error.to_string()))??;
+        match Response::decode(&answer)? {
+            Response::Failed(reason) => Err(CallError::Failed(reason)),
+            response => Ok(response),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote<u64>,
+        snapshot: Snapshot,
+    ) -> Result<SnapshotResponse<u64>, CallError> {
+        let mut file = File::open(&snapshot.snapshot.path)?;
+        let mut left = file.metadata()?.len();
+        let mut offset = 0;
+        loop {
+            let mut bytes = Vec::with_capacity(PART_BYTES);
+            (&mut file).take(PART_BYTES as u64).read_to_end(&mut bytes)?;
+            let count = bytes.len() as u64;
+            left = left.saturating_sub(count);
+            let header = SnapshotPartHeader {
+                vote,
+                meta: snapshot.meta.clone(),
+                offset,
+                is_last: left == 0,
+            };
+            offset += count;
+            match self
+                .call(&Request::Snapshot(SnapshotPart { header, bytes }))
+                .await?
+            {
+                Response::SnapshotPart if left > 0 => {}
+                Response::Snapshot(response) => return Ok(response),
+                _ => return Err(CallError::OtherAnswer),
+            }
+        }
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+type RpcError = RPCError<u64, BasicNode, RaftError<u64>>;
+
+fn rpc_error(error: &CallError) -> RpcError {
+    // Openraft waits before it asks again.
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+impl RaftNetwork<TypeConfig> for Peer {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, RpcError> {
+        match self.call(&Request::Append(request)).await {
+            Ok(Response::Append(response)) => Ok(response),
+            Ok(_) => Err(rpc_error(&CallError::OtherAnswer)),
+            Err(error) => Err(rpc_error(&error)),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<u64>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<u64>, RpcError> {
+        match self.call(&Request::Vote(request)).await {
+            Ok(Response::Vote(response)) => Ok(response),
+            Ok(_) => Err(rpc_error(&CallError::OtherAnswer)),
+            Err(error) => Err(rpc_error(&error)),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote<u64>,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            sent = self.send_snapshot(vote, snapshot) => {
+                sent.map_err(|error| StreamingError::Network(NetworkError::new(&error)))
+            }
+        }
+    }
+}
+
+/// Answers what other members ask.
+pub(crate) struct Receiver {
+    pub(crate) raft: Raft,
+    pub(crate) snapshots: Arc<Snapshots>,
+    /// The snapshot that is being received.
+    pub(crate) incoming: Mutex<Option<Incoming>>,
+}
+
+pub(crate) struct Incoming {
+    snapshot_id: String,
+    vote: Vote<u64>,
+    file: Arc<File>,
+    place: SnapshotFile,
+    offset: u64,
+}
+
+impl Receiver {
+    pub(crate) async fn answer(&self, message: &[u8]) -> Vec<u8> {
+        let response = match Request::decode(message) {
+            Ok(Request::Append(request)) => {
+                let answer = self.raft.append_entries(request).await;
+                answer.map(Response::Append).map_err(|error| error.to_string())
+            }
+            Ok(Request::Vote(request)) => {
+                let answer = self.raft.vote(request).await;
+                answer.map(Response::Vote).map_err(|error| error.to_string())
+            }
+            Ok(Request::Snapshot(part)) => self.take_snapshot_part(part).await,
+            Err(error) => Err(error.to_string()),
+        };
+        response.unwrap_or_else(Response::Failed).encode()
+    }
+
+    async fn take_snapshot_part(&self, part: SnapshotPart) -> Result<Response, String> {
+        let SnapshotPartHeader {
+            vote,
+            meta,
+            offset,
+            is_last,
+        } = part.header;
+        let (file, place) = self
+            .place(&meta.snapshot_id, vote, offset)
+            .map_err(|error| error.to_string())?;
+        let count = part.bytes.len() as u64;
+        let write = tokio::task::spawn_blocking(move || file.write_all_at(&part.bytes, offset));
+        let written = write.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        written.map_err(|error| error.to_string())?;
+        if !is_last {
+            let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(incoming) = incoming.as_mut() {
+                incoming.offset = offset + count;
+            }
+            return Ok(Response::SnapshotPart);
+        }
+        *self.incoming.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let snapshot = Snapshot {
+            meta,
+            snapshot: Box::new(place),
+        };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        installed
+            .map(Response::Snapshot)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The file that a piece belongs to; the first piece of a snapshot begins a new one.
+    fn place(&self, id: &str, vote: Vote<u64>, offset: u64) -> io::Result<(Arc<File>, SnapshotFile)> {
+        let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+        if offset == 0 {
+            if let Some(before) = incoming.take() {
+                std::fs::remove_file(&before.place.path)?;
+            }
+            let place = self.snapshots.incoming();
+            *incoming = Some(Incoming {
+                snapshot_id: id.to_owned(),
+                vote,
+                file: Arc::new(File::create(&place.path)?),
+                place,
+                offset: 0,
+            });
+        }
+        match incoming.as_ref() {
+            Some(incoming)
+                if incoming.snapshot_id == id && incoming.vote == vote && incoming.offset == offset =>
+            {
+                Ok((incoming.file.clone(), incoming.place.clone()))
+            }
+            _ => Err(io::Error::other("this piece of a snapshot was not expected")),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cluster_objects::Object;
+use tempfile::TempDir;
+
+use crate::{
+    Change, Committed, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus,
+    Transaction, Write,
+};
+
+fn key(name: &str) -> Key {
+    Key::new("configmaps", "default", name)
+}
+
+async fn put(store: &RaftStore, name: &str) -> Result<Committed, StoreError> {
+    let writes = vec![Write {
+        key: key(name),
+        precondition: Precondition::None,
+        change: Change::Put(Arc::new(Object::new("v1", "ConfigMap", Some("default"), name))),
+    }];
+    store.commit(Transaction { writes }).await
+}
+
+#[tokio::test]
+async fn err_a_full_disk_leaves_a_store_that_can_be_read() {
+    let dir = TempDir::new().unwrap();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = is_full.clone();
+    let mut config = RaftStoreConfig::new(dir.path());
+    config.before_write = Some(Arc::new(move || {
+        if full.load(Ordering::SeqCst) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }));
+    let store = RaftStore::open(config.clone()).await.unwrap();
+    put(&store, "before").await.unwrap();
+    is_full.store(true, Ordering::SeqCst);
+    for name in ["during", "later"] {
+        let error = put(&store, name).await.unwrap_err();
+        assert!(matches!(error, StoreError::Storage { .. }), "{error}");
+        assert!(store.get(&key(name)).is_none(), "what was refused is not there");
+    }
+    assert!(store.get(&key("before")).is_some());
+    let reason = "no storage space".to_owned();
+    assert_eq!(store.status(), StoreStatus::ReadOnly { reason });
+    is_full.store(false, Ordering::SeqCst);
+    assert!(
+        put(&store, "after").await.is_err(),
+        "only a new start can tell what the disk holds"
+    );
+    store.shutdown().await;
+
+    let store = RaftStore::open(config.clone()).await.unwrap();
+    assert!(store.get(&key("before")).is_some() && store.get(&key("during")).is_none());
+    put(&store, "after").await.unwrap();
+    store.shutdown().await;
+
+    is_full.store(true, Ordering::SeqCst);
+    let store = RaftStore::open(config).await.unwrap();
+    assert!(store.get(&key("after")).is_some(), "it opens on a full disk");
+    assert!(put(&store, "never").await.is_err());
+}

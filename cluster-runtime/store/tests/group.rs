@@ -1,0 +1,155 @@
+//! A group of three in one process: members are added, catch up by log and by snapshot, and one is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cluster_objects::Object;
+use cluster_store::{
+    Change, Key, Precondition, RaftStore, RaftStoreConfig, Revision, Selection, Store, StoreError,
+    StoreStatus, Transaction, Transport, TransportError, Write,
+};
+use futures::StreamExt;
+use tempfile::TempDir;
+
+/// Carries messages by calling the receiver.
+#[derive(Default)]
+struct Switchboard {
+    members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
+}
+
+#[async_trait]
+impl Transport for Switchboard {
+    async fn send(&self, member: u64, address: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        assert_eq!(address, format!("address-of-{member}"));
+        let store = self.members.lock().unwrap().get(&member).and_then(Weak::upgrade);
+        match store {
+            Some(store) => Ok(store.receive(&message).await),
+            None => Err(TransportError {
+                member,
+                reason: "it is not connected".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Switchboard {
+    async fn open(self: &Arc<Self>, dir: &Path, member: u64) -> Arc<RaftStore> {
+        let mut config = RaftStoreConfig::new(dir.join(member.to_string()));
+        config.member = member;
+        config.address = format!("address-of-{member}");
+        config.bootstrap = member == 1;
+        config.transport = Some(self.clone());
+        config.segment_bytes = 64 << 10;
+        let store = Arc::new(RaftStore::open(config).await.unwrap());
+        self.members
+            .lock()
+            .unwrap()
+            .insert(member, Arc::downgrade(&store));
+        store
+    }
+
+    fn disconnect(&self, member: u64) {
+        self.members.lock().unwrap().remove(&member);
+    }
+}
+
+async fn put(store: &RaftStore, name: &str, value: &str) -> Result<Revision, StoreError> {
+    let key = Key::new("configmaps", "default", name);
+    let mut object = Object::new("v1", "ConfigMap", Some("default"), name);
+    object.set(&["data", "value"], value);
+    let writes = vec![Write {
+        key,
+        precondition: Precondition::None,
+        change: Change::Put(Arc::new(object)),
+    }];
+    store
+        .commit(Transaction { writes })
+        .await
+        .map(|committed| committed.revision)
+}
+
+fn everything() -> Selection {
+    Selection {
+        table: "configmaps".into(),
+        namespace: None,
+    }
+}
+
+fn shown(store: &RaftStore) -> Vec<Object> {
+    let answer = store.list(&everything(), None, None, 0, &|_| true).unwrap();
+    answer
+        .objects
+        .iter()
+        .map(|object| Object::clone(object))
+        .collect()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .expect(what);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_of_three_agrees_and_outlives_its_leader() {
+    let dir = TempDir::new().unwrap();
+    let board = Arc::new(Switchboard::default());
+    let first = board.open(dir.path(), 1).await;
+    // Larger than a piece that is sent at once, and out of the log, so that others need the snapshot.
+    for step in 0..300 {
+        put(&first, &format!("old-{step}"), &"x".repeat(10_000))
+            .await
+            .unwrap();
+    }
+    first.snapshot().await.unwrap();
+    let second = board.open(dir.path(), 2).await;
+    let third = board.open(dir.path(), 3).await;
+    assert_eq!(second.status(), StoreStatus::NoLeader);
+    let mut events = second.watch(&everything(), Revision(0)).unwrap();
+    first.add_member(2, "address-of-2").await.unwrap();
+    first.add_member(3, "address-of-3").await.unwrap();
+    first.set_voters(BTreeSet::from([1, 2, 3])).await.unwrap();
+    let newest = put(&first, "new", "value").await.unwrap();
+    first.ensure_newest().await.unwrap();
+    for store in [&second, &third] {
+        until("the others to follow", || store.revision() == newest).await;
+        assert_eq!(shown(store), shown(&first));
+        let error = put(store, "refused", "").await.unwrap_err();
+        assert_eq!(error.to_string(), "no quorum or not the leader: member 1 leads");
+    }
+    let first_event = events.next().await.unwrap();
+    assert!(
+        matches!(first_event, Err(StoreError::SlowWatcher)),
+        "a snapshot took the place of the events"
+    );
+
+    board.disconnect(1);
+    first.shutdown().await;
+    until("a new leader", || {
+        second.status() == StoreStatus::Ready || third.status() == StoreStatus::Ready
+    })
+    .await;
+    let leader = if second.status() == StoreStatus::Ready {
+        &second
+    } else {
+        &third
+    };
+    let after = put(leader, "after", "value").await.unwrap();
+    assert!(after > newest);
+    drop(first);
+    let first = board.open(dir.path(), 1).await;
+    until("the first to follow", || first.revision() == after).await;
+    assert_eq!(shown(&first), shown(leader));
+
+    for store in [&first, &second, &third] {
+        store.shutdown().await;
+    }
+}
