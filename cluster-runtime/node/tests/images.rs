@@ -47,7 +47,7 @@ fn archives_of_every_form_are_loaded() {
     ] {
         let names = store.load(archive.as_slice()).unwrap();
         let found = store.resolve(name).unwrap();
-        assert_eq!(names, [found.name.clone()]);
+        assert_eq!(names, std::slice::from_ref(&found.name));
         assert_eq!(found.config.config.entrypoint, ["/bin/x"]);
         assert_eq!(
             fs::read_to_string(found.layers[0].join("etc/motd")).unwrap(),

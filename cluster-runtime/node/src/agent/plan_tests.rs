@@ -42,7 +42,7 @@ fn scene(containers: &str) -> Scene {
         match name.split_once(':') {
             Some(("i", name)) => init.push(json!({ "name": name, "image": "img:1" })),
             Some((_, name)) => {
-                init.push(json!({ "name": name, "image": "img:1", "restartPolicy": "Always" }))
+                init.push(json!({ "name": name, "image": "img:1", "restartPolicy": "Always" }));
             }
             None => main.push(json!({ "name": name, "image": "img:1" })),
         }
