@@ -14,12 +14,10 @@ use crate::settings::Settings;
 /// Called before any runtime or thread is made: the shim forks.
 pub(crate) fn dispatch_shim(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
-    if arguments.next()? != "__shim" {
+    if arguments.next()? != cluster_server::SHIM_COMMAND {
         return None;
     }
-    let _rest: Vec<OsString> = arguments.collect();
-    // The node's entry goes here.
-    Some(ExitCode::from(crate::failure::FAILED))
+    Some(cluster_node::shim_main(arguments))
 }
 
 /// The data folder of the bundled cluster.

@@ -8,6 +8,7 @@ pub mod cluster;
 mod codec;
 pub mod hooks;
 pub mod json;
+mod lookup;
 mod managed_fields;
 pub mod manifest;
 mod name;

@@ -1,16 +1,22 @@
 //! A chart rendered for a release: what chart-render gives, with hooks as records hold them.
 
+use std::sync::Arc;
+
 use chart_model::Chart;
+use chart_render::{Capabilities, KubeVersion, Output, ReleaseFacts, RenderError};
 use chart_values::Map;
+use chart_values::coalesce::CoalesceError;
+use cluster_client::Discovery;
+use cluster_objects::Status;
 
 use crate::cluster::Cluster;
-use crate::record::{Hook, StoredChart};
+use crate::lookup::ClusterLookup;
+use crate::record::{Hook, HookDeletePolicy, HookEvent, HookLogPolicy, StoredChart};
+use crate::stored_chart::stored;
 
 /// How a chart is rendered.
 #[derive(Clone, Debug, Default)]
 pub struct RenderOptions {
-    /// Let templates ask the domain name system.
-    pub enable_dns: bool,
     /// Add the notes of subcharts.
     pub subchart_notes: bool,
     /// Do not check values against schemas.
@@ -33,8 +39,6 @@ pub struct Revision<'a> {
 /// A rendered chart.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
-    /// The chart as its record holds it.
-    pub chart: StoredChart,
     /// Objects to apply, as YAML.
     pub manifest: String,
     /// Objects to run at events.
@@ -47,8 +51,28 @@ pub struct Rendered {
 
 /// Why a chart does not render.
 #[derive(Debug, thiserror::Error)]
-#[error("the chart does not render")]
-pub struct RenderReleaseError;
+pub enum RenderReleaseError {
+    /// Values and subcharts do not fit together.
+    #[error(transparent)]
+    Dependencies(#[from] CoalesceError),
+    /// Values, schemas, templates or what came of them.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The cluster does not say what it serves.
+    #[error("kubernetes cluster unreachable: {0}")]
+    Discovery(#[source] Status),
+    /// The thread that renders died.
+    #[error("internal fault: the rendering of the chart panicked")]
+    Panicked,
+}
+
+/// The chart as its record holds it, and as its CRDs are read: with the subcharts that take part.
+pub fn enabled(chart: &Chart, values: &Map) -> Result<(Chart, StoredChart), RenderReleaseError> {
+    let mut chart = chart.clone();
+    chart.process_dependencies(values)?;
+    let stored = stored(&chart);
+    Ok((chart, stored))
+}
 
 /// Renders a chart; with a cluster, templates see what it serves and what is in it.
 pub async fn render(
@@ -58,7 +82,78 @@ pub async fn render(
     revision: Revision<'_>,
     options: &RenderOptions,
 ) -> Result<Rendered, RenderReleaseError> {
-    let _ = (cluster, values, revision, options);
-    let _ = crate::stored_chart::stored(&chart);
-    Err(RenderReleaseError)
+    let mut settings = chart_render::RenderOptions {
+        release: ReleaseFacts {
+            name: revision.name.to_owned(),
+            namespace: revision.namespace.to_owned(),
+            revision: revision.revision,
+            is_install: !revision.is_upgrade,
+            is_upgrade: revision.is_upgrade,
+        },
+        skip_schema_validation: options.skip_schema_validation,
+        subchart_notes: options.subchart_notes,
+        ..chart_render::RenderOptions::default()
+    };
+    if let Some(cluster) = cluster {
+        let discovery = cluster.discovery().await.map_err(RenderReleaseError::Discovery)?;
+        settings.capabilities = capabilities(&discovery);
+        settings.lookup = Some(Arc::new(ClusterLookup::new(cluster.api.clone(), discovery)));
+    }
+    // Templates compute, and ask the cluster in between: neither belongs on the thread that drives the connections.
+    let rendering = tokio::task::spawn_blocking(move || chart_render::render(&chart, &values, &settings));
+    let rendered = rendering.await.map_err(|_| RenderReleaseError::Panicked)??;
+    let warnings = &rendered.warnings;
+    Ok(Rendered {
+        manifest: Output::default().manifest(&rendered),
+        hooks: rendered.hooks.iter().map(hook).collect(),
+        warnings: warnings
+            .values
+            .iter()
+            .map(ToString::to_string)
+            .chain(warnings.dependencies.iter().map(ToString::to_string))
+            .collect(),
+        notes: rendered.notes,
+    })
+}
+
+/// What a cluster can do, as templates see it: groups with versions, and those with kinds.
+pub fn capabilities(discovery: &Discovery) -> Capabilities {
+    let mut api_versions: Vec<String> = Vec::new();
+    for served in &discovery.resources {
+        let version = served.resource.api_version();
+        api_versions.push(format!("{version}/{}", served.kind));
+        api_versions.push(version);
+    }
+    api_versions.sort();
+    api_versions.dedup();
+    let known = KubeVersion::parse(&discovery.git_version).unwrap_or_default();
+    Capabilities {
+        kube_version: KubeVersion {
+            version: discovery.git_version.clone(),
+            ..known
+        },
+        api_versions,
+    }
+}
+
+fn hook(hook: &chart_render::Hook) -> Hook {
+    Hook {
+        name: hook.name.clone(),
+        kind: hook.kind.clone(),
+        path: hook.path.clone(),
+        manifest: hook.manifest.clone(),
+        events: words(&hook.events, |event| HookEvent::from_word(event.as_str())),
+        weight: hook.weight,
+        delete_policies: words(&hook.delete_policies, |policy| {
+            HookDeletePolicy::from_word(policy.as_str())
+        }),
+        output_log_policies: words(&hook.output_log_policies, |policy| {
+            HookLogPolicy::from_word(policy.as_str())
+        }),
+        ..Hook::default()
+    }
+}
+
+fn words<A, B>(words: &[A], read: impl Fn(&A) -> Option<B>) -> Vec<B> {
+    words.iter().filter_map(read).collect()
 }

@@ -12,9 +12,6 @@ use crate::settings::Settings;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Rendering")]
 pub(crate) struct ChartArgs {
-    /// Let templates ask the domain name system
-    #[arg(long)]
-    enable_dns: bool,
     /// Print the notes of subcharts too
     #[arg(long)]
     render_subchart_notes: bool,
@@ -26,7 +23,6 @@ pub(crate) struct ChartArgs {
 impl ChartArgs {
     pub(crate) fn options(&self) -> RenderOptions {
         RenderOptions {
-            enable_dns: self.enable_dns,
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
         }

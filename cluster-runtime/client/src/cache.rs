@@ -149,8 +149,8 @@ impl Cache {
             }
             self.unindex(&key, old);
         }
-        if let Some(owner) = object.controller() {
-            let owned = self.by_controller.entry(owner.uid).or_default();
+        if let Some(uid) = controller_uid(&object) {
+            let owned = self.by_controller.entry(uid.to_owned()).or_default();
             owned.insert(key.clone(), object.clone());
         }
         for index in self.indexes.values_mut() {
@@ -192,8 +192,8 @@ impl Cache {
     }
 
     fn unindex(&mut self, key: &ObjectKey, old: &Object) {
-        if let Some(owner) = old.controller() {
-            remove_entry(&mut self.by_controller, &owner.uid, key);
+        if let Some(uid) = controller_uid(old) {
+            remove_entry(&mut self.by_controller, uid, key);
         }
         for index in self.indexes.values_mut() {
             for value in (index.keys_of)(old) {
@@ -210,6 +210,12 @@ impl Index {
             entry.insert(key.clone(), object.clone());
         }
     }
+}
+
+/// The UID of the managing owner, without reading the references as a whole: this is done for every change.
+fn controller_uid(object: &Object) -> Option<&str> {
+    let owners = object.list(&["metadata", "ownerReferences"]);
+    owners.iter().find(|owner| owner["controller"] == true)?["uid"].as_str()
 }
 
 fn remove_entry(entries: &mut HashMap<String, Objects>, value: &str, key: &ObjectKey) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cluster_client::{Informer, Patch, Target};
+use cluster_client::{Change, Informer, ObjectKey, Patch, Target};
 use cluster_objects::selector::LabelSelector;
 use cluster_objects::{GroupVersionResource, Object};
 use serde_json::{Value, json};
@@ -15,10 +15,49 @@ const ORPHANS: &str = "orphans";
 
 /// Prepares an informer for [`candidates`].
 pub(crate) fn index_orphans(informer: &Informer) {
-    informer.add_index(ORPHANS, |object| match object.controller() {
+    informer.add_index(ORPHANS, |object| match controller_of(object) {
         None => vec![object.namespace().unwrap_or_default().to_owned()],
         Some(_) => Vec::new(),
     });
+}
+
+/// The managing owner of an object, as its reference names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Controller<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) uid: &'a str,
+}
+
+/// The managing owner of an object. Reads no more of the references than it needs: every change of every pod is asked
+/// for its owner by several controllers.
+pub(crate) fn controller_of(object: &Object) -> Option<Controller<'_>> {
+    let owners = object.list(&["metadata", "ownerReferences"]);
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let text = |field: &str| owner[field].as_str().unwrap_or_default();
+    Some(Controller {
+        kind: text("kind"),
+        name: text("name"),
+        uid: text("uid"),
+    })
+}
+
+/// The key of the managing owner of an object, where it is of this kind.
+pub(crate) fn owner_key(object: &Object, kind: &str) -> Option<ObjectKey> {
+    let owner = controller_of(object).filter(|owner| owner.kind == kind)?;
+    Some(ObjectKey::new(object.namespace().unwrap_or_default(), owner.name))
+}
+
+/// The keys of the managing owners of an object before and after a change, where they are of this kind.
+pub(crate) fn owner_keys(change: &Change, kind: &str) -> Vec<ObjectKey> {
+    let mut keys: Vec<ObjectKey> = change
+        .old()
+        .and_then(|old| owner_key(old, kind))
+        .into_iter()
+        .collect();
+    keys.extend(owner_key(change.object(), kind));
+    keys.dedup();
+    keys
 }
 
 /// What an owner controls and what it may adopt: the objects that it controls and those that nobody controls.
@@ -58,7 +97,7 @@ pub(crate) fn claim(
     };
     for object in candidates {
         let selected = selector.matches(object.labels());
-        match object.controller() {
+        match controller_of(object) {
             Some(controller) if controller.uid != owner.uid() => {}
             Some(_) if selected || deleting => claim.objects.push(object.clone()),
             Some(_) => claim.steps.push(release(owner, resource, object)),

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use cluster_client::Patch;
 
-    fn check(spec: Value, ready: usize, pods: usize, expected: i64, wanted: [i64; 3]) {
+    fn check(spec: &Value, ready: usize, pods: usize, expected: i64, wanted: [i64; 3]) {
         let mut budget = Object::new("policy/v1", "PodDisruptionBudget", Some("default"), "web");
         budget.set(&["spec"], spec.clone());
         let pods: Vec<Arc<Object>> = (0..pods)
@@ -269,11 +269,11 @@ mod tests {
 
     #[test]
     fn as_many_pods_may_go_as_the_budget_leaves() {
-        check(json!({"minAvailable": 2}), 3, 3, 3, [3, 2, 1]);
-        check(json!({"minAvailable": 2}), 1, 3, 3, [1, 2, 0]);
-        check(json!({"minAvailable": "50%"}), 4, 4, 5, [4, 3, 1]);
-        check(json!({"maxUnavailable": 1}), 3, 3, 4, [3, 3, 0]);
-        check(json!({"maxUnavailable": "50%"}), 4, 4, 4, [4, 2, 2]);
-        check(json!({"maxUnavailable": 1}), 0, 0, 0, [0, 0, 0]);
+        check(&json!({"minAvailable": 2}), 3, 3, 3, [3, 2, 1]);
+        check(&json!({"minAvailable": 2}), 1, 3, 3, [1, 2, 0]);
+        check(&json!({"minAvailable": "50%"}), 4, 4, 5, [4, 3, 1]);
+        check(&json!({"maxUnavailable": 1}), 3, 3, 4, [3, 3, 0]);
+        check(&json!({"maxUnavailable": "50%"}), 4, 4, 4, [4, 2, 2]);
+        check(&json!({"maxUnavailable": 1}), 0, 0, 0, [0, 0, 0]);
     }
 }

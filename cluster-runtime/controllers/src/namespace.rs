@@ -282,7 +282,7 @@ mod tests {
         let mut held = Object::new("v1", "Pod", Some("shop"), "held");
         held.set(&["metadata", "deletionTimestamp"], "2026-01-01T00:00:00Z");
         held.set(&["metadata", "finalizers"], json!(["example.org/hold"]));
-        assert!(plan(&namespace(false), &left(&[live.clone()]), now).is_empty());
+        assert!(plan(&namespace(false), &left(std::slice::from_ref(&live)), now).is_empty());
         assert_eq!(
             words(&plan(&namespace(true), &left(&[live, held.clone()]), now)),
             ["delete web"]

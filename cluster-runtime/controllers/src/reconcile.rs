@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt};
 use tracing::{debug, warn};
 
 use crate::context::Context;
-use crate::step::{Outcome, Written};
+use crate::step::{self, Outcome, Written};
 
 /// What a controller works on one at a time: mostly the namespace and name of an object of its kind.
 pub(crate) trait Key: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static {}
@@ -134,7 +134,7 @@ fn settle<R: Reconcile>(queue: &WorkQueue<R::Key>, key: &R::Key, outcome: Outcom
         return;
     };
     let wait = queue.retry(key.clone());
-    if status.is_conflict() {
+    if status.is_conflict() || step::is_namespace_going(&status) {
         debug!(controller = R::NAME, %key, "{status}; again in {wait:?}");
     } else {
         warn!(controller = R::NAME, %key, "{status}; again in {wait:?}");

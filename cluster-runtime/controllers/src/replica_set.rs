@@ -256,13 +256,8 @@ impl<const REPLICATION_CONTROLLER: bool> ReplicaSets<REPLICATION_CONTROLLER> {
 /// The sets that a change of a pod concerns: its controller, or every set that may adopt it.
 fn sets_of_pod(flavour: Flavour, sets: &Informer, change: &Change) -> Vec<ObjectKey> {
     let pod = change.object();
-    let controller = |pod: &Object| {
-        let owner = pod.controller().filter(|owner| owner.kind == flavour.kind())?;
-        Some(ObjectKey::new(pod.namespace().unwrap_or_default(), &owner.name))
-    };
-    let mut keys: Vec<ObjectKey> = change.old().and_then(|old| controller(old)).into_iter().collect();
-    keys.extend(controller(pod));
-    if pod.controller().is_none() && !matches!(change, Change::Deleted(_)) {
+    let mut keys = claim::owner_keys(change, flavour.kind());
+    if claim::controller_of(pod).is_none() && !matches!(change, Change::Deleted(_)) {
         let sets = sets.in_namespace(pod.namespace().unwrap_or_default());
         let adopting = sets
             .iter()

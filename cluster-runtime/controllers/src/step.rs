@@ -72,9 +72,11 @@ pub(crate) fn patch_status(
     object: &Object,
     status: serde_json::Value,
 ) -> Step {
+    let mut patch = serde_json::json!({"metadata": {"uid": object.uid()}});
+    patch["status"] = status;
     Step::Patch {
         target: Target::of(resource, object).subresource("status"),
-        patch: Patch::Merge(serde_json::json!({"metadata": {"uid": object.uid()}, "status": status})),
+        patch: Patch::Merge(patch),
     }
 }
 
@@ -121,6 +123,14 @@ impl Written {
             Self::Gone { key, uid, .. } => informer.get_key(key).is_none_or(|cached| cached.uid() != uid),
         }
     }
+}
+
+/// Whether nothing more can be created because the namespace is being deleted: that is no news to anybody.
+pub(crate) fn is_namespace_going(status: &Status) -> bool {
+    status
+        .causes
+        .iter()
+        .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// What came of a list of steps.
@@ -231,7 +241,9 @@ impl Executor<'_> {
                 Ok(Some(stored(&collection.resource, &created)))
             }
             Err(status) => {
-                self.say(said.as_ref(), Err(&status));
+                if !is_namespace_going(&status) {
+                    self.say(said.as_ref(), Err(&status));
+                }
                 Err(status)
             }
         }

@@ -1,6 +1,6 @@
 //! Which pod has which address, kept over restarts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub struct AddressPool {
     subnet: Subnet,
     next: u32,
     used: BTreeMap<String, Ipv4Addr>,
+    /// Pods whose link was made to its end.
+    linked: BTreeSet<String>,
 }
 
 /// Every address of the subnet is in use.
@@ -36,6 +38,7 @@ impl AddressPool {
             subnet,
             next: FIRST_POD,
             used: BTreeMap::new(),
+            linked: BTreeSet::new(),
         }
     }
 
@@ -69,8 +72,19 @@ impl AddressPool {
         })
     }
 
+    /// Notes that a pod's link is whole.
+    pub fn set_linked(&mut self, pod: &str) {
+        self.linked.insert(pod.to_owned());
+    }
+
+    /// Whether a pod's link is whole.
+    pub fn is_linked(&self, pod: &str) -> bool {
+        self.linked.contains(pod)
+    }
+
     /// Frees the address of a pod.
     pub fn free(&mut self, pod: &str) -> Option<Ipv4Addr> {
+        self.linked.remove(pod);
         self.used.remove(pod)
     }
 

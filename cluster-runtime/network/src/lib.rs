@@ -19,4 +19,5 @@ pub mod table;
 pub use address::{AddressPool, PoolExhausted};
 pub use config::{NetworkConfig, ParseSubnetError, Subnet};
 pub use dns::{Names, Resolution};
-pub use network::{Balancer, Network, NetworkError, PodAddress};
+pub use network::{Balancer, ForwardedPort, Network, NetworkError, PodAddress};
+pub use table::Protocol;

@@ -194,6 +194,11 @@ impl Links {
         inside(namespace, async move || configure_pod(address, gateway).await).await
     }
 
+    /// Whether there is a link of that name.
+    pub(crate) async fn exists(&self, link: &str) -> Result<bool, LinkError> {
+        Ok(self.index(link).await?.is_some())
+    }
+
     /// Removes a link; one that is not there is fine.
     pub(crate) async fn remove(&self, link: &str) -> Result<(), LinkError> {
         let Some(index) = self.index(link).await? else {

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use crate::dns::DnsServer;
 use crate::link::{LinkError, Links, gateway};
 use crate::sync::{DataPlane, run_nft};
+use crate::table::Protocol;
 use crate::{AddressPool, NetworkConfig, PoolExhausted, ruleset};
 
 /// Port on which the cluster's names are served.
@@ -36,6 +37,19 @@ pub struct PodAddress {
     pub ip: Ipv4Addr,
     /// The node's end of the pod's link.
     pub gateway: Ipv4Addr,
+}
+
+/// A port of the host that leads to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardedPort {
+    /// Address of the host; all of them where absent.
+    pub address: Option<Ipv4Addr>,
+    /// Port of the host.
+    pub port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Port of the pod.
+    pub pod_port: u16,
 }
 
 /// What balances services.
@@ -77,6 +91,14 @@ pub enum NetworkError {
     Rules {
         /// What it printed.
         message: String,
+    },
+    /// A port of the host that is taken.
+    #[error("cannot listen on port {port} of the host")]
+    HostPort {
+        /// The port.
+        port: u16,
+        /// What failed.
+        source: io::Error,
     },
     /// A kernel interface that is not there.
     #[error("cannot connect to the kernel's network configuration")]
@@ -121,16 +143,21 @@ impl Network {
 
     /// Links a pod's network namespace, given by the path of its file, and says its address.
     ///
-    /// Doing it again for the same pod gives the same address.
+    /// A pod that is linked keeps its link and address, whichever process linked it.
     pub async fn attach(&self, pod: &str, namespace: &Path) -> Result<PodAddress, NetworkError> {
-        let ip = self.change_pool(|pool| pool.allocate(pod)).await??;
+        let (ip, linked) = self
+            .change_pool(|pool| pool.allocate(pod).map(|ip| (ip, pool.is_linked(pod))))
+            .await??;
         let gateway = self.gateway();
-        match self
-            .links
-            .attach(&self.link_name(pod), namespace, ip, gateway)
-            .await
-        {
-            Ok(()) => Ok(PodAddress { ip, gateway }),
+        let link = self.link_name(pod);
+        if linked && self.links.exists(&link).await? {
+            return Ok(PodAddress { ip, gateway });
+        }
+        match self.links.attach(&link, namespace, ip, gateway).await {
+            Ok(()) => {
+                self.change_pool(|pool| pool.set_linked(pod)).await?;
+                Ok(PodAddress { ip, gateway })
+            }
             Err(error) => {
                 self.detach(pod).await?;
                 Err(error.into())
@@ -138,11 +165,21 @@ impl Network {
         }
     }
 
+    /// Leads ports of the host to a pod, instead of those that led to it before.
+    pub async fn forward(
+        &self,
+        pod: &str,
+        ip: Ipv4Addr,
+        ports: &[ForwardedPort],
+    ) -> Result<(), NetworkError> {
+        self.data_plane.forward(pod, ip, ports).await
+    }
+
     /// Removes a pod's link and frees its address; a pod that has none is fine.
     pub async fn detach(&self, pod: &str) -> Result<(), NetworkError> {
         self.links.remove(&self.link_name(pod)).await?;
         self.change_pool(|pool| pool.free(pod)).await?;
-        Ok(())
+        self.data_plane.forward(pod, Ipv4Addr::UNSPECIFIED, &[]).await
     }
 
     /// Detaches every pod that is not among these: what an earlier process could not clean up.
@@ -166,7 +203,7 @@ impl Network {
     }
 
     /// Stops serving; links, addresses and rules stay, so that running pods are not disturbed.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.data_plane.stop().await;
     }
 

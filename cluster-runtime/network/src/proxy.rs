@@ -45,7 +45,7 @@ pub(crate) struct ListenError {
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
     #[source]
-    source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl Proxy {

@@ -1,6 +1,7 @@
 //! Keeps rules, listeners and names in step with the services of the API.
 
-use std::net::Ipv4Addr;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -8,18 +9,22 @@ use std::sync::Arc;
 use cluster_client::{Api, Collection, Informer, InformerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::dns::{DnsServer, Names};
-use crate::network::NetworkError;
+use crate::network::{ForwardedPort, NetworkError};
 use crate::proxy::Proxy;
 use crate::table::{Frontends, ServicePort, service_table};
 use crate::{NetworkConfig, ruleset};
 
 /// What makes services work on this node.
 pub(crate) struct DataPlane {
-    task: tokio::task::JoinHandle<DnsServer>,
+    /// Taken when it is stopped.
+    task: Mutex<Option<tokio::task::JoinHandle<DnsServer>>>,
     stop: CancellationToken,
+    /// Ports of the host that lead to pods, by pod: each pod's own listeners.
+    host_ports: Mutex<HashMap<String, Proxy>>,
 }
 
 struct Sync {
@@ -58,13 +63,57 @@ impl DataPlane {
         sync.apply().await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(sync.follow(stop.clone()));
-        Ok(Self { task, stop })
+        Ok(Self {
+            task: Mutex::new(Some(task)),
+            stop,
+            host_ports: Mutex::default(),
+        })
+    }
+
+    /// Listens on the ports of the host that lead to a pod, and on no others for it.
+    pub(crate) async fn forward(
+        &self,
+        pod: &str,
+        ip: Ipv4Addr,
+        ports: &[ForwardedPort],
+    ) -> Result<(), NetworkError> {
+        let mut host_ports = self.host_ports.lock().await;
+        if ports.is_empty() {
+            host_ports.remove(pod);
+            return Ok(());
+        }
+        let frontend = |port: &ForwardedPort| {
+            let key = (
+                port.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+                port.port,
+                port.protocol,
+            );
+            (key, vec![SocketAddrV4::new(ip, port.pod_port)])
+        };
+        let proxy = host_ports.entry(pod.to_owned()).or_default();
+        match proxy
+            .apply(ports.iter().map(frontend).collect())
+            .await
+            .into_iter()
+            .next()
+        {
+            None => Ok(()),
+            Some(failure) => {
+                host_ports.remove(pod);
+                Err(NetworkError::HostPort {
+                    port: failure.port,
+                    source: failure.source,
+                })
+            }
+        }
     }
 
     /// Ends following; what was set up stays.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(&self) {
         self.stop.cancel();
-        if let Ok(dns) = self.task.await {
+        if let Some(task) = self.task.lock().await.take()
+            && let Ok(dns) = task.await
+        {
             dns.stop().await;
         }
     }

@@ -1,9 +1,16 @@
 //! The node agent: it runs the pods of one machine in containers of its own making.
 //!
-//! Start with [`image::ImageStore`] for images and [`runtime::Runtime`] for containers.
+//! Start with [`Node::start`] for the agent, [`image::ImageStore`] for images and [`runtime::Runtime`] for containers.
+//! A program that uses them calls [`shim_main`] first thing when it is started as `__shim`.
 
+mod agent;
+mod async_file;
 mod beneath;
 pub mod image;
 pub mod runtime;
 
+pub use agent::{
+    HostPort, LoopbackNetwork, NetworkFailure, Node, NodeConfig, NodeError, NodeHandle, PodAddress,
+    PodNetwork,
+};
 pub use runtime::shim_main;

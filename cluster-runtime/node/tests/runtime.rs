@@ -2,52 +2,593 @@
 
 mod support;
 
-use std::time::Duration;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use cluster_node::runtime::Runtime;
-use support::{Lab, container, sandbox};
+use cluster_client::{ExecExit, ExecRequest, TerminalSize};
+use cluster_node::runtime::{
+    Container, ContainerId, ContainerSpec, EmbeddedRuntime, LogLimits, MountSpec, NamespaceMode, Runtime,
+    SimulatedRuntime,
+};
+use support::conformance::{self, run};
+use support::{Lab, SOON, container, sandbox};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test]
+async fn the_simulated_runtime_conforms() {
+    let runtime = SimulatedRuntime::default();
+    conformance::check(&runtime, |name| {
+        let image = cluster_node::image::Image {
+            name: "none".into(),
+            id: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+                .parse()
+                .unwrap(),
+            digest: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+                .parse()
+                .unwrap(),
+            config: Default::default(),
+            layers: Vec::new(),
+        };
+        container("pod", name, &image, Path::new("/nowhere"), &["serve"])
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_runs_and_its_output_is_logged() {
-    if !support::is_root() {
-        return;
+async fn the_embedded_runtime_conforms() {
+    let Some(bench) = Bench::new().await else { return };
+    let image = bench.lab.hello();
+    let spec = |name: &str| container("pod", name, &image, &bench.lab.log(name), &["/bin/hello"]);
+    conformance::check(&bench.runtime, spec).await;
+    assert_eq!(bench.lab.leaks(), Vec::<String>::new());
+}
+
+/// A lab with a runtime and a sandbox `web`.
+struct Bench {
+    lab: Lab,
+    runtime: EmbeddedRuntime,
+}
+
+impl Bench {
+    async fn new() -> Option<Self> {
+        if !support::is_root() {
+            return None;
+        }
+        let lab = Lab::new();
+        let runtime = lab.runtime().await;
+        Some(Self { lab, runtime })
     }
-    let lab = Lab::new();
-    let runtime = lab.runtime().await;
-    runtime.create_sandbox(sandbox("web")).await.unwrap();
-    let log = lab.log("web.log");
-    let began = std::time::Instant::now();
-    let spec = container(
-        "web",
-        "main",
-        &lab.hello(),
-        &log,
-        &["sh", "-c", "echo hello; hostname; exit 3"],
+
+    async fn with_sandbox() -> Option<Self> {
+        let bench = Self::new().await?;
+        bench.runtime.create_sandbox(sandbox("web")).await.unwrap();
+        Some(bench)
+    }
+
+    fn spec(&self, name: &str, args: &[&str]) -> ContainerSpec {
+        container("web", name, &self.lab.hello(), &self.lab.log(name), args)
+    }
+
+    async fn start(&self, spec: ContainerSpec) -> Container {
+        self.runtime.start_container(spec).await.unwrap()
+    }
+
+    /// Runs a container to its end; gives its exit code and what it printed.
+    async fn complete(&self, spec: ContainerSpec) -> (i32, String) {
+        let log = spec.log.clone();
+        let started = self.start(spec).await;
+        let exit = tokio::time::timeout(SOON, self.runtime.wait(&started.id))
+            .await
+            .unwrap()
+            .unwrap();
+        (exit.code, content(&log))
+    }
+
+    async fn finish(self) {
+        self.runtime.remove_sandbox("web").await.unwrap();
+        assert_eq!(self.lab.leaks(), Vec::<String>::new());
+    }
+}
+
+/// What a log holds, without times and streams.
+fn content(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines()
+        .map(|line| format!("{}\n", line.splitn(4, ' ').nth(3).unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_has_its_own_name_environment_and_exit_code() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let mut spec = bench.spec("main", &["sh", "-c", "hostname; echo $COLOR; pwd; exit 3"]);
+    spec.process.env.push("COLOR=red".into());
+    spec.process.cwd = "/made/for/it".into();
+    assert_eq!(bench.complete(spec).await, (3, "web\nred\n/made/for/it\n".into()));
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_groups_are_as_asked() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let id = |name: &str, image_user: &str, uid, groups: Vec<u32>| {
+        let mut spec = bench.spec(name, &["id"]);
+        spec.process.user.image_user = image_user.into();
+        spec.process.user.uid = uid;
+        spec.process.user.groups = groups;
+        spec
+    };
+    let one = bench.complete(id("one", "nobody", None, vec![2000])).await;
+    assert_eq!(one, (0, "uid=65534 gid=65534 groups=2000,65534\n".into()));
+    let two = bench.complete(id("two", "", Some(1234), vec![])).await;
+    assert_eq!(two, (0, "uid=1234 gid=0 groups=0\n".into()));
+    let failed = bench
+        .runtime
+        .start_container(id("three", "ghost", None, vec![]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        failed.to_string(),
+        "unable to find user ghost: no matching entries in passwd file"
     );
-    let started = runtime.start_container(spec).await.unwrap();
-    println!("started in {:?}", began.elapsed());
-    let exit = tokio::time::timeout(support::SOON, runtime.wait(&started.id))
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn err_programs_that_cannot_run_are_named() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    for (name, program, expected) in [
+        ("a", "nope", "exec: \"nope\": executable file not found in $PATH"),
+        (
+            "b",
+            "/no/such",
+            "exec: \"/no/such\": stat /no/such: no such file or directory",
+        ),
+        ("c", "/etc", "exec: \"/etc\": is a directory"),
+        ("d", "/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
+    ] {
+        let failed = bench
+            .runtime
+            .start_container(bench.spec(name, &[program]))
+            .await
+            .unwrap_err();
+        assert_eq!(failed.to_string(), expected);
+    }
+    let running = bench.start(bench.spec("main", &["sleep", "60"])).await;
+    let (exit, _) = run(&bench.runtime, &running.id, &["nope"]).await;
+    assert_eq!(
+        exit,
+        ExecExit::Failed("exec: \"nope\": executable file not found in $PATH".into())
+    );
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_mounted_is_seen_and_nothing_else_can_be_written() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let volume = bench.lab.dir.path().join("volume");
+    fs::create_dir_all(volume.join("inner")).unwrap();
+    fs::write(volume.join("inner/file"), "content\n").unwrap();
+    fs::write(bench.lab.dir.path().join("secret"), "outside\n").unwrap();
+    std::os::unix::fs::symlink("../../secret", volume.join("escape")).unwrap();
+    let mount = |sub_path: &str, target: &str, read_only| MountSpec {
+        source: volume.clone(),
+        sub_path: sub_path.into(),
+        target: target.into(),
+        read_only,
+        ..MountSpec::default()
+    };
+    let script = "cat /whole/inner/file; cat /part/file; cat /one; echo x > /whole/new; echo y > /part/new; \
+                  echo z > /root-file; echo t > /tmp/t; ls /deep/er";
+    let mut spec = bench.spec("main", &["sh", "-c", script]);
+    spec.read_only_root = true;
+    spec.mounts = vec![
+        mount("", "/whole", false),
+        mount("inner", "/part", true),
+        mount("inner/file", "/one", true),
+        mount("other/folder", "/deep/er", false),
+    ];
+    let (code, printed) = bench.complete(spec).await;
+    let expected = "content\ncontent\ncontent\n\
+        sh: /part/new: Read-only file system (os error 30)\n\
+        sh: /root-file: Read-only file system (os error 30)\n\
+        sh: /tmp/t: Read-only file system (os error 30)\n";
+    assert_eq!((code, printed.as_str()), (0, expected));
+    assert!(volume.join("other/folder").is_dir());
+    assert_eq!(fs::read_to_string(volume.join("new")).unwrap(), "x\n");
+    let mut spec = bench.spec("escaping", &["cat", "/seen"]);
+    spec.mounts = vec![mount("escape", "/seen", true)];
+    let failed = bench.runtime.start_container(spec).await;
+    assert!(failed.is_err(), "a link led out of its volume");
+    let mut spec = bench.spec("climbing", &["cat", "/seen"]);
+    spec.mounts = vec![mount("../secret", "/seen", true)];
+    assert!(
+        bench
+            .runtime
+            .start_container(spec)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("leads out of its volume")
+    );
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_a_sandbox_share_network_and_memory_but_not_processes() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let server = bench.start(bench.spec("server", &["/bin/hello"])).await;
+    let asking = bench.spec(
+        "asking",
+        &[
+            "sh",
+            "-c",
+            "get http://127.0.0.1/x && ls /proc && touch /dev/shm/seen",
+        ],
+    );
+    let deadline = Instant::now() + SOON;
+    let mut attempt = 0;
+    loop {
+        let mut spec = asking.clone();
+        spec.attempt = attempt;
+        spec.id = ContainerId::of("web", "asking", attempt);
+        spec.log = bench.lab.log(&format!("asking-{attempt}"));
+        let (code, printed) = bench.complete(spec).await;
+        if code == 0 {
+            assert!(printed.contains("path: /x"), "{printed}");
+            assert!(printed.contains("\n1\n"), "{printed}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{printed}");
+        attempt += 1;
+    }
+    assert_eq!(
+        run(&bench.runtime, &server.id, &["ls", "/dev/shm"]).await.1,
+        "seen\n"
+    );
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let mut spec = bench.spec("hungry", &["sh", "-c", "cat /dev/zero > /dev/shm/big"]);
+    spec.resources.memory_bytes = 16 << 20;
+    spec.resources.cpu_limit_millis = 500;
+    let started = bench.start(spec).await;
+    let exit = tokio::time::timeout(SOON, bench.runtime.wait(&started.id))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(exit.code, 3);
-    println!("ended after {:?}", began.elapsed());
-    let text = std::fs::read_to_string(&log).unwrap();
-    assert!(text.contains(" stdout F hello\n"), "{text}");
-    assert!(text.contains(" stdout F web\n"), "{text}");
-    let second = container(
-        "web",
-        "server",
-        &lab.hello(),
-        &lab.log("server.log"),
-        &["/bin/hello"],
-    );
-    let second = runtime.start_container(second).await.unwrap();
-    let exit = runtime
-        .stop_container(&second.id, "SIGTERM", Duration::from_secs(10))
+    assert!(exit.oom_killed, "{exit:?}");
+    // The first process, its child, and no grandchild.
+    let mut spec = bench.spec("forking", &["sh", "-c", "/bin/sh -c /bin/echo"]);
+    spec.resources.pids_max = 2;
+    let (_, printed) = bench.complete(spec).await;
+    assert!(printed.contains("Resource temporarily unavailable"), "{printed}");
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_take_input_and_end_with_their_client() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let running = bench.start(bench.spec("main", &["sleep", "600"])).await;
+    let request = ExecRequest {
+        command: vec!["cat".into()],
+        stdin: true,
+        stdout: true,
+        ..ExecRequest::default()
+    };
+    let session = bench.runtime.exec(&running.id, &request).await.unwrap();
+    let mut stdin = session.stdin.unwrap();
+    stdin.write_all(b"through the pipe\n").await.unwrap();
+    drop(stdin);
+    let mut printed = String::new();
+    session
+        .stdout
+        .unwrap()
+        .read_to_string(&mut printed)
         .await
         .unwrap();
-    assert_eq!((exit.code, exit.signal), (0, None));
-    runtime.remove_sandbox("web").await.unwrap();
-    assert_eq!(lab.leaks(), Vec::<String>::new());
+    assert_eq!(printed, "through the pipe\n");
+    assert_eq!(session.exit.await.unwrap(), ExecExit::Code(0));
+
+    let request = ExecRequest {
+        command: vec!["sleep".into(), "600".into()],
+        ..ExecRequest::default()
+    };
+    let session = bench.runtime.exec(&running.id, &request).await.unwrap();
+    drop(session);
+    let ended = async {
+        while bench.runtime.usage(&running.id).await.unwrap().pids > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, ended)
+        .await
+        .expect("the command ends with its client");
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_with_a_terminal_knows_its_size() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let running = bench.start(bench.spec("main", &["sleep", "600"])).await;
+    let request = ExecRequest {
+        command: vec!["sh".into()],
+        stdin: true,
+        stdout: true,
+        tty: true,
+        ..ExecRequest::default()
+    };
+    let session = bench.runtime.exec(&running.id, &request).await.unwrap();
+    let (mut stdin, mut stdout) = (session.stdin.unwrap(), session.stdout.unwrap());
+    session
+        .resize
+        .unwrap()
+        .send(TerminalSize {
+            width: 100,
+            height: 40,
+        })
+        .await
+        .unwrap();
+    let mut seen = String::new();
+    read_until(&mut stdout, &mut seen, "$ ").await;
+    stdin.write_all(b"hostname\nexit 5\n").await.unwrap();
+    read_until(&mut stdout, &mut seen, "web\r\n").await;
+    assert_eq!(
+        tokio::time::timeout(SOON, session.exit).await.unwrap().unwrap(),
+        ExecExit::Code(5)
+    );
+    bench.finish().await;
+}
+
+async fn read_until(from: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut String, wanted: &str) {
+    let reading = async {
+        let mut piece = [0; 1024];
+        while !seen.contains(wanted) {
+            let length = from.read(&mut piece).await.unwrap();
+            assert!(length > 0, "ended with {seen:?}");
+            seen.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+    };
+    if tokio::time::timeout(SOON, reading).await.is_err() {
+        panic!("no {wanted:?} in {seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_join_and_leave_the_main_process() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let request = ExecRequest {
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        ..ExecRequest::default()
+    };
+    for tty in [false, true] {
+        let mut spec = bench.spec(if tty { "terminal" } else { "pipe" }, &["sh"]);
+        spec.process.tty = tty;
+        spec.stdin = true;
+        let log = spec.log.clone();
+        let running = bench.start(spec).await;
+        let session = bench
+            .runtime
+            .attach(
+                &running.id,
+                &ExecRequest {
+                    tty,
+                    ..request.clone()
+                },
+            )
+            .await
+            .unwrap();
+        let (mut stdin, mut stdout) = (session.stdin.unwrap(), session.stdout.unwrap());
+        let mut seen = String::new();
+        stdin.write_all(b"echo one\n").await.unwrap();
+        read_until(&mut stdout, &mut seen, if tty { "one\r\n" } else { "one\n" }).await;
+        drop((stdin, stdout, session.exit));
+        let session = bench
+            .runtime
+            .attach(
+                &running.id,
+                &ExecRequest {
+                    tty,
+                    ..request.clone()
+                },
+            )
+            .await
+            .unwrap();
+        let mut stdin = session.stdin.unwrap();
+        stdin.write_all(b"echo two; exit 4\n").await.unwrap();
+        assert_eq!(
+            tokio::time::timeout(SOON, session.exit).await.unwrap().unwrap(),
+            ExecExit::Code(4),
+            "{tty}"
+        );
+        let logged = content(&log);
+        assert!(logged.contains("one") && logged.contains("two"), "{logged}");
+    }
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_runtime_takes_over_what_runs_and_what_has_ended() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let running = bench.start(bench.spec("running", &["/bin/hello"])).await;
+    let ended = bench.start(bench.spec("ended", &["sh", "-c", "exit 7"])).await;
+    bench.runtime.wait(&ended.id).await.unwrap();
+    let Bench { lab, runtime } = bench;
+    drop(runtime);
+    let runtime = lab.runtime().await;
+    let sandboxes = runtime.list().await.unwrap();
+    assert_eq!(sandboxes.len(), 1);
+    let [first, second] = sandboxes[0].containers.as_slice() else {
+        panic!("{sandboxes:?}")
+    };
+    assert_eq!(
+        (first.name.as_str(), first.exit.as_ref().map(|exit| exit.code)),
+        ("ended", Some(7))
+    );
+    assert_eq!(
+        (second.name.as_str(), second.pid, second.started),
+        ("running", running.pid, running.started)
+    );
+    assert_eq!(run(&runtime, &running.id, &["echo", "still"]).await.1, "still\n");
+    let exit = runtime
+        .stop_container(&running.id, "SIGTERM", Duration::from_secs(10))
+        .await
+        .unwrap();
+    assert_eq!(exit.code, 0);
+    Bench { lab, runtime }.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_shim_is_killed_counts_as_ended_and_leaves_nothing() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let one = bench.start(bench.spec("one", &["sleep", "600"])).await;
+    let two = bench.start(bench.spec("two", &["sleep", "600"])).await;
+    kill_shim(&bench.lab, &one.id);
+    let exit = tokio::time::timeout(SOON, bench.runtime.wait(&one.id))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(exit.unseen, "{exit:?}");
+    assert_eq!(exit.code, 137);
+    // The same while nobody looks.
+    let Bench { lab, runtime } = bench;
+    drop(runtime);
+    kill_shim(&lab, &two.id);
+    let runtime = lab.runtime().await;
+    let exit = tokio::time::timeout(SOON, runtime.wait(&two.id))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(exit.unseen, "{exit:?}");
+    for pid in [one.pid, two.pid] {
+        let gone = async {
+            while Path::new(&format!("/proc/{pid}/exe")).exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, gone)
+            .await
+            .expect("the processes of a lost container end");
+    }
+    Bench { lab, runtime }.finish().await;
+}
+
+fn kill_shim(lab: &Lab, id: &ContainerId) {
+    let folder = lab.config().root.join("containers").join(id.as_str());
+    let pid: i32 = fs::read_to_string(folder.join("shim.lock"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_containers_start_side_by_side() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    let began = Instant::now();
+    let started = names
+        .iter()
+        .map(|name| bench.start(bench.spec(name, &["sleep", "600"])));
+    let started = futures::future::join_all(started).await;
+    println!("20 containers in {:?}", began.elapsed());
+    assert!(started.iter().all(Container::is_running));
+    for container in started.iter().take(3) {
+        println!("shim: {}", memory(&bench.lab, &container.id));
+    }
+    let began = Instant::now();
+    bench.finish().await;
+    println!("gone in {:?}", began.elapsed());
+}
+
+/// Memory of a shim that is its own.
+fn memory(lab: &Lab, id: &ContainerId) -> String {
+    let folder = lab.config().root.join("containers").join(id.as_str());
+    let pid = fs::read_to_string(folder.join("shim.lock")).unwrap();
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("Private") || line.starts_with("Pss:"));
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_rotated_while_it_is_written() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let line = format!("echo {};", "0123456789".repeat(10));
+    let script = format!("{} echo last", line.repeat(600));
+    let mut spec = bench.spec("talking", &["sh", "-c", &script]);
+    spec.log_limits = LogLimits {
+        bytes_max: 20_000,
+        files_max: 3,
+    };
+    let log = spec.log.clone();
+    let (code, newest) = bench.complete(spec).await;
+    assert_eq!(code, 0);
+    assert!(newest.ends_with("last\n"), "{newest}");
+    let files = fs::read_dir(log.parent().unwrap()).unwrap().count();
+    assert_eq!(files, 3);
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_may_use_the_machine_and_sets_its_own_kernel_parameters() {
+    let Some(bench) = Bench::new().await else { return };
+    let mut own = sandbox("web");
+    own.sysctls.insert("net.core.somaxconn".into(), "777".into());
+    bench.runtime.create_sandbox(own).await.unwrap();
+    let read = bench.spec("read", &["cat", "/proc/sys/net/core/somaxconn"]);
+    assert_eq!(bench.complete(read).await, (0, "777\n".into()));
+    bench.runtime.remove_sandbox("web").await.unwrap();
+    let mut host = sandbox("web");
+    host.network = NamespaceMode::Host;
+    host.pid = NamespaceMode::Host;
+    let made = bench.runtime.create_sandbox(host).await.unwrap();
+    assert_eq!(made.netns, None);
+    let mut spec = bench.spec("host", &["sh", "-c", "ls /proc/self/ns; hostname"]);
+    spec.id = ContainerId::of("web", "host", 1);
+    let (code, printed) = bench.complete(spec).await;
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(code == 0 && printed.ends_with(&name), "{printed}");
+    bench.runtime.remove_sandbox("web").await.unwrap();
+    let mut foreign = sandbox("web");
+    foreign.sysctls.insert("kernel.panic".into(), "1".into());
+    assert!(bench.runtime.create_sandbox(foreign).await.is_err());
+    assert_eq!(bench.lab.leaks(), Vec::<String>::new());
 }

@@ -1,6 +1,9 @@
 //! Kubernetes objects as data; this crate decides and never does IO.
 //!
-//! Start with [`Object`], then [`Status`] for how every refusal is worded, then [`registry`] for the kinds.
+//! Start with [`Object`], then [`Status`] for how every refusal is worded, then [`registry`] for the kinds. A write
+//! goes through `Schema::check`, [`patch`] or [`mod@apply`], `KindRow::apply_defaults`, `KindRow::prepare_for_create` or
+//! its like, `KindRow::validate_create` or its like, and [`apply::track`]; a read through [`selector`] and
+//! [`mod@table`]. Everything takes objects of any shape and size without panic.
 
 pub mod apply;
 mod defaults;

@@ -2,14 +2,22 @@
 
 use serde_json::Value;
 
-use crate::Status;
+use crate::{Object, Status};
 
 /// Most levels of maps and lists inside each other.
 pub const DEPTH_MAX: usize = 128;
 
 /// Refuses values that are nested deeper than [`DEPTH_MAX`].
 pub fn check(value: &Value) -> Result<(), Status> {
-    let mut open = vec![(value, 0)];
+    check_all(vec![(value, 0)])
+}
+
+/// Refuses objects that are nested deeper than [`DEPTH_MAX`].
+pub fn check_object(object: &Object) -> Result<(), Status> {
+    check_all(object.fields().values().map(|value| (value, 1)).collect())
+}
+
+fn check_all(mut open: Vec<(&Value, usize)>) -> Result<(), Status> {
     while let Some((value, depth)) = open.pop() {
         if depth > DEPTH_MAX {
             return Err(Status::bad_request(format!(

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(affinity: Value, expected: bool) {
+    fn check(affinity: &Value, expected: bool) {
         let mut pod = Object::new("v1", "Pod", None, "p");
         let required = json!({"nodeSelectorTerms": [affinity]});
         pod.set(
@@ -205,20 +205,20 @@ mod tests {
     #[test]
     fn every_operator_is_honoured() {
         let expression = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
-        check(expression("zone", "In", &["a", "b"]), true);
-        check(expression("zone", "In", &["b"]), false);
-        check(expression("zone", "NotIn", &["b"]), true);
-        check(expression("disk", "NotIn", &["b"]), true);
-        check(expression("zone", "Exists", &[]), true);
-        check(expression("disk", "Exists", &[]), false);
-        check(expression("disk", "DoesNotExist", &[]), true);
-        check(expression("cores", "Gt", &["4"]), true);
-        check(expression("cores", "Lt", &["4"]), false);
-        check(expression("zone", "Gt", &["4"]), false);
-        check(expression("zone", "Like", &["a"]), false);
-        check(json!({}), false);
+        check(&expression("zone", "In", &["a", "b"]), true);
+        check(&expression("zone", "In", &["b"]), false);
+        check(&expression("zone", "NotIn", &["b"]), true);
+        check(&expression("disk", "NotIn", &["b"]), true);
+        check(&expression("zone", "Exists", &[]), true);
+        check(&expression("disk", "Exists", &[]), false);
+        check(&expression("disk", "DoesNotExist", &[]), true);
+        check(&expression("cores", "Gt", &["4"]), true);
+        check(&expression("cores", "Lt", &["4"]), false);
+        check(&expression("zone", "Gt", &["4"]), false);
+        check(&expression("zone", "Like", &["a"]), false);
+        check(&json!({}), false);
         let named = |name: &str| json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]});
-        check(named("n1"), true);
-        check(named("n2"), false);
+        check(&named("n1"), true);
+        check(&named("n2"), false);
     }
 }

@@ -132,7 +132,8 @@ struct Inner {
 
 /// Puts every change of what the scheduler looks at into its state.
 fn follow(informers: &Informers, shared: &Arc<Shared>) {
-    let handlers: [(&str, &str, fn(&Shared, &Change)); 6] = [
+    type Handler = fn(&Shared, &Change);
+    let handlers: [(&str, &str, Handler); 6] = [
         ("v1", "nodes", Shared::node_changed),
         ("v1", "namespaces", Shared::namespace_changed),
         ("v1", "persistentvolumeclaims", Shared::claim_changed),

@@ -12,12 +12,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use cluster_network::Network;
+use cluster_node::runtime::{EmbeddedConfig, EmbeddedRuntime, Runtime, RuntimeError, ShimCommand};
+use nix::mount::{MntFlags, umount2};
 
 use crate::ClusterDir;
 use crate::dir::SettingsError;
 use crate::lock::{self, ServerProcess};
 use crate::options::ClusterOptions;
-use crate::parts::network_config;
+use crate::parts::{cgroup, network_config};
 
 /// What the server prints, alone on a line, once it is ready.
 pub(crate) const READY: &str = "ready";
@@ -265,21 +267,62 @@ pub fn delete(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlE
     Ok(())
 }
 
-/// Removes what a stopped server leaves on the host for the next one.
+/// Removes what a stopped server leaves on the host for the next one: containers, mounts, links and rules.
 fn remove_from_host(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlError> {
     let Some(settings) = dir.settings()? else {
         return Ok(());
     };
+    fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        what: &'static str,
+    ) -> impl Fn(E) -> ControlError {
+        move |error| ControlError::Remove {
+            what,
+            source: error.into(),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed("containers"))?;
+    runtime
+        .block_on(remove_containers(dir))
+        .map_err(failed("containers"))?;
+    unmount_below(dir.path()).map_err(failed("mounts"))?;
     let config = network_config(dir, &settings, options);
-    let network = |source: Box<dyn std::error::Error + Send + Sync>| ControlError::Remove {
-        what: "network",
-        source,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| network(error.into()))?;
     runtime
         .block_on(Network::remove(&config))
-        .map_err(|error| network(error.into()))
+        .map_err(failed("network"))
+}
+
+async fn remove_containers(dir: &ClusterDir) -> Result<(), RuntimeError> {
+    let runtime = EmbeddedRuntime::open(EmbeddedConfig {
+        root: dir.node().join("run"),
+        shim: ShimCommand::default(),
+        cgroup: cgroup(dir),
+    })
+    .await?;
+    for sandbox in runtime.list().await? {
+        runtime.remove_sandbox(&sandbox.spec.id).await?;
+    }
+    Ok(())
+}
+
+/// Unmounts everything that is mounted below a folder, the innermost first.
+fn unmount_below(dir: &Path) -> io::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    // The fifth field is the mount point (proc_pid_mountinfo(5)); ours have no characters that would be escaped.
+    let points = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(Path::new);
+    let mut ours: Vec<&Path> = points
+        .filter(|point| point.starts_with(dir) && *point != dir)
+        .collect();
+    ours.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    for point in ours {
+        match umount2(point, MntFlags::MNT_DETACH) {
+            // Gone with one that was unmounted before.
+            Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

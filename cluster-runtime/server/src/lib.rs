@@ -11,6 +11,7 @@ mod lock;
 mod options;
 mod parts;
 mod pki;
+mod pod_network;
 mod serve;
 
 pub use cluster_network::Subnet;
@@ -18,5 +19,6 @@ pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensur
 pub use dir::{ClusterDir, ClusterSettings, SettingsError};
 pub use lock::ServerProcess;
 pub use options::{ClusterOptions, OptionsError};
+pub use parts::SHIM_COMMAND;
 pub use pki::PkiError;
 pub use serve::{ServeError, serve};

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
+use cluster_node::runtime::ShimCommand;
+use cluster_node::{Node, NodeConfig, NodeHandle};
+use cluster_scheduler::{Scheduler, SchedulerOptions};
 use cluster_store::{RaftStore, RaftStoreConfig};
 use rustls::ServerConfig;
 use time::OffsetDateTime;
@@ -20,9 +23,12 @@ use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
 use crate::pki::Authority;
+use crate::pod_network::NodeNetwork;
 use crate::serve::{ServeError, listen};
 use crate::{host, kubeconfig};
 
+/// The hidden command by which the program runs a container.
+pub const SHIM_COMMAND: &str = "__shim";
 /// Domain below which services have names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
@@ -30,7 +36,9 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 pub(crate) struct Parts {
     store: Arc<RaftStore>,
     network: Arc<Network>,
+    node: NodeHandle,
     controllers: Controllers,
+    scheduler: Scheduler,
     api: ServedApi,
 }
 
@@ -49,7 +57,6 @@ impl Parts {
         listener: TcpListener,
         program: PathBuf,
     ) -> Result<Self, ServeError> {
-        let _ = &program;
         let nodes = NodeRegistry::default();
         let engine_options = EngineOptions {
             services: ServiceRanges {
@@ -81,7 +88,15 @@ impl Parts {
             settings.api_port,
         )
         .await?;
+        let node_config = node_config(dir, settings, program, gateway);
+        let pod_network = Arc::new(NodeNetwork(network.clone()));
+        let node = Node::start(node_config, api("tug-node"), pod_network).await?;
+        nodes.register(&settings.node_name, Arc::new(node.clone()));
         let controllers = Controllers::start(api("tug-controllers"), ControllersOptions::default());
+        let scheduler = Scheduler::start(api("tug-scheduler"), SchedulerOptions::default());
+        node.ready().await;
+        controllers.ready().await;
+        scheduler.ready().await;
 
         let now = OffsetDateTime::now_utc();
         let authority = Authority::open(&dir.pki(), now)?;
@@ -106,19 +121,23 @@ impl Parts {
         Ok(Self {
             store,
             network,
+            node,
             controllers,
+            scheduler,
             api,
         })
     }
 
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
-        let _ = pods;
         self.api.stop().await;
+        self.scheduler.stop().await;
         self.controllers.stop().await;
-        if let Ok(network) = Arc::try_unwrap(self.network) {
-            network.stop().await;
+        match pods {
+            StopPods::Keep => self.node.stop().await,
+            StopPods::Stop => self.node.stop_pods().await,
         }
+        self.network.stop().await;
         self.store.shutdown().await;
     }
 }
@@ -157,6 +176,36 @@ pub(crate) fn network_config(
         state_dir: dir.network(),
         nft: options.nft.clone(),
     }
+}
+
+/// How the node of a cluster works.
+fn node_config(
+    dir: &ClusterDir,
+    settings: &ClusterSettings,
+    program: PathBuf,
+    gateway: Ipv4Addr,
+) -> NodeConfig {
+    NodeConfig {
+        images: dir.images(),
+        shim: ShimCommand {
+            program,
+            args: vec![SHIM_COMMAND.into()],
+        },
+        cgroup: cgroup(dir),
+        addresses: vec![IpAddr::V4(gateway)],
+        pod_cidr: Some(settings.pod_subnet.to_string()),
+        ..NodeConfig::new(&settings.node_name, dir.node())
+    }
+}
+
+/// A control group for each data folder, so that two clusters on one host keep apart.
+pub(crate) fn cgroup(dir: &ClusterDir) -> String {
+    let path = dir.path().as_os_str().as_encoded_bytes();
+    // FNV-1a: short, stable over versions, and not meant to withstand anybody.
+    let hash = path.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("/tug-{hash:016x}")
 }
 
 /// The names by which the API is called, from outside and from pods.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cluster_network::NetworkError;
+use cluster_node::NodeError;
 use cluster_objects::Status;
 use cluster_store::OpenError;
 use nix::unistd::setsid;
@@ -58,6 +59,9 @@ pub enum ServeError {
     /// The network of the node.
     #[error("the node's network cannot be brought up")]
     Network(#[from] NetworkError),
+    /// The agent of the node.
+    #[error("the node cannot start")]
+    Node(#[from] NodeError),
     /// The objects that every cluster has.
     #[error("the cluster's own objects cannot be made")]
     Bootstrap(#[from] Status),
@@ -83,7 +87,7 @@ pub fn serve(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
 }
 
 /// An error with its causes, on one line.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let texts = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
     texts.collect::<Vec<_>>().join(": ").replace('\n', " ")

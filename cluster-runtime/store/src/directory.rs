@@ -82,7 +82,11 @@ impl Directory {
                     member,
                 };
                 let text = serde_json::to_vec(&format).map_err(|error| io(error.into()))?;
-                return replace_file(&path, &text).map_err(io);
+                // The directory itself must not be lost either.
+                let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                return replace_file(&path, &text)
+                    .and_then(|()| parent.map_or(Ok(()), sync_directory))
+                    .map_err(io);
             }
             Err(error) => return Err(io(error)),
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use cluster_objects::Object;
@@ -76,8 +76,12 @@ async fn what_was_acknowledged_survives_being_killed() {
     let mut acknowledged = BTreeMap::new();
     let mut newest = Revision(0);
     for round in 0..rounds {
-        // Different moments, also within the start: from nothing to some hundred milliseconds.
-        let moment = Duration::from_micros(round * 7919 % 120 * 2000);
+        let moment = if round % 5 == 4 {
+            // Somewhere in the start.
+            Moment::After(Duration::from_millis(round * 7919 % 100))
+        } else {
+            Moment::Acknowledged(round * 7919 % 500)
+        };
         run_and_kill(dir.path(), moment, &mut acknowledged, &mut newest);
         let started = Instant::now();
         let store = RaftStore::open(config(dir.path())).await.unwrap();
@@ -101,10 +105,17 @@ async fn what_was_acknowledged_survives_being_killed() {
     );
 }
 
-/// Runs the child, kills it after a while, and takes in what it printed.
+/// When the child is killed.
+enum Moment {
+    After(Duration),
+    /// When so many writes were acknowledged; as many as are under way are not.
+    Acknowledged(u64),
+}
+
+/// Runs the child, kills it, and takes in what it printed.
 fn run_and_kill(
     dir: &Path,
-    moment: Duration,
+    moment: Moment,
     acknowledged: &mut BTreeMap<(u64, u64), u64>,
     newest: &mut Revision,
 ) {
@@ -118,18 +129,36 @@ fn run_and_kill(
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap());
-    let reader = std::thread::spawn(move || lines.lines().map_while(Result::ok).collect::<Vec<_>>());
-    std::thread::sleep(moment + Duration::from_millis(30));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    for line in reader.join().unwrap() {
-        let numbers: Vec<u64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
-        if let [writer, slot, count, revision] = numbers[..] {
-            acknowledged.insert((writer, slot), count);
-            *newest = (*newest).max(Revision(revision));
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (sender, receiver) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let numbers: Vec<u64> = line.split(' ').map_while(|word| word.parse().ok()).collect();
+            if let [writer, slot, count, revision] = numbers[..] {
+                sender.send((writer, slot, count, Revision(revision))).unwrap();
+            }
+        }
+    });
+    let mut take = |(writer, slot, count, revision)| {
+        acknowledged.insert((writer, slot), count);
+        *newest = (*newest).max(revision);
+    };
+    match moment {
+        Moment::After(time) => std::thread::sleep(time),
+        Moment::Acknowledged(count) => {
+            for _ in 0..=count {
+                take(
+                    receiver
+                        .recv_timeout(Duration::from_secs(60))
+                        .expect("the child writes"),
+                );
+            }
         }
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    receiver.iter().for_each(take);
+    reader.join().unwrap();
 }
 
 fn check(store: &RaftStore, acknowledged: &BTreeMap<(u64, u64), u64>, round: u64) {

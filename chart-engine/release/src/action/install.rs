@@ -13,7 +13,7 @@ use crate::action::{ActionError, check_labels, definitions};
 use crate::cluster::Cluster;
 use crate::name::ReleaseName;
 use crate::progress::Event;
-use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus};
+use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::render::{self, RenderOptions, Revision};
 use crate::storage::Entry;
 use crate::{FIELD_MANAGER, json};
@@ -61,10 +61,11 @@ impl Install {
         } else {
             Vec::new()
         };
+        let (enabled, stored) = render::enabled(&self.chart, &self.values)?;
         if self.dry_run == DryRun::None && !self.skip_crds {
-            definitions::create(cluster, &self.chart, self.deploy.timeout).await?;
+            definitions::create(cluster, &enabled, self.deploy.timeout).await?;
         }
-        let mut release = self.render(cluster, &entries, online).await?;
+        let mut release = self.render(cluster, stored, &entries, online).await?;
         if !online {
             return Ok(release);
         }
@@ -110,6 +111,7 @@ impl Install {
     async fn render(
         &self,
         cluster: &Cluster,
+        chart: StoredChart,
         entries: &[Entry],
         online: bool,
     ) -> Result<Release, ActionError> {
@@ -140,7 +142,7 @@ impl Install {
             name: self.name.clone(),
             namespace: cluster.namespace.clone(),
             revision,
-            chart: Some(rendered.chart),
+            chart: Some(chart),
             config: json::from_map(&self.values),
             manifest: rendered.manifest,
             hooks: rendered.hooks,

@@ -143,6 +143,7 @@ impl Upgrade {
         };
         let online = self.dry_run != DryRun::Client;
         let config_record = json::from_map(&config);
+        let (_, stored) = render::enabled(&chart, &config)?;
         let rendered =
             render::render(online.then_some(cluster), chart, config, request, &self.render).await?;
         for warning in rendered.warnings {
@@ -163,7 +164,7 @@ impl Upgrade {
             name: self.name.clone(),
             namespace: current.namespace.clone(),
             revision,
-            chart: Some(rendered.chart),
+            chart: Some(stored),
             config: config_record,
             manifest: rendered.manifest,
             hooks: rendered.hooks,

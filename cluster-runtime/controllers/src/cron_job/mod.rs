@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cluster_client::{Informer, ObjectKey, WorkQueue};
 use cluster_objects::{GroupVersionResource, Object};
 
+use crate::claim;
 use crate::context::Context;
 use crate::reconcile::Reconcile;
 use crate::step::Outcome;
@@ -33,10 +34,9 @@ impl CronJobs {
         cron_jobs.add_handler(move |change| added.add(ObjectKey::of(change.object())));
         let added = queue.clone();
         jobs.add_handler(move |change| {
-            let job = change.object();
-            if let Some(owner) = job.controller().filter(|owner| owner.kind == "CronJob") {
-                added.add(ObjectKey::new(job.namespace().unwrap_or_default(), &owner.name));
-            }
+            claim::owner_keys(change, "CronJob")
+                .into_iter()
+                .for_each(|key| added.add(key));
         });
         Self {
             context: context.component(Self::NAME),

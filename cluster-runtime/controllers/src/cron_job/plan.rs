@@ -272,7 +272,7 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    fn cron_job(spec: Value, status: Value) -> Object {
+    fn cron_job(spec: &Value, status: &Value) -> Object {
         let mut cron_job = Object::new("batch/v1", "CronJob", Some("default"), "tick");
         cron_job.set(&["metadata", "uid"], "tick");
         cron_job.set(&["metadata", "creationTimestamp"], "2026-01-01T00:00:30Z");
@@ -283,7 +283,7 @@ mod tests {
         for (key, value) in spec.as_object().expect("a map") {
             cron_job.set(&["spec", key], value.clone());
         }
-        cron_job.set(&["status"], status);
+        cron_job.set(&["status"], status.clone());
         cron_job
     }
 
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_job_is_made_when_its_time_has_come() {
-        let never = cron_job(json!({}), json!({}));
+        let never = cron_job(&json!({}), &json!({}));
         check(&never, &[], "2026-01-01T00:04:00Z", &["wait 60"]);
         check(
             &never,
@@ -320,7 +320,7 @@ mod tests {
             "2026-01-01T00:05:01Z",
             &["wait 299", "+tick-29453765"],
         );
-        let done = cron_job(json!({}), json!({"lastScheduleTime": "2026-01-01T00:05:00Z"}));
+        let done = cron_job(&json!({}), &json!({"lastScheduleTime": "2026-01-01T00:05:00Z"}));
         check(&done, &[], "2026-01-01T00:05:02Z", &["wait 298"]);
         // Of many missed times only the newest is made up for.
         check(
@@ -329,9 +329,9 @@ mod tests {
             "2026-03-01T00:07:00Z",
             &["wait 180", "+tick-29538725"],
         );
-        let late = cron_job(json!({"startingDeadlineSeconds": 60}), json!({}));
+        let late = cron_job(&json!({"startingDeadlineSeconds": 60}), &json!({}));
         check(&late, &[], "2026-01-01T00:07:00Z", &["wait 180"]);
-        let suspended = cron_job(json!({"suspend": true}), json!({}));
+        let suspended = cron_job(&json!({"suspend": true}), &json!({}));
         check(&suspended, &[], "2026-01-01T00:05:01Z", &[]);
     }
 
@@ -339,7 +339,7 @@ mod tests {
     fn jobs_that_still_run_are_met_by_the_policy() {
         let running = [job("old", "")];
         let now = "2026-01-01T00:05:00Z";
-        let policy = |policy: &str| cron_job(json!({"concurrencyPolicy": policy}), json!({}));
+        let policy = |policy: &str| cron_job(&json!({"concurrencyPolicy": policy}), &json!({}));
         check(&policy("Allow"), &running, now, &["wait 300", "+tick-29453765"]);
         check(
             &policy("Forbid"),
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn only_some_ended_jobs_are_kept() {
-        let limited = cron_job(json!({"successfulJobsHistoryLimit": 1}), json!({}));
+        let limited = cron_job(&json!({"successfulJobsHistoryLimit": 1}), &json!({}));
         let jobs = [
             job("b", "Complete"),
             job("aa", "Complete"),
@@ -372,13 +372,13 @@ mod tests {
     fn err_a_wrong_schedule_or_zone_is_told() {
         let now = "2026-01-01T00:04:00Z";
         check(
-            &cron_job(json!({"schedule": "x"}), json!({})),
+            &cron_job(&json!({"schedule": "x"}), &json!({})),
             &[],
             now,
             &["UnparseableSchedule"],
         );
         check(
-            &cron_job(json!({"timeZone": "No/Where"}), json!({})),
+            &cron_job(&json!({"timeZone": "No/Where"}), &json!({})),
             &[],
             now,
             &["UnknownTimeZone"],

@@ -40,14 +40,9 @@ impl DaemonSets {
         for informer in [&pods, &revisions] {
             let added = queue.clone();
             informer.add_handler(move |change| {
-                for object in change.old().into_iter().chain([change.object()]) {
-                    if let Some(owner) = object.controller().filter(|owner| owner.kind == "DaemonSet") {
-                        added.add(ObjectKey::new(
-                            object.namespace().unwrap_or_default(),
-                            &owner.name,
-                        ));
-                    }
-                }
+                claim::owner_keys(change, "DaemonSet")
+                    .into_iter()
+                    .for_each(|key| added.add(key));
             });
         }
         let (added, all) = (queue.clone(), sets.clone());

@@ -58,7 +58,7 @@ pub(crate) fn plan(
     };
     for node in nodes {
         let here = by_node.remove(node.name()).unwrap_or_default();
-        planner.look_at(node, suits(&sample, node), here);
+        planner.look_at(node, suits(&sample, node), &here);
     }
     // What is bound to a node that is gone goes with it; what is bound nowhere is on its way.
     for (_, here) in by_node.iter().filter(|(node, _)| !node.is_empty()) {
@@ -200,7 +200,7 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn look_at(&mut self, node: &Arc<Object>, suits: cluster_scheduler::Suits, here: Vec<&Arc<Object>>) {
+    fn look_at(&mut self, node: &Arc<Object>, suits: cluster_scheduler::Suits, here: &[&Arc<Object>]) {
         let live: Vec<&Arc<Object>> = here
             .iter()
             .copied()

@@ -152,13 +152,8 @@ impl Reconcile for Deployments {
 fn deployments_of_set(deployments: &Informer, change: &Change) -> Vec<ObjectKey> {
     let set = change.object();
     let namespace = set.namespace().unwrap_or_default();
-    let controller = |set: &Object| {
-        let owner = set.controller().filter(|owner| owner.kind == "Deployment")?;
-        Some(ObjectKey::new(namespace, &owner.name))
-    };
-    let mut keys: Vec<ObjectKey> = change.old().and_then(|old| controller(old)).into_iter().collect();
-    keys.extend(controller(set));
-    if set.controller().is_none() && !matches!(change, Change::Deleted(_)) {
+    let mut keys = claim::owner_keys(change, "Deployment");
+    if claim::controller_of(set).is_none() && !matches!(change, Change::Deleted(_)) {
         let present = deployments.in_namespace(namespace);
         let adopting = present
             .iter()
@@ -169,9 +164,6 @@ fn deployments_of_set(deployments: &Informer, change: &Change) -> Vec<ObjectKey>
 }
 
 fn deployment_of_pod(deployments: &Informer, sets: &Informer, pod: &Object) -> Option<Arc<Object>> {
-    let namespace = pod.namespace().unwrap_or_default();
-    let set = pod.controller().filter(|owner| owner.kind == "ReplicaSet")?;
-    let set = sets.get(namespace, &set.name)?;
-    let deployment = set.controller().filter(|owner| owner.kind == "Deployment")?;
-    deployments.get(namespace, &deployment.name)
+    let set = sets.get_key(&claim::owner_key(pod, "ReplicaSet")?)?;
+    deployments.get_key(&claim::owner_key(&set, "Deployment")?)
 }

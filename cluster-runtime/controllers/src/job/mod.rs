@@ -37,11 +37,9 @@ impl Jobs {
         jobs.add_handler(move |change| added.add(ObjectKey::of(change.object())));
         let added = queue.clone();
         pods.add_handler(move |change| {
-            for pod in change.old().into_iter().chain([change.object()]) {
-                if let Some(owner) = pod.controller().filter(|owner| owner.kind == "Job") {
-                    added.add(ObjectKey::new(pod.namespace().unwrap_or_default(), &owner.name));
-                }
-            }
+            claim::owner_keys(change, "Job")
+                .into_iter()
+                .for_each(|key| added.add(key));
         });
         Self {
             context: context.component(Self::NAME),
@@ -69,7 +67,7 @@ impl Reconcile for Jobs {
         let candidates = claim::candidates(&self.pods, &job);
         let selector = claim::selector_of(&job);
         let pods = GroupVersionResource::new("v1", "pods");
-        let owned = |pod: &Arc<Object>| pod.controller().is_some();
+        let owned = |pod: &Arc<Object>| claim::controller_of(pod).is_some();
         let (owned, free): (Vec<_>, Vec<_>) = candidates.into_iter().partition(owned);
         // What is the job's own stays so: its selector is made of its UID and cannot change.
         let claim = claim(&job, &selector, &pods, &free, crate::pod::is_active);

@@ -197,11 +197,11 @@ mod tests {
     use serde_json::json;
 
     /// What becomes of a pod with these tolerations on a node with these taints, 100 seconds after they were added.
-    fn check(tolerations: Value, taints: Value, expected: &str) {
+    fn check(tolerations: &Value, taints: &Value, expected: &str) {
         let mut pod = Object::new("v1", "Pod", Some("default"), "web");
         pod.set(&["spec", "tolerations"], tolerations.clone());
         let mut node = Object::new("v1", "Node", None, "n1");
-        node.set(&["spec", "taints"], taints);
+        node.set(&["spec", "taints"], taints.clone());
         let now = Timestamp::from_second(100).expect("in range");
         let steps = plan_taints(&pod, &node, now);
         let found = match steps.last() {
@@ -218,14 +218,14 @@ mod tests {
         let taint =
             |effect: &str| json!([{"key": "k", "effect": effect, "timeAdded": "1970-01-01T00:00:00Z"}]);
         let for_seconds = |seconds: i64| json!([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]);
-        check(json!([]), taint("NoExecute"), "goes");
-        check(json!([]), taint("NoSchedule"), "stays");
-        check(json!([{"operator": "Exists"}]), taint("NoExecute"), "stays");
-        check(for_seconds(300), taint("NoExecute"), "stays 200s");
-        check(for_seconds(60), taint("NoExecute"), "goes");
+        check(&json!([]), &taint("NoExecute"), "goes");
+        check(&json!([]), &taint("NoSchedule"), "stays");
+        check(&json!([{"operator": "Exists"}]), &taint("NoExecute"), "stays");
+        check(&for_seconds(300), &taint("NoExecute"), "stays 200s");
+        check(&for_seconds(60), &taint("NoExecute"), "goes");
         check(
-            json!([{"key": "other", "operator": "Exists"}]),
-            taint("NoExecute"),
+            &json!([{"key": "other", "operator": "Exists"}]),
+            &taint("NoExecute"),
             "goes",
         );
     }

@@ -202,13 +202,13 @@ impl NodeHealth {
             .as_ref()
             .and_then(|lease| lease.text(&["spec", "renewTime"]));
         // A node without a lease shows that it lives by its status.
-        let renewed = renewed.map(str::to_owned).unwrap_or_else(|| {
+        let by_status = || {
             let ready = condition::find(node.list(&["status", "conditions"]), "Ready");
-            let beat = ready.and_then(|ready| ready["lastHeartbeatTime"].as_str());
-            beat.unwrap_or_default().to_owned()
-        });
+            ready.and_then(|ready| ready["lastHeartbeatTime"].as_str())
+        };
+        let renewed = renewed.or_else(by_status).unwrap_or_default();
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let silence = heard.silence(node.name(), &renewed, Instant::now());
+        let silence = heard.silence(node.name(), renewed, Instant::now());
         match self.grace.checked_sub(silence).filter(|left| !left.is_zero()) {
             Some(left) => Heartbeat::Heard(left),
             None => Heartbeat::Silent,
@@ -253,8 +253,8 @@ impl Reconcile for NodeHealth {
 mod tests {
     use super::*;
 
-    fn check(node: Value, heartbeat: Heartbeat, disrupted: bool, ready: &str, taints: &[&str]) {
-        let node = Object::from_value(node).expect("a node");
+    fn check(node: &Value, heartbeat: Heartbeat, disrupted: bool, ready: &str, taints: &[&str]) {
+        let node = Object::from_value(node.clone()).expect("a node");
         let steps = plan(&node, heartbeat, disrupted, Timestamp::UNIX_EPOCH);
         let mut shown = node.clone();
         for step in &steps {
@@ -290,7 +290,7 @@ mod tests {
         let heard = Heartbeat::Heard(Duration::from_secs(1));
         let own = json!({"taints": [{"key": "own", "effect": "NoSchedule"}]});
         check(
-            node("True", own.clone()),
+            &node("True", own.clone()),
             heard,
             false,
             "True",
@@ -301,20 +301,20 @@ mod tests {
             "node.kubernetes.io/not-ready:NoSchedule",
             "node.kubernetes.io/not-ready:NoExecute",
         ];
-        check(node("False", own), heard, false, "False", &not_ready);
+        check(&node("False", own), heard, false, "False", &not_ready);
         let unreachable = [
             "node.kubernetes.io/unreachable:NoSchedule",
             "node.kubernetes.io/unreachable:NoExecute",
         ];
         check(
-            node("True", json!({})),
+            &node("True", json!({})),
             Heartbeat::Silent,
             false,
             "Unknown",
             &unreachable,
         );
         check(
-            node("True", json!({})),
+            &node("True", json!({})),
             Heartbeat::Silent,
             true,
             "Unknown",
@@ -322,7 +322,7 @@ mod tests {
         );
         let cordoned = json!({"unschedulable": true, "taints": [{"key": NOT_READY, "effect": "NoExecute"}]});
         check(
-            node("True", cordoned),
+            &node("True", cordoned),
             heard,
             false,
             "True",

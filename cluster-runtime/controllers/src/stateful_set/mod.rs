@@ -40,14 +40,9 @@ impl StatefulSets {
         for informer in [&pods, &revisions] {
             let added = queue.clone();
             informer.add_handler(move |change| {
-                for object in change.old().into_iter().chain([change.object()]) {
-                    if let Some(owner) = object.controller().filter(|owner| owner.kind == "StatefulSet") {
-                        added.add(ObjectKey::new(
-                            object.namespace().unwrap_or_default(),
-                            &owner.name,
-                        ));
-                    }
-                }
+                claim::owner_keys(change, "StatefulSet")
+                    .into_iter()
+                    .for_each(|key| added.add(key));
             });
         }
         Self {

@@ -67,7 +67,5 @@ async fn every_node_that_suits_has_one_pod_of_the_newest_template() {
     cluster
         .delete(&sets.target("agent"), DeleteOptions::default())
         .await;
-    cluster
-        .until(&pods, "no pod is left", |pods| pods.is_empty())
-        .await;
+    cluster.until(&pods, "no pod is left", <[_]>::is_empty).await;
 }

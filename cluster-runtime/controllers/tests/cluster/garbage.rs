@@ -47,7 +47,7 @@ async fn what_is_owned_goes_after_its_owner() {
         })
         .await;
     cluster
-        .until(&of("v1", "pods"), "the pods are gone", |pods| pods.is_empty())
+        .until(&of("v1", "pods"), "the pods are gone", <[_]>::is_empty)
         .await;
 }
 

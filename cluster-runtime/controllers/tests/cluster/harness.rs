@@ -27,7 +27,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts a cluster with nodes `n1`, `n2`, ..., each with 4 cores, 8 GiB and room for 110 pods.
     pub(crate) async fn start(nodes: usize) -> Self {
-        let api: Arc<dyn Api> = Arc::new(LocalApi::in_memory().await.expect("an API in memory"));
+        let api = LocalApi::in_memory().await.expect("an API in memory");
+        Self::start_on(Arc::new(api), nodes).await
+    }
+
+    /// Starts a cluster on an API.
+    pub(crate) async fn start_on(api: Arc<dyn Api>, nodes: usize) -> Self {
         let options = ControllersOptions {
             root_certificate: Some("PEM".into()),
             ..ControllersOptions::default()

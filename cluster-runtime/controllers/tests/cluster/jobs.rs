@@ -16,7 +16,7 @@ fn pods() -> Collection {
     Collection::namespaced("v1", "pods", "default")
 }
 
-fn job(name: &str, spec: Value) -> Value {
+fn job(name: &str, spec: &Value) -> Value {
     let mut template = pod_template(name);
     template["spec"]["restartPolicy"] = json!("Never");
     let mut job = json!({
@@ -40,7 +40,7 @@ fn has(found: &[Arc<Object>], condition: &str) -> bool {
 async fn a_job_runs_its_pods_to_their_end() {
     let cluster = Cluster::start(1).await;
     cluster
-        .create("jobs", job("count", json!({"completions": 5, "parallelism": 2})))
+        .create("jobs", job("count", &json!({"completions": 5, "parallelism": 2})))
         .await;
     let found = cluster
         .until(&jobs(), "the job is complete", |found| has(found, "Complete"))
@@ -54,7 +54,7 @@ async fn a_job_runs_its_pods_to_their_end() {
 async fn indexed_pods_have_each_their_index() {
     let cluster = Cluster::start(1).await;
     let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"});
-    cluster.create("jobs", job("shards", spec)).await;
+    cluster.create("jobs", job("shards", &spec)).await;
     let found = cluster
         .until(&jobs(), "the job is complete", |found| has(found, "Complete"))
         .await;
@@ -73,7 +73,7 @@ async fn indexed_pods_have_each_their_index() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn err_a_job_whose_pods_fail_fails() {
     let cluster = Cluster::start(1).await;
-    let mut failing = job("broken", json!({"backoffLimit": 0}));
+    let mut failing = job("broken", &json!({"backoffLimit": 0}));
     failing["spec"]["template"]["metadata"]["annotations"] = json!({"test/fails": ""});
     cluster.create("jobs", failing).await;
     let found = cluster
@@ -92,7 +92,7 @@ async fn err_a_job_whose_pods_fail_fails() {
 async fn a_finished_job_goes_with_its_pods_when_its_time_is_up() {
     let cluster = Cluster::start(1).await;
     cluster
-        .create("jobs", job("brief", json!({"ttlSecondsAfterFinished": 0})))
+        .create("jobs", job("brief", &json!({"ttlSecondsAfterFinished": 0})))
         .await;
     let events = Collection::namespaced("v1", "events", "default");
     let completed = |found: &[Arc<Object>]| {
@@ -103,19 +103,15 @@ async fn a_finished_job_goes_with_its_pods_when_its_time_is_up() {
     cluster
         .until(&events, "the job says that it is complete", completed)
         .await;
-    cluster
-        .until(&jobs(), "the job is gone", |found| found.is_empty())
-        .await;
-    cluster
-        .until(&pods(), "its pods are gone", |found| found.is_empty())
-        .await;
+    cluster.until(&jobs(), "the job is gone", <[_]>::is_empty).await;
+    cluster.until(&pods(), "its pods are gone", <[_]>::is_empty).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspended_job_has_no_pods() {
     let cluster = Cluster::start(1).await;
     cluster
-        .create("jobs", job("later", json!({"suspend": true})))
+        .create("jobs", job("later", &json!({"suspend": true})))
         .await;
     cluster
         .until(&jobs(), "the job is suspended", |found| has(found, "Suspended"))

@@ -1,9 +1,11 @@
 //! The controllers and the scheduler together, on an API with a memory store.
 
+mod counting;
 mod daemon_sets;
 mod deployments;
 mod garbage;
 mod harness;
+mod idle;
 mod jobs;
 mod namespaces;
 mod services;

@@ -86,7 +86,7 @@ async fn slices_and_endpoints_follow_the_pods() {
         )
         .await;
     cluster
-        .until(&slices(), "the slices are gone", |slices| slices.is_empty())
+        .until(&slices(), "the slices are gone", <[_]>::is_empty)
         .await;
     cluster
         .until(&endpoints(), "the older object is gone", |endpoints| {

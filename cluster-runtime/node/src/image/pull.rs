@@ -107,11 +107,12 @@ impl ImageStore {
             present: layers - wanted.len(),
         });
         pull.fetch(&manifest.config).await?;
-        futures::stream::iter(&wanted)
-            .map(|layer| async {
-                pull.fetch(layer).await?;
+        let pull = &pull;
+        futures::stream::iter(wanted)
+            .map(|layer| async move {
+                pull.fetch(&layer).await?;
                 progress(PullProgress::Fetched {
-                    layer: layer.digest.clone(),
+                    layer: layer.digest,
                     bytes: layer.size,
                 });
                 Ok::<_, ImageError>(())

@@ -11,5 +11,6 @@ pub use api::{
     Container, ContainerExit, ContainerId, ContainerSpec, ContainerState, LogLimits, MountSpec,
     NamespaceMode, ProcessSpec, Resources, Runtime, RuntimeError, Sandbox, SandboxSpec, Usage, UserSpec,
 };
+pub(crate) use embedded::log::rotated;
 pub use embedded::{EmbeddedConfig, EmbeddedRuntime, ShimCommand, shim_main};
 pub use simulated::SimulatedRuntime;

@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod conformance;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -162,4 +164,177 @@ pub fn container(sandbox: &str, name: &str, image: &Image, log: &Path, args: &[&
         log: log.to_owned(),
         log_limits: LogLimits::default(),
     }
+}
+
+/// A cluster in memory with one node of ours.
+pub struct Cluster {
+    pub lab: Lab,
+    pub api: std::sync::Arc<dyn cluster_client::Api>,
+    pub node: cluster_node::NodeHandle,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let lab = Lab::new();
+        let api: std::sync::Arc<dyn cluster_client::Api> =
+            std::sync::Arc::new(cluster_apiserver::LocalApi::in_memory().await.unwrap());
+        let node = start_node(&lab, api.clone()).await;
+        Self { lab, api, node }
+    }
+
+    pub async fn create(
+        &self,
+        resource: &str,
+        object: serde_json::Value,
+    ) -> std::sync::Arc<cluster_objects::Object> {
+        let object = cluster_objects::Object::from_value(object).unwrap();
+        let collection = cluster_client::Collection::namespaced("v1", resource, "default");
+        self.api
+            .create(&collection, object, &Default::default())
+            .await
+            .unwrap()
+    }
+
+    /// Creates a pod on the node.
+    pub async fn pod(&self, name: &str, spec: serde_json::Value) -> std::sync::Arc<cluster_objects::Object> {
+        let mut spec = spec;
+        spec["nodeName"] = "n1".into();
+        let pod = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": spec,
+        });
+        self.create("pods", pod).await
+    }
+
+    /// Waits until a pod is as wanted, and gives it.
+    pub async fn until(
+        &self,
+        name: &str,
+        wanted: impl Fn(&cluster_objects::Object) -> bool,
+    ) -> std::sync::Arc<cluster_objects::Object> {
+        use futures::StreamExt;
+        let options = cluster_client::WatchOptions {
+            field_selector: format!("metadata.name={name}"),
+            ..Default::default()
+        };
+        let collection = cluster_client::Collection::namespaced("v1", "pods", "default");
+        let mut changes = self.api.watch(&collection, &options).await.unwrap();
+        let mut last = None;
+        let found = tokio::time::timeout(SOON, async {
+            while let Some(change) = changes.next().await {
+                if let cluster_client::WatchEvent::Added(pod) | cluster_client::WatchEvent::Modified(pod) =
+                    change
+                {
+                    if wanted(&pod) {
+                        return pod;
+                    }
+                    last = Some(pod);
+                }
+            }
+            panic!("the watch ended");
+        });
+        match found.await {
+            Ok(pod) => pod,
+            Err(_) => {
+                let status = last
+                    .and_then(|pod| pod.at(&["status"]).cloned())
+                    .unwrap_or_default();
+                let events = self.events(name).await;
+                panic!("{name} did not get there: {status:#}\n{events:#?}")
+            }
+        }
+    }
+
+    pub async fn until_ready(&self, name: &str) -> std::sync::Arc<cluster_objects::Object> {
+        self.until(name, |pod| condition(pod, "Ready") == "True").await
+    }
+
+    /// Waits until a pod is gone.
+    pub async fn until_gone(&self, name: &str) {
+        use futures::StreamExt;
+        let collection = cluster_client::Collection::namespaced("v1", "pods", "default");
+        let options = cluster_client::WatchOptions {
+            field_selector: format!("metadata.name={name}"),
+            ..Default::default()
+        };
+        let mut changes = self.api.watch(&collection, &options).await.unwrap();
+        let gone = tokio::time::timeout(SOON, async {
+            loop {
+                if self.api.get(&collection.target(name)).await.is_err() {
+                    return;
+                }
+                changes.next().await.expect("the watch goes on");
+            }
+        });
+        gone.await.unwrap_or_else(|_| panic!("{name} is still there"));
+    }
+
+    pub async fn delete(&self, name: &str) {
+        let target = cluster_client::Target::namespaced("v1", "pods", "default", name);
+        self.api.delete(&target, &Default::default()).await.unwrap();
+        self.until_gone(name).await;
+    }
+
+    /// Reasons and messages of the events about a pod.
+    pub async fn events(&self, name: &str) -> Vec<(String, String)> {
+        let collection = cluster_client::Collection::namespaced("v1", "events", "default");
+        let list = self.api.list(&collection, &Default::default()).await.unwrap();
+        let about = list
+            .items
+            .iter()
+            .filter(|event| event.text(&["involvedObject", "name"]) == Some(name));
+        let text =
+            |event: &cluster_objects::Object, key: &str| event.text(&[key]).unwrap_or_default().to_owned();
+        about
+            .map(|event| (text(event, "reason"), text(event, "message")))
+            .collect()
+    }
+
+    pub async fn until_event(&self, name: &str, reason: &str, part: &str) {
+        use futures::StreamExt;
+        let collection = cluster_client::Collection::namespaced("v1", "events", "default");
+        let mut changes = self.api.watch(&collection, &Default::default()).await.unwrap();
+        let found = tokio::time::timeout(SOON, async {
+            loop {
+                if self
+                    .events(name)
+                    .await
+                    .iter()
+                    .any(|(is, message)| is == reason && message.contains(part))
+                {
+                    return;
+                }
+                changes.next().await.expect("the watch goes on");
+            }
+        });
+        if found.await.is_err() {
+            panic!("no event {reason} with `{part}`: {:#?}", self.events(name).await);
+        }
+    }
+
+    pub async fn finish(self) {
+        self.node.stop_pods().await;
+        assert_eq!(self.lab.leaks(), Vec::<String>::new());
+    }
+}
+
+pub async fn start_node(lab: &Lab, api: std::sync::Arc<dyn cluster_client::Api>) -> cluster_node::NodeHandle {
+    let mut config = cluster_node::NodeConfig::new("n1", lab.dir.path());
+    config.shim = lab.config().shim;
+    config.cgroup = lab.cgroup.clone();
+    config.restart_backoff = cluster_client::Backoff {
+        initial: Duration::from_millis(200),
+        max: Duration::from_secs(2),
+    };
+    let network = std::sync::Arc::new(cluster_node::LoopbackNetwork);
+    let node = cluster_node::Node::start(config, api, network).await.unwrap();
+    tokio::time::timeout(SOON, node.ready()).await.unwrap();
+    node
+}
+
+pub fn condition<'a>(pod: &'a cluster_objects::Object, kind: &str) -> &'a str {
+    let conditions = pod.list(&["status", "conditions"]);
+    let found = conditions.iter().find(|condition| condition["type"] == kind);
+    found
+        .and_then(|condition| condition["status"].as_str())
+        .unwrap_or_default()
 }

@@ -20,14 +20,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     for file in &files {
         let text = fs::read_to_string(file)?;
-        types.read(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        types
+            .read(&text)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
     }
     types.name_keys()?;
     types.correct(&fs::read_to_string(here.join("corrections.txt"))?)?;
     let text = types.write(&fs::read_to_string(here.join("kinds.txt"))?)?;
     let target = here.join("../src/schema/types.txt");
     fs::write(&target, &text)?;
-    eprintln!("{}: {} lines, {} bytes", target.display(), text.lines().count(), text.len());
+    eprintln!(
+        "{}: {} lines, {} bytes",
+        target.display(),
+        text.lines().count(),
+        text.len()
+    );
     Ok(())
 }
 
@@ -42,13 +49,20 @@ fn crate_sources(here: &Path) -> Result<PathBuf, Box<dyn Error>> {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
+    let packages = metadata["packages"]
+        .as_array()
+        .ok_or("cargo metadata lists no packages")?;
     let package = packages
         .iter()
         .find(|package| package["name"] == "k8s-openapi")
         .ok_or("the workspace does not depend on k8s-openapi")?;
-    let manifest = package["manifest_path"].as_str().ok_or("k8s-openapi has no manifest path")?;
-    Ok(Path::new(manifest).parent().ok_or("the manifest has no folder")?.to_owned())
+    let manifest = package["manifest_path"]
+        .as_str()
+        .ok_or("k8s-openapi has no manifest path")?;
+    Ok(Path::new(manifest)
+        .parent()
+        .ok_or("the manifest has no folder")?
+        .to_owned())
 }
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

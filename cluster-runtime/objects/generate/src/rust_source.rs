@@ -19,7 +19,9 @@ pub fn json_schema(text: &str) -> Result<Option<Value>, String> {
     let Some(at) = text.find(START) else {
         return Ok(None);
     };
-    let mut reader = Reader { rest: &text[at + START.len()..] };
+    let mut reader = Reader {
+        rest: &text[at + START.len()..],
+    };
     reader.value().map(Some)
 }
 
@@ -44,7 +46,10 @@ pub fn field_names(text: &str) -> Vec<(String, String)> {
         let Some((json, rust)) = line.trim().split_once(" => Field::Key_") else {
             continue;
         };
-        names.push((rust.trim_end_matches(',').to_owned(), json.trim_matches('"').to_owned()));
+        names.push((
+            rust.trim_end_matches(',').to_owned(),
+            json.trim_matches('"').to_owned(),
+        ));
     }
     names
 }
@@ -100,7 +105,10 @@ impl Reader<'_> {
             Some(b'"') => self.string().map(Value::String),
             Some(b'(' | b'_') => self.expression(),
             _ => {
-                let end = self.rest.find([',', '}', ']', ')', '\n']).unwrap_or(self.rest.len());
+                let end = self
+                    .rest
+                    .find([',', '}', ']', ')', '\n'])
+                    .unwrap_or(self.rest.len());
                 let (word, rest) = self.rest.split_at(end);
                 self.rest = rest;
                 serde_json::from_str(word.trim()).map_err(|error| format!("`{word}`: {error}"))
@@ -142,7 +150,10 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, token: &str) -> bool {
-        self.rest.strip_prefix(token).map(|rest| self.rest = rest).is_some()
+        self.rest
+            .strip_prefix(token)
+            .map(|rest| self.rest = rest)
+            .is_some()
     }
 
     /// A Rust string literal without raw or byte prefixes.
@@ -164,7 +175,8 @@ impl Reader<'_> {
                     Some((_, 't')) => text.push('\t'),
                     Some((_, 'r')) => text.push('\r'),
                     Some((_, 'u')) => {
-                        let digits: String = chars.by_ref().map(|(_, c)| c).take_while(|c| *c != '}').collect();
+                        let digits: String =
+                            chars.by_ref().map(|(_, c)| c).take_while(|c| *c != '}').collect();
                         let code = u32::from_str_radix(digits.trim_start_matches('{'), 16);
                         text.extend(code.ok().and_then(char::from_u32));
                     }
@@ -185,7 +197,9 @@ impl Reader<'_> {
         let path = between(expression, "subschema_for::<", ">()");
         let mut value = json!({"$ref": path.ok_or_else(|| format!("no reference in `{expression}`"))?});
         if let Some(at) = expression.find("insert(\"description\".into(), ") {
-            let mut reader = Reader { rest: &expression[at + "insert(\"description\".into(), ".len()..] };
+            let mut reader = Reader {
+                rest: &expression[at + "insert(\"description\".into(), ".len()..],
+            };
             value["description"] = reader.string()?.into();
         }
         Ok(value)

@@ -46,7 +46,10 @@ impl Types {
         let mut all = Vec::new();
         for (name, read) in &self.types {
             for (field, strategy) in &read.strategies {
-                let field = read.fields.get(field).ok_or_else(|| format!("{name} has no field {field}"))?;
+                let field = read
+                    .fields
+                    .get(field)
+                    .ok_or_else(|| format!("{name} has no field {field}"))?;
                 all.push((name.clone(), field.clone(), self.flags_of(read, field, strategy)?));
             }
         }
@@ -94,14 +97,20 @@ impl Types {
 
     /// Applies the lines of `corrections.txt`.
     pub fn correct(&mut self, text: &str) -> Result<(), String> {
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             let mut words = line.split_whitespace();
             let name = words.next().unwrap_or_default();
             let (owner, field) = match self.types.contains_key(name) {
                 true => (name, ""),
                 false => name.rsplit_once('.').ok_or_else(|| format!("no type {name}"))?,
             };
-            let found = self.types.get_mut(owner).ok_or_else(|| format!("no type {owner}"))?;
+            let found = self
+                .types
+                .get_mut(owner)
+                .ok_or_else(|| format!("no type {owner}"))?;
             if !field.is_empty() && found.schema["properties"].get(field).is_none() {
                 return Err(format!("{owner} has no field {field}"));
             }
@@ -121,7 +130,10 @@ impl Types {
     /// The file: the types of the named groups and versions and all that they refer to.
     pub fn write(&self, groups: &str) -> Result<String, String> {
         let groups: BTreeSet<&str> = groups.lines().filter(|line| !line.starts_with('#')).collect();
-        let of_group = |name: &&String| name.rsplit_once('.').is_some_and(|(group, _)| groups.contains(group));
+        let of_group = |name: &&String| {
+            name.rsplit_once('.')
+                .is_some_and(|(group, _)| groups.contains(group))
+        };
         let mut open: Vec<String> = self.types.keys().filter(of_group).cloned().collect();
         let mut chosen = BTreeSet::new();
         while let Some(name) = open.pop() {
@@ -148,8 +160,12 @@ impl Type {
         let Some(properties) = self.schema["properties"].as_object() else {
             return Ok(());
         };
-        let required: Vec<&str> =
-            self.schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = self.schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for (field, schema) in properties {
             let mut flags = self.flags.get(field).cloned().unwrap_or_default();
             // k8s-openapi requires the metadata of every object of the API; Kubernetes does not.
@@ -167,10 +183,19 @@ impl Type {
 fn line(text: &mut String, name: &str, shape: &str, flags: &BTreeMap<String, String>, schema: &Value) {
     let flags: Vec<String> = flags
         .iter()
-        .map(|(key, value)| if value.is_empty() { key.clone() } else { format!("{key}={value}") })
+        .map(|(key, value)| {
+            if value.is_empty() {
+                key.clone()
+            } else {
+                format!("{key}={value}")
+            }
+        })
         .collect();
     let description = schema["description"].as_str().unwrap_or_default();
-    let description = description.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t");
+    let description = description
+        .replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('\t', "\\t");
     let _ = writeln!(text, "{name}\t{shape}\t{}\t{description}", flags.join(" "));
 }
 

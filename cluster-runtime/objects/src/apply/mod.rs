@@ -55,11 +55,11 @@ pub fn apply(
     {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
+    nesting::check_object(configuration)?;
     let mut configuration = configuration.clone();
     take_out_foreign_parts(&mut configuration, writer, schema);
     schema.normalize(&mut configuration);
     let configuration = configuration.into_value();
-    nesting::check(&configuration)?;
     let typed = Typed::of(schema.shape());
     typed.check_items(&configuration).map_err(|fault| {
         let (namespace, name) = (text(&configuration, "namespace"), text(&configuration, "name"));

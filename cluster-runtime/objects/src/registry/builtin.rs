@@ -329,8 +329,12 @@ fn network() -> Vec<KindRow> {
                 "spec.parentRef.group",
                 "spec.parentRef.resource",
                 "spec.parentRef.namespace",
-            ]),
-        networking("ServiceCIDR", "servicecidrs").cluster_wide().status(),
+            ])
+            .columns(Columns::IpAddress),
+        networking("ServiceCIDR", "servicecidrs")
+            .cluster_wide()
+            .status()
+            .columns(Columns::ServiceCidr),
         KindRow::new("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
             .generation()
             .columns(Columns::EndpointSlice)

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod convert;
+mod definition;
 mod hooks;
 mod prepare;
 mod quality;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use crate::{GroupVersionKind, GroupVersionResource};
 
 pub use builtin::builtin_rows;
+pub use definition::rows_of_definition;
 pub use row::{Convert, Hooks, KindRow, READ_ONLY_VERBS, STANDARD_VERBS};
 pub use subresource::{ScalePaths, Subresource};
 

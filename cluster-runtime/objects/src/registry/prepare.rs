@@ -14,6 +14,7 @@ impl KindRow {
     ///
     /// UID, creation time and name are the caller's to set before, since they are not functions of the object.
     pub fn prepare_for_create(&self, object: &mut Object) {
+        self.drop_namespace(object);
         if self.has_status() {
             object.fields_mut().remove("status");
         }
@@ -28,6 +29,7 @@ impl KindRow {
     /// Prepares a changed object: what only the server or a subresource may write is taken from the old one,
     /// the generation grows when the wish changed.
     pub fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        self.drop_namespace(new);
         keep_server_metadata(new, old);
         if self.has_status() {
             restore(new, old, "status");
@@ -38,6 +40,7 @@ impl KindRow {
 
     /// Prepares an object whose `status` is replaced: all but the status and the metadata is taken from the old one.
     pub fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        self.drop_namespace(new);
         keep_server_metadata(new, old);
         let status = new.fields_mut().remove("status");
         let metadata = new.fields_mut().remove("metadata");
@@ -63,13 +66,19 @@ impl KindRow {
         }
     }
 
+    /// Charts put namespaces into cluster-wide objects; Kubernetes takes them out without a word.
+    fn drop_namespace(&self, object: &mut Object) {
+        if !self.namespaced {
+            object.remove(&["metadata", "namespace"]);
+        }
+    }
+
     fn count_generation(&self, new: &mut Object, old: &Object) {
         if !self.counts_generation {
             return;
         }
         let mut generation = old.generation();
-        let deleting = new.deletion_timestamp().is_some() && old.deletion_timestamp().is_none();
-        if deleting || wish(new).ne(wish(old)) {
+        if wish(new).ne(wish(old)) {
             generation += 1;
         }
         new.set(&["metadata", "generation"], generation);

@@ -232,6 +232,17 @@ impl KindRow {
         self
     }
 
+    /// Has objects of this schema.
+    #[must_use]
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = if self.has_status() {
+            schema.with_status_subresource()
+        } else {
+            schema
+        };
+        self
+    }
+
     /// Shows these columns.
     #[must_use]
     pub fn columns(mut self, columns: Columns) -> Self {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Schema;
 use super::types::{Shape, TypeDef};
+use crate::nesting;
 use crate::quantity::Quantity;
 use crate::registry::KindRow;
 use crate::{Object, Status};
@@ -58,7 +59,9 @@ impl Schema {
             path: String::new(),
             fields: String::new(),
         };
-        if let Shape::Object(root) = &self.shape {
+        if nesting::check_object(object).is_err() {
+            walk.findings.mistyped = Some("exceeded max depth".to_owned());
+        } else if let Shape::Object(root) = &self.shape {
             walk.object(root, object.fields());
         }
         walk.findings

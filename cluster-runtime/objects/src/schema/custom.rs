@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::builtin;
 use super::types::{Field, ListKind, ListShape, MapShape, PatchStrategy, Shape, TypeDef, TypeRef};
@@ -32,6 +32,31 @@ pub(super) fn object_type(schema: &Value) -> TypeDef {
     }
     definition.fields.sort_by(|a, b| a.name.cmp(&b.name));
     definition
+}
+
+/// Fills in the defaults that a definition gives, from the outside in: a default may itself have parts left open.
+pub(super) fn fill_defaults(definition: &TypeDef, fields: &mut Map<String, Value>) {
+    for field in &definition.fields {
+        if let Some(default) = &field.default
+            && fields.get(field.name.as_ref()).is_none_or(Value::is_null)
+        {
+            fields.insert(field.name.clone().into_owned(), default.clone());
+        }
+        if let Some(value) = fields.get_mut(field.name.as_ref()) {
+            fill(&field.shape, value);
+        }
+    }
+}
+
+fn fill(shape: &Shape, value: &mut Value) {
+    match (shape, value) {
+        (Shape::Object(TypeRef::Custom(of)), Value::Object(fields)) => fill_defaults(of, fields),
+        (Shape::List(list), Value::Array(items)) => items.iter_mut().for_each(|item| fill(&list.items, item)),
+        (Shape::Map(map), Value::Object(entries)) => {
+            entries.values_mut().for_each(|entry| fill(&map.values, entry));
+        }
+        _ => {}
+    }
 }
 
 fn flag(schema: &Value, name: &str) -> bool {

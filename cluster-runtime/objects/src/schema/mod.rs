@@ -11,6 +11,7 @@ pub mod types;
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use crate::Object;
 use types::{Shape, TypeDef, TypeRef};
 
 pub use check::Findings;
@@ -67,6 +68,14 @@ impl Schema {
     /// Whether only the subresource of that name changes `status`.
     pub fn has_status_subresource(&self) -> bool {
         self.status_subresource
+    }
+
+    /// Fills in the defaults that the definition of a custom resource gives; those of built-in kinds are no matter of
+    /// their schema.
+    pub fn fill_defaults(&self, object: &mut Object) {
+        if let Shape::Object(TypeRef::Custom(root)) = &self.shape {
+            custom::fill_defaults(root, object.fields_mut());
+        }
     }
 
     /// Whether anything is known.

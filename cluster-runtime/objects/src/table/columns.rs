@@ -39,6 +39,7 @@ pub enum Columns {
     HorizontalPodAutoscaler,
     Ingress,
     IngressClass,
+    IpAddress,
     Job,
     Lease,
     Namespace,
@@ -59,6 +60,7 @@ pub enum Columns {
     Secret,
     Service,
     ServiceAccount,
+    ServiceCidr,
     StatefulSet,
     StorageClass,
     ValidatingAdmissionPolicy,
@@ -312,6 +314,8 @@ impl Columns {
                     ]
                 }
             }
+            Columns::IpAddress => const { &[NAME, text("ParentRef")] },
+            Columns::ServiceCidr => const { &[NAME, text("CIDRs"), AGE] },
             Columns::Lease => const { &[NAME, text("Holder"), AGE] },
             Columns::Namespace => const { &[NAME, text("Status"), AGE] },
             Columns::NetworkPolicy => const { &[NAME, text("Pod-Selector"), AGE] },
@@ -521,6 +525,8 @@ impl Columns {
             Columns::Ingress => cells::network::ingress(object, now),
             Columns::IngressClass => cells::network::ingress_class(object, now),
             Columns::Job => cells::batch::job(object, now),
+            Columns::IpAddress => cells::network::ip_address(object),
+            Columns::ServiceCidr => cells::network::service_cidr(object, now),
             Columns::Lease => cells::platform::lease(object, now),
             Columns::Namespace => cells::config::namespace(object, now),
             Columns::NetworkPolicy => cells::network::network_policy(object, now),

@@ -34,7 +34,7 @@ fn job_spec(spec: &Field<'_, '_>, faults: &mut Faults) {
         faults.required(&template, "");
         return;
     }
-    pod::template(&template, faults);
+    pod::template(&template, &[], faults);
     let template = template.get("spec");
     let policy = template.get("restartPolicy");
     if policy.is_empty() {

@@ -17,11 +17,12 @@ pub(crate) fn horizontal_pod_autoscaler(_row: &KindRow, object: &Object, faults:
     let (least, most) = (spec.get("minReplicas"), spec.get("maxReplicas"));
     faults.at_least(&least, 1);
     let number = most.integer().unwrap_or_default();
+    let shown = serde_json::Value::from(number);
     if number < 1 {
-        faults.invalid(&most, "must be greater than 0");
+        faults.invalid_value(&most, &shown, "must be greater than 0");
     }
     if least.integer().is_some_and(|least| number < least) {
-        faults.invalid(&most, "must be greater than or equal to `minReplicas`");
+        faults.invalid_value(&most, &shown, "must be greater than or equal to `minReplicas`");
     }
     for metric in spec.get("metrics").items() {
         let kinds = ["ContainerResource", "External", "Object", "Pods", "Resource"];

@@ -13,25 +13,27 @@ use crate::names;
 use crate::registry::KindRow;
 
 pub(crate) fn pod(_row: &KindRow, object: &Object, faults: &mut Faults) {
-    pod_spec(&Field::top(object, "spec"), faults);
+    pod_spec(&Field::top(object, "spec"), &[], faults);
 }
 
 pub(crate) fn pod_template(_row: &KindRow, object: &Object, faults: &mut Faults) {
-    template(&Field::top(object, "template"), faults);
+    template(&Field::top(object, "template"), &[], faults);
 }
 
-/// A pod template, as workloads carry it.
-pub(super) fn template(template: &Field<'_, '_>, faults: &mut Faults) {
+/// A pod template, as workloads carry it; `claims` are volumes that every pod gets besides those of the template.
+pub(super) fn template(template: &Field<'_, '_>, claims: &[&str], faults: &mut Faults) {
     let labels = template.get("metadata");
     metadata::labels(&labels.get("labels"), faults);
     metadata::annotations(&labels.get("annotations"), faults);
-    pod_spec(&template.get("spec"), faults);
+    pod_spec(&template.get("spec"), claims, faults);
 }
 
-fn pod_spec(spec: &Field<'_, '_>, faults: &mut Faults) {
+fn pod_spec(spec: &Field<'_, '_>, claims: &[&str], faults: &mut Faults) {
     let list = spec.get("volumes");
+    let mut volumes = volumes(&list, faults);
+    volumes.extend(claims);
     let surroundings = Surroundings {
-        volumes: volumes(&list, faults),
+        volumes,
         host_network: spec.get("hostNetwork").is_true(),
     };
     let (ordinary, init) = (spec.get("containers"), spec.get("initContainers"));

@@ -82,7 +82,7 @@ pub(crate) fn replication_controller(_row: &KindRow, object: &Object, faults: &m
         return;
     }
     matching(&selector, &template, faults);
-    pod::template(&template, faults);
+    pod::template(&template, &[], faults);
     always_restarts(&template, faults);
 }
 
@@ -169,7 +169,12 @@ fn selector_and_template(spec: &Field<'_, '_>, kind: &str, faults: &mut Faults) 
     if !selector.is_absent() {
         matching(&selector, &template, faults);
     }
-    pod::template(&template, faults);
+    let claims: Vec<&str> = spec
+        .get("volumeClaimTemplates")
+        .items()
+        .filter_map(|claim| claim.value["metadata"]["name"].as_str())
+        .collect();
+    pod::template(&template, &claims, faults);
     always_restarts(&template, faults);
     let spec = template.get("spec");
     if !spec.get("activeDeadlineSeconds").is_absent() {

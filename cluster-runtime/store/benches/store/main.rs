@@ -258,7 +258,6 @@ async fn open(how: &str, dir: &Path) {
     );
     if how.ends_with("is made") {
         store.snapshot().await.unwrap();
-        tokio::time::sleep(Duration::from_secs(5)).await;
     }
     store.shutdown().await;
 }

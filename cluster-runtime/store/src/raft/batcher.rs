@@ -60,18 +60,16 @@ impl Batcher {
                 let error = match answer {
                     Ok(answer) => match answer.await {
                         Ok(Ok(_)) => None,
-                        Ok(Err(ClientWriteError::ForwardToLeader(leader))) => Some(StoreError::Unavailable {
-                            reason: match leader.leader_id {
-                                Some(leader) => format!("member {leader} leads"),
-                                None => "no member leads".to_owned(),
-                            },
-                        }),
+                        Ok(Err(ClientWriteError::ForwardToLeader(leader))) => {
+                            Some(no_leader(leader.leader_id))
+                        }
                         Ok(Err(error)) => Some(unavailable(&error)),
                         Err(_) => Some(unavailable(&"the store stopped before the write was done")),
                     },
                     Err(error) => Some(unavailable(&error)),
                 };
                 if let Some(error) = error {
+                    health.look_at(&raft);
                     batch.refuse(&health.refusal().unwrap_or(error));
                 }
                 drop(place);
@@ -95,6 +93,15 @@ fn next_batch(waiting: &mut Vec<Proposal>) -> Vec<Proposal> {
     let count = fits.count();
     let rest = waiting.split_off(count);
     std::mem::replace(waiting, rest)
+}
+
+fn no_leader(leader: Option<u64>) -> StoreError {
+    StoreError::Unavailable {
+        reason: match leader {
+            Some(leader) => format!("member {leader} leads"),
+            None => "no member leads".to_owned(),
+        },
+    }
 }
 
 fn unavailable(error: &impl std::fmt::Display) -> StoreError {
@@ -123,7 +130,6 @@ impl LogGrowth {
         let is_due = written - self.written_then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
         if is_due {
             self.written_then = written;
-            self.snapshots.is_building.store(true, Ordering::SeqCst);
         }
         is_due
     }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use openraft::error::Fatal;
+
 use crate::StoreError;
+use crate::raft::types::Raft;
 
 /// The first failure of the disk, seen by all parts of a store.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,14 @@ impl Health {
         if failure.is_none() {
             tracing::error!(reason, "the store is read-only from here on");
             *failure = Some(reason.to_owned());
+        }
+    }
+
+    /// Notes a failure for which the log stopped by itself.
+    pub(crate) fn look_at(&self, raft: &Raft) {
+        match &raft.metrics().borrow().running_state {
+            Ok(()) | Err(Fatal::Stopped) => {}
+            Err(error) => self.fail(&error.to_string()),
         }
     }
 

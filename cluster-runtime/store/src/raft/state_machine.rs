@@ -101,6 +101,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        self.snapshots.is_building.store(true, Ordering::SeqCst);
         SnapshotBuilder {
             view: Some(self.tables.read().view()),
             last_applied: self.last_applied,

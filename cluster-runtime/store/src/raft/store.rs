@@ -151,10 +151,21 @@ impl RaftStore {
         Ok(())
     }
 
-    /// Writes a snapshot now, and gives up the log before it.
+    /// Writes a snapshot of what is there now, so that the log before it can go; returns when it is durable.
+    ///
+    /// It happens by itself when the log has grown enough.
     pub async fn snapshot(&self) -> Result<(), StoreError> {
-        let asked = self.running.raft.trigger().snapshot().await;
-        asked.map_err(|error| unavailable(&error))
+        let raft = &self.running.raft;
+        let applied = raft.metrics().borrow().last_applied;
+        raft.trigger()
+            .snapshot()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let wait = raft.wait(None);
+        let made = wait.metrics(|metrics| metrics.snapshot >= applied, "a snapshot");
+        made.await
+            .map_err(|error| self.running.health.refusal().unwrap_or(unavailable(&error)))?;
+        Ok(())
     }
 
     fn refusal(&self) -> StoreError {

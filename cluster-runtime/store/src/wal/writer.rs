@@ -267,12 +267,9 @@ impl Writer {
         }
         let notes_bytes = frame::padded(notes.len() - frame::HEADER_BYTES) as u64;
         let wanted = SEGMENT_HEADER_BYTES + notes_bytes + frame_bytes;
+        // Where preparing one aside failed, it is tried once more below.
         let spare = self.spare.take().map(JoinHandle::join);
-        let spare_bytes = match spare {
-            Some(Ok(bytes)) => bytes?,
-            Some(Err(_)) => return Err(io::Error::other("preparing a segment panicked")),
-            None => 0,
-        };
+        let spare_bytes = spare.and_then(Result::ok).and_then(Result::ok).unwrap_or(0);
         let dir = &self.shared.dir;
         let bytes = if spare_bytes >= wanted {
             spare_bytes

@@ -83,6 +83,10 @@ impl Cgroups {
 
     /// The group's folder in every tree where it exists.
     fn folders(&self, group: &str) -> Vec<PathBuf> {
+        if group.trim_matches('/').is_empty() {
+            // The root of the trees is everybody's.
+            return Vec::new();
+        }
         let folders = self.roots().map(|root| root.join(group.trim_start_matches('/')));
         folders.filter(|folder| folder.is_dir()).collect()
     }
@@ -124,20 +128,22 @@ impl Cgroups {
         }
     }
 
-    /// Kills what is in a group and removes it with its descendants from every tree.
+    /// Removes a group with its descendants from every tree, and kills what is still in it.
     pub(super) fn remove(&self, group: &str) -> io::Result<()> {
         let mut last = Ok(());
         for attempt in 0..REMOVAL_TRIES {
-            let folders = self.folders(group);
-            if folders.is_empty() {
+            last = self
+                .folders(group)
+                .iter()
+                .try_for_each(|folder| remove_tree(folder));
+            if last.is_ok() {
                 return Ok(());
             }
+            self.kill(group);
             if attempt > 0 {
                 // A killed process leaves its group a moment after the signal.
                 thread::sleep(REMOVAL_PAUSE);
             }
-            self.kill(group);
-            last = folders.iter().try_for_each(|folder| remove_tree(folder));
         }
         last
     }

@@ -13,7 +13,7 @@ use super::super::api::LogLimits;
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
 /// The log of one container.
-pub(super) struct LogWriter {
+pub(crate) struct LogWriter {
     path: PathBuf,
     limits: LogLimits,
     file: File,
@@ -24,7 +24,7 @@ pub(super) struct LogWriter {
 
 /// A stream of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Stdout = 0,
     Stderr = 1,
 }
@@ -97,6 +97,9 @@ impl LogWriter {
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let added = lines.len() as u64;
+        if added == 0 {
+            return Ok(());
+        }
         if self.size > 0 && self.size + added > self.limits.bytes_max {
             self.rotate()?;
         }

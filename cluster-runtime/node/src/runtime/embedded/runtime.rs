@@ -161,6 +161,11 @@ impl EmbeddedRuntime {
     }
 
     async fn start(self, spec: ContainerSpec) -> Result<Container, RuntimeError> {
+        if spec.process.args.is_empty() {
+            return Err(RuntimeError::Start {
+                reason: "no command specified".to_owned(),
+            });
+        }
         let sandbox = {
             let state = self.inner.state();
             if state.containers.contains_key(&spec.id) {

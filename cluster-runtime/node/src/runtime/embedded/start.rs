@@ -164,39 +164,56 @@ fn adjust_oom_score(score: i32) {
 
 /// Mounts the layers under the writable folder of the container.
 ///
-/// Folders are named through open descriptors: the options of a mount must fit into one page, and a path may hold the
-/// characters that separate them.
+/// Where the disk cannot hold such a folder, as when it is an overlay itself, the folder is in memory, and goes with the
+/// container.
 fn mount_root(folder: &Path, root: &Path, layers: &[PathBuf]) -> io::Result<()> {
     fs::create_dir_all(root)?;
+    match mount_layers(folder, folder, root, layers) {
+        Err(Errno::INVAL) => {
+            let memory = folder.join("memory");
+            fs::create_dir_all(&memory)?;
+            mount(
+                Some("tmpfs"),
+                &memory,
+                Some("tmpfs"),
+                MsFlags::MS_NODEV,
+                Some("mode=0755"),
+            )?;
+            Ok(mount_layers(folder, &memory, root, layers)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Folders are named through open descriptors: the options of a mount must fit into one page, and a path may hold the
+/// characters that separate them.
+fn mount_layers(folder: &Path, writable: &Path, root: &Path, layers: &[PathBuf]) -> Result<(), Errno> {
     let mut opened = Vec::new();
-    let mut name = |path: &Path| -> io::Result<String> {
-        let descriptor = rustix::fs::open(
-            path,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+    let mut name = |path: &Path| -> Result<String, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = rustix::fs::open(path, flags, Mode::empty())?;
         let name = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
         opened.push(descriptor);
         Ok(name)
     };
-    let make = |name: &str| -> io::Result<PathBuf> {
-        let path = folder.join(name);
-        fs::create_dir_all(&path)?;
+    let make = |within: &Path, name: &str| -> Result<PathBuf, Errno> {
+        let path = within.join(name);
+        fs::create_dir_all(&path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(path)
     };
     let mut lower = layers
         .iter()
         .rev()
         .map(|layer| name(layer))
-        .collect::<io::Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     if lower.is_empty() {
-        lower.push(name(&make("empty")?)?);
+        lower.push(name(&make(folder, "empty")?)?);
     }
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
         lower.join(":"),
-        name(&make("upper")?)?,
-        name(&make("work")?)?
+        name(&make(writable, "upper")?)?,
+        name(&make(writable, "work")?)?
     );
     mount(
         Some("overlay"),
@@ -204,8 +221,8 @@ fn mount_root(folder: &Path, root: &Path, layers: &[PathBuf]) -> io::Result<()> 
         Some("overlay"),
         MsFlags::MS_NODEV,
         Some(options.as_str()),
-    )?;
-    Ok(())
+    )
+    .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 fn make_working_folder(root: &Path, cwd: &str) -> io::Result<()> {

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::paths::ShortPath;
 use super::protocol::{Receiver, Size};
+use crate::async_file;
 
 /// Where libcontainer hands over the terminal that it makes.
 pub(super) struct ConsoleSocket {
@@ -62,15 +63,8 @@ pub(super) struct Terminal(Arc<AsyncFd<OwnedFd>>);
 
 impl Terminal {
     /// Takes over the file of a terminal; must be called within a runtime.
-    #[expect(
-        unsafe_code,
-        reason = "the file is owned, and gives the same descriptor as long as it lives"
-    )]
     pub(super) fn new(file: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&file, true)?;
-        // SAFETY: an `OwnedFd` keeps its descriptor open and the same until it is dropped, with the `AsyncFd`.
-        let registered = unsafe { AsyncFd::register(file)? };
-        Ok(Self(Arc::new(registered)))
+        Ok(Self(Arc::new(async_file::register(file)?)))
     }
 }
 

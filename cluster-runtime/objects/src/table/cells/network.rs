@@ -194,6 +194,22 @@ pub(in crate::table) fn network_policy(object: &Object, now: Timestamp) -> Vec<V
     ]
 }
 
+pub(in crate::table) fn ip_address(object: &Object) -> Vec<Value> {
+    let parent = object.at(&["spec", "parentRef"]).unwrap_or(&Value::Null);
+    let resource = match text(parent, "group") {
+        "" => text(parent, "resource").to_owned(),
+        group => format!("{}.{group}", text(parent, "resource")),
+    };
+    let parts = [resource.as_str(), text(parent, "namespace"), text(parent, "name")];
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    vec![name(object), parts.join("/").into()]
+}
+
+pub(in crate::table) fn service_cidr(object: &Object, now: Timestamp) -> Vec<Value> {
+    let ranges: Vec<String> = object.list(&["spec", "cidrs"]).iter().map(plain).collect();
+    vec![name(object), ranges.join(",").into(), age(object, now)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,27 @@
+//! The agent: it runs the pods that the cluster places on this node, and says how they are.
+//!
+//! Start with [`Node::start`]. What to do for a pod is decided in `plan`, a function without effects; a worker for
+//! each pod carries it out.
+
+mod container;
+mod environment;
+mod files;
+mod images;
+mod logs;
+mod lookup;
+mod netns;
+mod network;
+mod node;
+mod observed;
+mod plan;
+mod pod;
+mod probes;
+mod registration;
+mod status;
+mod streams;
+mod tasks;
+mod volumes;
+mod worker;
+
+pub use network::{HostPort, LoopbackNetwork, NetworkFailure, PodAddress, PodNetwork};
+pub use node::{Node, NodeConfig, NodeError, NodeHandle};

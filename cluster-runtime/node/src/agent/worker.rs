@@ -1,0 +1,951 @@
+//! The worker of a pod: it looks, plans, lets the steps be done, and writes down how the pod is.
+//!
+//! There is one for each pod. Only it changes what is known of the pod; steps run as tasks beside it and report back.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cluster_client::EventType;
+use cluster_objects::{Object, Status};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::container::PodFolder;
+use super::images::{FetchFailure, Fetched};
+use super::node::Shared;
+use super::observed::{
+    Condemned, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal, Removal,
+    Running,
+};
+use super::plan::{Step, next_level, plan, wait_before_restart};
+use super::pod::{Deletion, Pod};
+use super::probes::{Patient, ProbeNews};
+use super::status::{status_of, will_restart};
+use super::tasks::{self, GroundFailure, GroundMade, StartFailure};
+use super::volumes::{self, VolumePaths};
+use crate::image::Image;
+use crate::runtime::{Container, Sandbox};
+
+const NEWS_WAITING_MAX: usize = 64;
+const START_ERROR: i32 = 128;
+const UNKNOWN_EXIT: i32 = 137;
+/// What a pod gets to stop whose object is gone already.
+const ORPHAN_GRACE_SECONDS: u64 = 5;
+
+/// What a worker is told from outside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orders {
+    /// The pod as it is wanted; absent when its object is gone.
+    pub object: Option<Arc<Object>>,
+    /// Grows when something that its volumes show has changed.
+    pub refresh: u64,
+}
+
+/// What a task reports.
+enum News {
+    Ground(Result<GroundMade, GroundFailure>),
+    Image {
+        container: String,
+        fetched: Result<Fetched, FetchFailure>,
+    },
+    Started {
+        container: String,
+        attempt: u32,
+        started: Result<Container, StartFailure>,
+    },
+    Ended {
+        container: String,
+        attempt: u32,
+        ended: Ended,
+    },
+    HookFailed {
+        container: String,
+        attempt: u32,
+        message: String,
+    },
+    Left(Result<(), String>),
+    Removed(Result<(), String>),
+    Written(Result<Option<Arc<Object>>, Status>),
+    Refreshed(Result<VolumePaths, volumes::VolumeFailure>),
+    Nothing,
+}
+
+/// The worker of one pod.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    orders: watch::Receiver<Orders>,
+    pod: Pod,
+    seen: Observed,
+    folder: PodFolder,
+    netns: Option<PathBuf>,
+    volumes: VolumePaths,
+    tasks: JoinSet<News>,
+    /// News of probes: container, attempt and what.
+    probes: (
+        mpsc::Sender<(String, u32, ProbeNews)>,
+        mpsc::Receiver<(String, u32, ProbeNews)>,
+    ),
+    /// The task of each running container's probes.
+    lives: HashMap<String, AbortHandle>,
+    /// Images of running containers, for their stop signal.
+    running_images: HashMap<String, Image>,
+    /// How often the ground could not be made, and each container, since it last could.
+    ground_failures: u32,
+    refusals: HashMap<String, u32>,
+    writing: bool,
+    write_failures: u32,
+    write_again: Option<Timestamp>,
+    /// That the object is gone, so that nothing is written any more.
+    object_gone: bool,
+    /// What runs already is not spoken of before it stands on its ground again.
+    adopting: bool,
+    refreshed: u64,
+}
+
+impl Worker {
+    /// Makes the worker of a pod, with what of it runs already.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        orders: watch::Receiver<Orders>,
+        pod: Pod,
+        found: Option<Sandbox>,
+    ) -> Self {
+        let now = shared.clock.now();
+        let folder = shared.folder(&pod);
+        let mut worker = Self {
+            orders,
+            seen: Observed::new(now),
+            folder,
+            netns: None,
+            volumes: VolumePaths::new(),
+            tasks: JoinSet::new(),
+            probes: mpsc::channel(NEWS_WAITING_MAX),
+            lives: HashMap::new(),
+            running_images: HashMap::new(),
+            ground_failures: 0,
+            refusals: HashMap::new(),
+            writing: false,
+            write_failures: 0,
+            write_again: None,
+            object_gone: false,
+            adopting: found.is_some(),
+            refreshed: 0,
+            shared,
+            pod,
+        };
+        worker.recall(found);
+        worker
+    }
+
+    /// Takes over what is known from before: what runs, and what the status says.
+    fn recall(&mut self, found: Option<Sandbox>) {
+        let object = self.pod.object.clone();
+        if let Some(started) = object
+            .text(&["status", "startTime"])
+            .and_then(|text| text.parse().ok())
+        {
+            self.seen.began = started;
+        }
+        let phase = object.text(&["status", "phase"]).unwrap_or_default();
+        self.seen.ended_before = matches!(phase, "Succeeded" | "Failed");
+        let statuses = |key| object.list(&["status", key]).iter();
+        let known: Vec<&Value> = statuses("initContainerStatuses")
+            .chain(statuses("containerStatuses"))
+            .collect();
+        let status_of = |name: &str| known.iter().find(|status| status["name"] == name).copied();
+        if let Some(sandbox) = found {
+            let mut containers = sandbox.containers;
+            containers.sort_by_key(|container| container.attempt);
+            for container in containers {
+                let status = status_of(&container.name);
+                let flag = |key: &str| status.is_some_and(|status| status[key] == true);
+                let (started, ready) = (flag("started"), flag("ready"));
+                self.adopt(container, started, ready);
+            }
+        }
+        for status in known {
+            let name = status["name"].as_str().unwrap_or_default();
+            let had_run = status["containerID"].as_str().is_some_and(|id| !id.is_empty());
+            if self.seen.containers.contains_key(name) || !had_run || self.pod.container(name).is_none() {
+                continue;
+            }
+            // It ran, and nothing of it is left: the machine was started anew.
+            let attempt = status["restartCount"]
+                .as_u64()
+                .and_then(|count| u32::try_from(count).ok())
+                .unwrap_or(0);
+            let is_init = self.pod.is_init(name);
+            let state = if is_init {
+                InstanceState::New
+            } else {
+                InstanceState::Ended(self.unknown_end())
+            };
+            let instance = Instance {
+                attempt,
+                state,
+                last: None,
+                level: attempt,
+            };
+            self.seen.containers.insert(name.to_owned(), instance);
+        }
+    }
+
+    fn unknown_end(&self) -> Ended {
+        Ended {
+            id: None,
+            image_id: String::new(),
+            code: UNKNOWN_EXIT,
+            signal: None,
+            reason: "ContainerStatusUnknown",
+            message: "The container could not be located when the pod was terminated".to_owned(),
+            started: None,
+            finished: self.seen.now,
+        }
+    }
+
+    fn adopt(&mut self, container: Container, started: bool, ready: bool) {
+        let Some(config) = self.pod.container(&container.name) else {
+            return;
+        };
+        let before = self.seen.containers.remove(&container.name);
+        let last = before.and_then(|before| match before.state {
+            InstanceState::Ended(ended) => Some(ended),
+            _ => None,
+        });
+        let state = match &container.exit {
+            Some(exit) => {
+                let message = String::new();
+                let (id, image) = (container.id.clone(), container.image_id.clone());
+                InstanceState::Ended(Ended::of(id, image, container.started, exit, message))
+            }
+            None => InstanceState::Running(Running {
+                id: container.id.clone(),
+                image_id: container.image_id.clone(),
+                started: container.started,
+                is_started: started
+                    || (config.startup_probe.is_none() && config.lifecycle.post_start.is_none()),
+                is_ready: ready || config.readiness_probe.is_none(),
+                condemned: None,
+                stop_until: None,
+            }),
+        };
+        let instance = Instance {
+            attempt: container.attempt,
+            state,
+            last,
+            level: container.attempt,
+        };
+        self.seen.containers.insert(container.name, instance);
+    }
+
+    /// Works until the pod is removed.
+    pub(crate) async fn run(mut self) {
+        self.watch_adopted().await;
+        loop {
+            self.seen.now = self.shared.clock.now();
+            self.check_deadline();
+            let mut wake = self.write_again;
+            for step in plan(&self.pod, &self.seen, &self.shared.config.restart_backoff) {
+                match step {
+                    Step::WaitUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
+                    step => self.begin(step),
+                }
+            }
+            if self.seen.removal == Removal::Done {
+                return;
+            }
+            self.write();
+            tokio::select! {
+                changed = self.orders.changed() => {
+                    if changed.is_err() {
+                        // The agent stops; containers go on.
+                        return;
+                    }
+                    self.take_orders();
+                }
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(news) => self.hear(news),
+                    Err(error) if error.is_panic() => {
+                        tracing::error!(pod = %self.pod.long_name(), %error, "a task of the pod panicked");
+                    }
+                    Err(_) => {}
+                },
+                Some((container, attempt, news)) = self.probes.1.recv() => self.hear_probe(&container, attempt, news),
+                () = sleep_until(self.shared.clock.now(), wake) => {}
+            }
+        }
+    }
+
+    /// Waits for the ends of containers that run already, and probes them.
+    async fn watch_adopted(&mut self) {
+        if !self.adopting {
+            return;
+        }
+        self.seen.ground = Ground::Making;
+        self.spawn_ground();
+        let containers = match self.shared.runtime.list().await {
+            Ok(sandboxes) => sandboxes
+                .into_iter()
+                .find(|sandbox| sandbox.spec.id == self.pod.uid()),
+            Err(_) => None,
+        };
+        for container in containers.into_iter().flat_map(|sandbox| sandbox.containers) {
+            let current = self
+                .seen
+                .running(&container.name)
+                .is_some_and(|running| running.id == container.id);
+            if current {
+                self.wait_for(&container);
+            }
+        }
+    }
+
+    fn check_deadline(&mut self) {
+        let deadline = self.pod.deadline(Some(self.seen.began));
+        if !self.seen.deadline_passed && deadline.is_some_and(|deadline| deadline <= self.seen.now) {
+            self.seen.deadline_passed = true;
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.record(EventType::Normal, "DeadlineExceeded", message);
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let orders = self.orders.borrow_and_update().clone();
+        match orders.object {
+            Some(object) => {
+                if is_newer(&object, &self.pod.object) {
+                    self.take_object(object);
+                }
+            }
+            None => {
+                self.object_gone = true;
+                let grace_seconds = self
+                    .pod
+                    .deletion
+                    .map_or(ORPHAN_GRACE_SECONDS, |deletion| deletion.grace_seconds);
+                self.pod.deletion = Some(Deletion { grace_seconds });
+            }
+        }
+        if orders.refresh != self.refreshed {
+            self.refreshed = orders.refresh;
+            self.refresh();
+        }
+    }
+
+    fn take_object(&mut self, object: Arc<Object>) {
+        match Pod::read(object) {
+            Ok(pod) => self.pod = pod,
+            Err(error) => tracing::warn!(pod = %self.pod.long_name(), %error, "cannot read the changed pod"),
+        }
+    }
+
+    fn refresh(&mut self) {
+        if !matches!(self.seen.ground, Ground::Ready { .. }) {
+            return;
+        }
+        let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.volumes());
+        let ips = self.seen.ips().to_vec();
+        self.tasks.spawn(async move {
+            let surroundings = shared.surroundings(&ips);
+            News::Refreshed(volumes::prepare(&*shared.api, &pod, &folder, &surroundings).await)
+        });
+    }
+
+    // ---- steps ----
+
+    fn begin(&mut self, step: Step) {
+        match step {
+            Step::MakeGround => {
+                self.seen.ground = Ground::Making;
+                self.spawn_ground();
+            }
+            Step::FetchImage { container } => self.fetch_image(container),
+            Step::Start { container, attempt } => self.start(&container, attempt),
+            Step::Stop {
+                container,
+                grace_seconds,
+                message,
+            } => self.stop(&container, grace_seconds, message),
+            Step::LeaveGround => {
+                self.seen.ground = Ground::Left;
+                let (shared, uid) = (self.shared.clone(), self.pod.uid().to_owned());
+                self.tasks
+                    .spawn(async move { News::Left(tasks::leave_ground(&shared, &uid).await) });
+            }
+            Step::Remove => {
+                self.seen.removal = Removal::Running;
+                self.remove();
+            }
+            Step::WaitUntil(_) => {}
+        }
+    }
+
+    fn spawn_ground(&mut self) {
+        let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.clone());
+        self.tasks
+            .spawn(async move { News::Ground(tasks::make_ground(&shared, &pod, &folder).await) });
+    }
+
+    fn fetch_image(&mut self, name: String) {
+        let failures = match self.seen.images.get(&name) {
+            Some(ImageState::Failed(failure)) => failure.failures,
+            _ => 0,
+        };
+        self.seen
+            .images
+            .insert(name.clone(), ImageState::Fetching { failures });
+        let Some(container) = self.pod.container(&name).cloned() else {
+            return;
+        };
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        self.tasks.spawn(async move {
+            let pulling = || {
+                let message = format!("Pulling image {:?}", container.image);
+                shared
+                    .recorder
+                    .record(&pod.object, EventType::Normal, "Pulling", message);
+            };
+            let policy = container.pull_policy();
+            let fetched = shared
+                .images
+                .fetch(&*shared.api, &pod, &container.image, policy, pulling)
+                .await;
+            News::Image {
+                container: name,
+                fetched,
+            }
+        });
+    }
+
+    fn start(&mut self, name: &str, attempt: u32) {
+        let Some(container) = self.pod.container(name).cloned() else {
+            return;
+        };
+        let Some(ImageState::Present(image)) = self.seen.images.remove(name) else {
+            return;
+        };
+        let instance = self.seen.containers.entry(name.to_owned()).or_default();
+        if let InstanceState::Ended(_) = &instance.state {
+            instance.level = next_level(instance, &self.shared.config.restart_backoff);
+        }
+        if let InstanceState::Ended(ended) = std::mem::replace(&mut instance.state, InstanceState::Starting) {
+            instance.last = Some(ended);
+        }
+        instance.attempt = attempt;
+        self.running_images.insert(name.to_owned(), (*image).clone());
+        let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.clone());
+        let volumes = self.volumes.clone();
+        let surroundings = shared.surroundings(self.seen.ips());
+        let name = name.to_owned();
+        self.tasks.spawn(async move {
+            let started = tasks::start_container(
+                &shared,
+                &pod,
+                &container,
+                attempt,
+                &image,
+                &folder,
+                &volumes,
+                &surroundings,
+            )
+            .await;
+            News::Started {
+                container: name,
+                attempt,
+                started,
+            }
+        });
+    }
+
+    fn stop(&mut self, name: &str, grace_seconds: u64, message: String) {
+        let Some(patient) = self.patient(name) else { return };
+        let now = self.seen.now;
+        self.seen.stop_began.get_or_insert(now);
+        let Some(instance) = self.seen.containers.get_mut(name) else {
+            return;
+        };
+        let InstanceState::Running(running) = &mut instance.state else {
+            return;
+        };
+        let first = running.stop_until.is_none();
+        let grace = SignedDuration::from_secs(i64::try_from(grace_seconds).unwrap_or(i64::MAX / 4));
+        running.stop_until = Some(now.checked_add(grace).unwrap_or(Timestamp::MAX));
+        if self.pod.deletion.is_none() && !self.seen.deadline_passed {
+            // It comes back: the next one to stop has its own beginning.
+            self.seen.stop_began = None;
+        }
+        if first {
+            self.record(EventType::Normal, "Killing", message);
+            if let Some(life) = self.lives.remove(name) {
+                life.abort();
+            }
+        }
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        let image = self.running_images.get(name).cloned();
+        self.tasks.spawn(async move {
+            tasks::stop_container(&shared, &pod, &patient, image.as_ref(), grace_seconds).await;
+            News::Nothing
+        });
+    }
+
+    fn remove(&mut self) {
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        let folders = vec![self.folder.path.clone(), self.folder.logs.clone()];
+        let (gone, held) = (
+            self.object_gone,
+            !self.pod.object.list(&["metadata", "finalizers"]).is_empty(),
+        );
+        let status = status_of(
+            &self.pod,
+            &self.seen,
+            &shared.config.restart_backoff,
+            &shared.machine.host_ip(),
+        );
+        self.tasks.spawn(async move {
+            let removed = async {
+                tasks::remove_all(&shared, pod.uid(), folders).await?;
+                if gone {
+                    return Ok(());
+                }
+                if held {
+                    // The object stays until others let it go, so it says how the pod ended.
+                    let _ = tasks::write_status(&shared, &pod, status).await;
+                }
+                tasks::delete_object(&shared, &pod)
+                    .await
+                    .map_err(|status| status.to_string())
+            };
+            News::Removed(removed.await)
+        });
+    }
+
+    /// A running container as probes and hooks reach it.
+    fn patient(&self, name: &str) -> Option<Patient> {
+        let running = self.seen.running(name)?;
+        Some(Patient {
+            runtime: self.shared.runtime.clone(),
+            id: running.id.clone(),
+            container: Arc::new(self.pod.container(name)?.clone()),
+            netns: self.netns.clone(),
+            ip: self
+                .seen
+                .ips()
+                .first()
+                .copied()
+                .unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()),
+        })
+    }
+
+    // ---- news ----
+
+    fn hear(&mut self, news: News) {
+        self.seen.now = self.shared.clock.now();
+        match news {
+            News::Ground(Ok(made)) => {
+                self.ground_failures = 0;
+                self.netns = made.netns;
+                self.volumes = made.volumes;
+                self.seen.ground = Ground::Ready { ips: made.ips };
+                self.adopting = false;
+                let running: Vec<(String, u32)> = self.running_containers();
+                for (name, attempt) in running {
+                    self.live(&name, attempt, false);
+                }
+            }
+            News::Ground(Err(failure)) => self.ground_failed(failure),
+            News::Image { container, fetched } => self.hear_image(container, fetched),
+            News::Started {
+                container,
+                attempt,
+                started,
+            } => self.hear_started(&container, attempt, started),
+            News::Ended {
+                container,
+                attempt,
+                ended,
+            } => self.hear_ended(&container, attempt, ended),
+            News::HookFailed {
+                container,
+                attempt,
+                message,
+            } => {
+                self.record(
+                    EventType::Warning,
+                    "FailedPostStartHook",
+                    format!("PostStartHook failed: {message}"),
+                );
+                if let Some(running) = self.seen.running_mut(&container, attempt) {
+                    let message = format!("Container {container} failed its postStart hook");
+                    running.condemned = Some(Condemned {
+                        message,
+                        grace_seconds: None,
+                    });
+                }
+            }
+            News::Left(Ok(())) | News::Nothing => {}
+            News::Left(Err(message)) => {
+                tracing::warn!(pod = %self.pod.long_name(), message, "the sandbox of an ended pod stays");
+            }
+            News::Removed(Ok(())) => self.seen.removal = Removal::Done,
+            News::Removed(Err(message)) => {
+                tracing::warn!(pod = %self.pod.long_name(), message, "cannot remove the pod");
+                let wait = SignedDuration::try_from(self.shared.config.retry_backoff.delay(4, 0.0));
+                self.seen.removal =
+                    Removal::Again(self.seen.now + wait.unwrap_or(SignedDuration::from_secs(1)));
+            }
+            News::Written(written) => self.hear_written(written),
+            News::Refreshed(Ok(volumes)) => self.volumes = volumes,
+            News::Refreshed(Err(failure)) => {
+                self.record(EventType::Warning, "FailedMount", failure.to_string());
+            }
+        }
+    }
+
+    fn running_containers(&self) -> Vec<(String, u32)> {
+        let all = self.seen.containers.iter();
+        all.filter(|(_, instance)| matches!(instance.state, InstanceState::Running(_)))
+            .map(|(name, instance)| (name.clone(), instance.attempt))
+            .collect()
+    }
+
+    fn ground_failed(&mut self, failure: GroundFailure) {
+        self.ground_failures += 1;
+        let failures = self.ground_failures;
+        let until = self.later(failures);
+        self.record(EventType::Warning, failure.reason, failure.message.clone());
+        self.seen.ground = Ground::Failed {
+            message: failure.message,
+            failures,
+            until,
+        };
+        self.adopting = false;
+    }
+
+    fn hear_image(&mut self, name: String, fetched: Result<Fetched, FetchFailure>) {
+        let image = self
+            .pod
+            .container(&name)
+            .map(|container| container.image.clone())
+            .unwrap_or_default();
+        let state = match fetched {
+            Ok(Fetched { image: found, pulled }) => {
+                let message = match pulled {
+                    None => format!("Container image {image:?} already present on machine"),
+                    Some(took) => format!("Successfully pulled image {image:?} in {took:.3?}"),
+                };
+                self.record(EventType::Normal, "Pulled", message);
+                ImageState::Present(Box::new(found))
+            }
+            Err(FetchFailure { reason, message }) => {
+                let failures = match self.seen.images.get(&name) {
+                    Some(ImageState::Fetching { failures }) => failures + 1,
+                    _ => 1,
+                };
+                let event = match reason {
+                    "ErrImagePull" => format!("Failed to pull image {image:?}: {message}"),
+                    _ => message.clone(),
+                };
+                self.record(EventType::Warning, "Failed", event);
+                self.record(EventType::Warning, "Failed", format!("Error: {reason}"));
+                if reason == "ErrImagePull" {
+                    self.record(
+                        EventType::Normal,
+                        "BackOff",
+                        format!("Back-off pulling image {image:?}"),
+                    );
+                }
+                let wait = wait_before_restart(failures, &self.shared.config.restart_backoff);
+                let at = self.seen.now;
+                ImageState::Failed(ImageFailure {
+                    reason,
+                    message,
+                    failures,
+                    at,
+                    until: at + wait,
+                })
+            }
+        };
+        self.seen.images.insert(name, state);
+    }
+
+    fn hear_started(&mut self, name: &str, attempt: u32, started: Result<Container, StartFailure>) {
+        let long_name = self.pod.long_name();
+        match started {
+            Ok(container) => {
+                self.refusals.remove(name);
+                self.record(EventType::Normal, "Created", format!("Created container: {name}"));
+                self.record(EventType::Normal, "Started", format!("Started container {name}"));
+                let Some(config) = self.pod.container(name) else {
+                    return;
+                };
+                let running = Running {
+                    id: container.id.clone(),
+                    image_id: container.image_id.clone(),
+                    started: container.started,
+                    is_started: config.startup_probe.is_none() && config.lifecycle.post_start.is_none(),
+                    is_ready: config.readiness_probe.is_none(),
+                    condemned: None,
+                    stop_until: None,
+                };
+                let Some(instance) = self.seen.containers.get_mut(name) else {
+                    return;
+                };
+                instance.state = InstanceState::Running(running);
+                let before = instance.last.as_ref().and_then(|last| last.id.clone());
+                self.wait_for(&container);
+                self.live(name, attempt, true);
+                if let Some(id) = before {
+                    self.forget(name, attempt, id);
+                }
+            }
+            Err(StartFailure::Start(message)) => {
+                let message = format!("failed to start container {name:?}: {message}");
+                self.record(EventType::Warning, "Failed", format!("Error: {message}"));
+                let ended = Ended {
+                    id: None,
+                    image_id: String::new(),
+                    code: START_ERROR,
+                    signal: None,
+                    reason: "StartError",
+                    message,
+                    started: None,
+                    finished: self.seen.now,
+                };
+                self.hear_ended(name, attempt, ended);
+            }
+            Err(StartFailure::Refused { reason, message }) => {
+                self.record(EventType::Warning, "Failed", format!("Error: {message}"));
+                tracing::debug!(pod = long_name, container = name, reason, message, "refused");
+                let failures = self
+                    .refusals
+                    .entry(name.to_owned())
+                    .and_modify(|count| *count += 1)
+                    .or_insert(1);
+                let failures = *failures;
+                let until = self.later(failures);
+                if let Some(instance) = self.seen.containers.get_mut(name) {
+                    instance.state = InstanceState::Refused(Refusal {
+                        reason,
+                        message,
+                        failures,
+                        until,
+                    });
+                }
+            }
+        }
+    }
+
+    fn hear_ended(&mut self, name: &str, attempt: u32, ended: Ended) {
+        if let Some(life) = self.lives.remove(name) {
+            life.abort();
+        }
+        let code = ended.code;
+        let Some(instance) = self
+            .seen
+            .containers
+            .get_mut(name)
+            .filter(|instance| instance.attempt == attempt)
+        else {
+            return;
+        };
+        instance.state = InstanceState::Ended(ended);
+        let waits = !wait_before_restart(instance.level, &self.shared.config.restart_backoff).is_zero();
+        let Some(container) = self.pod.container(name) else {
+            return;
+        };
+        if waits && will_restart(&self.pod, container, code) && self.seen.stop_began.is_none() {
+            let long_name = self.pod.long_name();
+            let message = format!("Back-off restarting failed container {name} in pod {long_name}");
+            self.record(EventType::Warning, "BackOff", message);
+        }
+    }
+
+    fn hear_probe(&mut self, name: &str, attempt: u32, news: ProbeNews) {
+        let Some(running) = self.seen.running_mut(name, attempt) else {
+            return;
+        };
+        match news {
+            ProbeNews::Started => running.is_started = true,
+            ProbeNews::Ready(ready) => running.is_ready = ready,
+            ProbeNews::Failed { kind, message } => {
+                let message = format!("{} probe failed: {message}", kind.word());
+                self.record(EventType::Warning, "Unhealthy", message);
+            }
+            ProbeNews::Condemned { kind, grace_seconds } => {
+                let kind = kind.word().to_ascii_lowercase();
+                let message = format!("Container {name} failed {kind} probe, will be restarted");
+                running.condemned = Some(Condemned {
+                    message,
+                    grace_seconds,
+                });
+            }
+            ProbeNews::Unsupported { kind, what } => {
+                let message = format!(
+                    "{} probe: {what} probes are not carried out here, it counts as passed",
+                    kind.word()
+                );
+                self.record(EventType::Warning, "ProbeNotSupported", message);
+            }
+        }
+    }
+
+    /// Waits for the end of a container, in a task.
+    fn wait_for(&mut self, container: &Container) {
+        let Some(config) = self.pod.container(&container.name).cloned() else {
+            return;
+        };
+        let runtime = self.shared.runtime.clone();
+        let termination = self.folder.termination(&container.name, container.attempt);
+        let container = container.clone();
+        self.tasks.spawn(async move {
+            match tasks::wait_for_end(&*runtime, &container, &config, &termination).await {
+                Some((exit, message)) => {
+                    let ended = Ended::of(
+                        container.id,
+                        container.image_id,
+                        container.started,
+                        &exit,
+                        message,
+                    );
+                    News::Ended {
+                        container: container.name,
+                        attempt: container.attempt,
+                        ended,
+                    }
+                }
+                None => News::Nothing,
+            }
+        });
+    }
+
+    /// Runs the hook and the probes of a container, in a task.
+    fn live(&mut self, name: &str, attempt: u32, fresh: bool) {
+        let Some(patient) = self.patient(name) else { return };
+        let sender = self.probes.0.clone();
+        let name = name.to_owned();
+        let key = name.clone();
+        let hook = patient.container.lifecycle.post_start.clone().filter(|_| fresh);
+        let limit = self.shared.config.hook_timeout;
+        let life = self.tasks.spawn(async move {
+            if let Some(hook) = hook {
+                if let Err(message) = patient.run_hook(&hook, limit).await {
+                    return News::HookFailed {
+                        container: name,
+                        attempt,
+                        message,
+                    };
+                }
+                if patient.container.startup_probe.is_none() {
+                    let _ = sender.send((name.clone(), attempt, ProbeNews::Started)).await;
+                }
+            }
+            let (news, mut heard) = mpsc::channel(NEWS_WAITING_MAX);
+            let passing = async {
+                while let Some(news) = heard.recv().await {
+                    if sender.send((name.clone(), attempt, news)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(patient.probe(news), passing);
+            News::Nothing
+        });
+        if let Some(before) = self.lives.insert(key, life) {
+            before.abort();
+        }
+    }
+
+    /// Removes the container before this one; its log stays for `--previous`, the one before that goes.
+    fn forget(&mut self, name: &str, attempt: u32, id: crate::runtime::ContainerId) {
+        let shared = self.shared.clone();
+        let oldest = attempt.checked_sub(2).map(|oldest| self.folder.log(name, oldest));
+        let files = self.shared.config.log_limits.files_max;
+        self.tasks.spawn(async move {
+            tasks::forget_container(&shared, &id).await;
+            if let Some(log) = oldest {
+                super::logs::remove(&log, files);
+            }
+            News::Nothing
+        });
+    }
+
+    // ---- status ----
+
+    fn write(&mut self) {
+        let due = self.write_again.is_none_or(|at| at <= self.seen.now);
+        let removed = matches!(self.seen.removal, Removal::Running | Removal::Done);
+        if self.writing || self.object_gone || self.adopting || removed || !due {
+            return;
+        }
+        let (shared, backoff) = (&self.shared, &self.shared.config.restart_backoff);
+        let status = status_of(&self.pod, &self.seen, backoff, &shared.machine.host_ip());
+        if self.pod.object.at(&["status"]) == Some(&status) {
+            self.write_again = None;
+            return;
+        }
+        self.writing = true;
+        let (shared, pod) = (self.shared.clone(), self.pod.clone());
+        self.tasks
+            .spawn(async move { News::Written(tasks::write_status(&shared, &pod, status).await) });
+    }
+
+    fn hear_written(&mut self, written: Result<Option<Arc<Object>>, Status>) {
+        self.writing = false;
+        match written {
+            Ok(Some(object)) => {
+                self.write_failures = 0;
+                self.write_again = None;
+                if is_newer(&object, &self.pod.object) {
+                    self.take_object(object);
+                }
+            }
+            // Its end comes through the watch.
+            Ok(None) => self.write_again = Some(self.later(3)),
+            Err(status) if status.is_conflict() => {
+                // Somebody else changed the pod; the change comes through the watch, or has come.
+                let shared = self.shared.clone();
+                let pod = self.pod.clone();
+                self.writing = true;
+                self.tasks
+                    .spawn(async move { News::Written(tasks::read_object(&shared, &pod).await) });
+            }
+            Err(status) => {
+                tracing::warn!(pod = %self.pod.long_name(), %status, "cannot write the status");
+                self.write_failures += 1;
+                self.write_again = Some(self.later(self.write_failures));
+            }
+        }
+    }
+
+    fn record(&self, kind: EventType, reason: &str, message: impl Into<String>) {
+        self.shared
+            .recorder
+            .record(&self.pod.object, kind, reason, message);
+    }
+
+    /// When to try again after so many failures.
+    fn later(&self, failures: u32) -> Timestamp {
+        let wait = self.shared.config.retry_backoff.delay(failures, 0.0);
+        self.seen.now + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(60))
+    }
+}
+
+/// Whether an object is a later state of the same pod; versions are numbers that grow.
+fn is_newer(object: &Object, than: &Object) -> bool {
+    let version = |object: &Object| object.resource_version().parse::<u64>().unwrap_or(0);
+    object.uid() == than.uid() && version(object) > version(than)
+}
+
+async fn sleep_until(now: Timestamp, at: Option<Timestamp>) {
+    match at {
+        Some(at) => {
+            let wait = std::time::Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            // A little more: the timer counts in milliseconds, and a wait that ends too early begins anew.
+            tokio::time::sleep(wait + std::time::Duration::from_millis(1)).await;
+        }
+        None => std::future::pending().await,
+    }
+}
