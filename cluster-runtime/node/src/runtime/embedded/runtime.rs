@@ -236,7 +236,15 @@ impl Runtime for EmbeddedRuntime {
         let inner = self.inner.clone();
         let id = sandbox.to_owned();
         blocking(move || inner.unmake_sandbox(&id)).await?;
-        self.inner.state().sandboxes.remove(sandbox);
+        let is_last = {
+            let mut state = self.inner.state();
+            state.sandboxes.remove(sandbox);
+            state.sandboxes.is_empty()
+        };
+        if is_last {
+            self.inner.cgroups.remove_if_empty(&self.inner.shim_cgroup());
+            self.inner.cgroups.remove_if_empty(&self.inner.config.cgroup);
+        }
         Ok(())
     }
 
@@ -482,6 +490,10 @@ impl Inner {
         format!("{}/pod{sandbox}", self.config.cgroup)
     }
 
+    fn shim_cgroup(&self) -> String {
+        format!("{}/shims", self.config.cgroup)
+    }
+
     fn cgroup_of(&self, sandbox: &str, id: &ContainerId) -> String {
         format!("{}/{id}", self.pod_cgroup(sandbox))
     }
@@ -585,7 +597,7 @@ impl Inner {
         }
         let shim_spec = ShimSpec {
             cgroup: self.cgroup_of(&spec.sandbox, &spec.id),
-            shim_cgroup: format!("{}/shims", self.config.cgroup),
+            shim_cgroup: self.shim_cgroup(),
             container,
             sandbox,
             sandbox_folder,
@@ -736,17 +748,18 @@ fn bury(folder: &Path, cgroups: &Cgroups, group: &str) -> ContainerExit {
     exit
 }
 
-/// Waits until the shim says that its container has ended, or is gone; then `None`.
+/// Waits until the shim is gone; gives what it said about the end of its container.
 async fn watch_shim(folder: &Path) -> Option<ContainerExit> {
     let stream = connect(folder).await.ok()?;
     send(&stream, &Request::Watch, &[]).ok()?;
     let mut lines = BufReader::new(stream).lines();
+    let mut told = None;
     while let Ok(Some(line)) = lines.next_line().await {
         if let Ok(Answer::Exited(exit)) = serde_json::from_str(&line) {
-            return Some(exit);
+            told = Some(exit);
         }
     }
-    None
+    told
 }
 
 async fn connect(folder: &Path) -> io::Result<UnixStream> {

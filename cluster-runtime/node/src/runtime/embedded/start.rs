@@ -18,7 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::super::api::{ContainerSpec, MountSpec, SandboxSpec};
+use super::super::api::{ContainerSpec, MountSpec, NamespaceMode, SandboxSpec};
 use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
 use super::paths::{BUNDLE, CONSOLE, OCI_STATE};
