@@ -100,12 +100,14 @@ impl Budget {
         self.spend(items as u64)
     }
 
-    /// Counts all that a value holds, as if written out in full.
+    /// Counts all that a value holds, as if written out in full, and tells how much that is.
     ///
     /// Functions that walk values recursively ask first: a value may contain itself, or the same list many times.
-    pub(crate) fn walk(&mut self, value: &Value) -> Result<(), Fault> {
+    pub(crate) fn walk(&mut self, value: &Value) -> Result<u64, Fault> {
+        let before = self.steps;
         let depth = self.limits.value_depth_max;
-        self.walk_at(value, depth)
+        self.walk_at(value, depth)?;
+        Ok(self.steps - before + 1)
     }
 
     fn walk_at(&mut self, value: &Value, depth: usize) -> Result<(), Fault> {

@@ -18,8 +18,12 @@ pub(super) const ROWS: &[Entry] = &[
         // What cannot be written is nothing at all; only the `must` form fails.
         lenient(to_yaml(scope, &args[0], Style::ToYaml))
     }),
-    takes("mustToYaml", ANY, |scope, args| to_yaml(scope, &args[0], Style::ToYaml)),
-    takes("toYamlPretty", ANY, |scope, args| lenient(to_yaml(scope, &args[0], Style::Pretty))),
+    takes("mustToYaml", ANY, |scope, args| {
+        to_yaml(scope, &args[0], Style::ToYaml)
+    }),
+    takes("toYamlPretty", ANY, |scope, args| {
+        lenient(to_yaml(scope, &args[0], Style::Pretty))
+    }),
     takes("fromYaml", TEXT, |scope, args| {
         scope.text(string(&args[0]).len())?;
         let parsed = chart_values::yaml::map_from_yaml(&string(&args[0]));
@@ -69,7 +73,9 @@ fn to_yaml(scope: &mut Scope, value: &Value, style: Style) -> Outcome {
     scope.walk(value)?;
     let mut emitter = Emitter::new(style);
     events(&mut emitter, value, style);
-    let text = emitter.finish().map_err(|err| Fault::new(format!("error marshaling into JSON: {err}")))?;
+    let text = emitter
+        .finish()
+        .map_err(|err| Fault::new(format!("error marshaling into JSON: {err}")))?;
     let mut bytes = text.into_bytes();
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
@@ -96,7 +102,11 @@ fn events(emitter: &mut Emitter, value: &Value, style: Style) {
         Value::Object(object) => match object.contents() {
             Some(Contents::Items(items)) => list_events(emitter, &items, style),
             Some(Contents::Entries(entries)) => {
-                map_events(emitter, entries.iter().map(|(key, value)| (key, value)).collect(), style);
+                map_events(
+                    emitter,
+                    entries.iter().map(|(key, value)| (key, value)).collect(),
+                    style,
+                );
             }
             None => match object.export() {
                 // Complex numbers are the only values that neither format has.
@@ -225,7 +235,10 @@ fn write_json(out: &mut String, value: &Value, form: Json, depth: usize) -> Resu
             }
             None => match object.export() {
                 Value::Object(_) => {
-                    return Err(Fault::new(format!("json: unsupported type: {}", object.type_name())));
+                    return Err(Fault::new(format!(
+                        "json: unsupported type: {}",
+                        object.type_name()
+                    )));
                 }
                 plain => write_json(out, &plain, form, depth)?,
             },

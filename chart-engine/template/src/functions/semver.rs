@@ -30,9 +30,7 @@ fn semver(_: &mut Scope, args: &[Value]) -> Outcome {
 }
 
 fn semver_compare(_: &mut Scope, args: &[Value]) -> Outcome {
-    let constraint: Constraint = string(&args[0])
-        .parse()
-        .map_err(|err| constraint_fault(&err))?;
+    let constraint: Constraint = string(&args[0]).parse().map_err(|err| constraint_fault(&err))?;
     Ok(Value::Bool(constraint.allows(&parse(&string(&args[1]))?)))
 }
 
