@@ -127,7 +127,10 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
         }
         ([name, reference], false) => {
             let checked: Result<ReleaseName, _> = name.parse();
-            (checked.map_err(|error| Failure::from_error(&error))?.to_string(), reference)
+            (
+                checked.map_err(|error| Failure::from_error(&error))?.to_string(),
+                reference,
+            )
         }
         _ => unreachable!("clap takes one or two"),
     };
