@@ -1,6 +1,6 @@
 //! Named templates and what they have in common.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -40,6 +40,8 @@ pub struct TemplateSet {
     surroundings: Rc<RefCell<dyn Surroundings>>,
     templates: HashMap<Rc<str>, Rc<Program>>,
     regexes: RegexCache,
+    /// Steps of all executions so far.
+    steps: Cell<u64>,
     /// Texts given to `tpl`, compiled.
     texts: RefCell<HashMap<Text, Rc<Parsed>>>,
 }
@@ -60,6 +62,7 @@ impl TemplateSet {
             surroundings: Rc::new(RefCell::new(System)),
             templates: HashMap::new(),
             regexes: RegexCache::default(),
+            steps: Cell::new(0),
             texts: RefCell::default(),
         }
     }
@@ -151,12 +154,15 @@ impl TemplateSet {
                 function: None,
             });
         };
-        let scope = Scope::new(
-            self.limits,
-            Rc::clone(&self.surroundings),
-            Rc::clone(&self.regexes),
-        );
-        Machine::new(self, scope).execute(program, data)
+        let left = self.limits.steps_total_max.saturating_sub(self.steps.get());
+        let limits = Limits {
+            steps_max: self.limits.steps_max.min(left),
+            ..self.limits
+        };
+        let scope = Scope::new(limits, Rc::clone(&self.surroundings), Rc::clone(&self.regexes));
+        let (result, steps) = Machine::new(self, scope).execute(program, data);
+        self.steps.set(self.steps.get().saturating_add(steps));
+        result
     }
 
     pub(crate) fn functions(&self) -> &Functions {
