@@ -13,6 +13,7 @@ mod folder;
 mod ignore;
 mod limits;
 mod metadata;
+mod package;
 mod pattern;
 
 pub use chart::{Chart, File};
@@ -22,4 +23,5 @@ pub use error::{ArchiveError, LoadChartError, MetadataError, ValidationError};
 pub use ignore::{IgnoreError, IgnoreRules};
 pub use limits::Limits;
 pub use metadata::{ChartKind, Dependency, ImportValues, Lock, LockedDependency, Maintainer, Metadata};
+pub use package::{PackageError, package};
 pub use pattern::{PatternError, path_matches};

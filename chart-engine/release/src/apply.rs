@@ -79,7 +79,10 @@ pub async fn apply_all(
         if cancel.is_cancelled() {
             return Err(ApplyError::Cancelled);
         }
-        let sent = batch.iter().map(|resource| apply(api, resource, options));
+        let sent: Vec<_> = batch
+            .iter()
+            .map(|resource| apply(api, resource, options))
+            .collect();
         let mut answers = stream::iter(sent).buffered(IN_FLIGHT_MAX);
         while let Some(answer) = answers.next().await {
             let object = answer?;

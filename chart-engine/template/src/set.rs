@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
-use crate::functions::{Functions, RegexCache};
+use crate::fault::Fault;
+use crate::functions::{Action, Functions, RegexCache};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::program::{Program, compile};
@@ -114,6 +115,35 @@ impl TemplateSet {
             main,
             defined: programs,
         })
+    }
+
+    /// Calls a function by its name, as a template would.
+    ///
+    /// # Errors
+    /// When there is no such function, the arguments do not fit, or the function refuses. `and`, `or`, `include` and
+    /// `tpl` need a template around them and cannot be called so.
+    pub fn call(&self, name: &str, arguments: Vec<Value>) -> Result<Value, Fault> {
+        let Some((_, row)) = self.functions.find(name) else {
+            let name = crate::format::quote(name.as_bytes());
+            return Err(Fault::new(format!("function {name} not defined")));
+        };
+        row.signature.check_count(name, arguments.len(), false).map_err(Fault::new)?;
+        let check = |(at, argument)| row.signature.parameter(at).check(argument);
+        let arguments: Result<Vec<Value>, String> = arguments.into_iter().enumerate().map(check).collect();
+        let arguments = arguments.map_err(Fault::new)?;
+        let mut scope = Scope::new(self.limits, Rc::clone(&self.surroundings), Rc::clone(&self.regexes));
+        match &row.action {
+            Action::Plain(call) => call(&mut scope, &arguments),
+            Action::Shared(call) => call(&mut scope, &arguments),
+            Action::And | Action::Or | Action::Include | Action::Tpl => {
+                Err(Fault::new(format!("{name} cannot be called outside of a template")))
+            }
+        }
+    }
+
+    /// The names of all functions, sorted.
+    pub fn function_names(&self) -> Vec<&str> {
+        self.functions.names()
     }
 
     /// The names of all templates, sorted.

@@ -21,6 +21,15 @@ pub(crate) struct ChartArgs {
 }
 
 impl ChartArgs {
+    /// As `template` and `lint` render, without a release.
+    pub(crate) fn render_options(&self) -> chart_render::RenderOptions {
+        chart_render::RenderOptions {
+            subchart_notes: self.render_subchart_notes,
+            skip_schema_validation: self.skip_schema_validation,
+            ..chart_render::RenderOptions::default()
+        }
+    }
+
     pub(crate) fn options(&self) -> RenderOptions {
         RenderOptions {
             subchart_notes: self.render_subchart_notes,

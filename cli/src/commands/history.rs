@@ -35,9 +35,9 @@ struct Row {
     status: String,
     chart: String,
     app_version: String,
-    description: String,
     #[serde(skip_serializing_if = "is_zero")]
     rollback_revision: u32,
+    description: String,
     #[serde(skip)]
     shown: String,
 }

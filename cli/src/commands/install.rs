@@ -15,6 +15,7 @@ use crate::settings::Settings;
 
 /// Install a chart
 #[derive(clap::Args)]
+#[command(override_usage = USAGE)]
 pub(crate) struct InstallArgs {
     /// Name of the release and chart: a folder or a .tgz file
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
@@ -71,6 +72,9 @@ pub(crate) struct InstallArgs {
     deploy: DeployArgs,
 }
 
+const USAGE: &str =
+    "tug install [OPTIONS] <NAME> <CHART>\n       tug install [OPTIONS] --generate-name <CHART>";
+
 pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
     let release = if action.dry_run == DryRun::Client {
@@ -121,7 +125,10 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
                 reference,
             )
         }
-        ([name, reference], false) => (name.clone(), reference),
+        ([name, reference], false) => {
+            let checked: Result<ReleaseName, _> = name.parse();
+            (checked.map_err(|error| Failure::from_error(&error))?.to_string(), reference)
+        }
         _ => unreachable!("clap takes one or two"),
     };
     let dry_run = dry_run(arguments.dry_run);

@@ -1,0 +1,221 @@
+//! What goes wrong: one clear error, and a release from which the next command works.
+
+use chart_release::ReleaseStatus;
+use chart_release::action::ActionError;
+use cluster_client::Target;
+use serde_json::json;
+
+use crate::stage::{CONFIG, Stage, chart, config_map, install, rollback, uninstall, upgrade};
+
+#[tokio::test]
+async fn err_a_name_that_is_taken() {
+    let stage = Stage::new().await;
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    let error = install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "cannot reuse a name that is still in use");
+    let mut replace = install("web", chart(&[CONFIG]));
+    replace.replace = true;
+    let error = replace.run(&stage.cluster).await.unwrap_err();
+    assert!(matches!(error, ActionError::NameInUse { .. }));
+}
+
+#[tokio::test]
+async fn err_a_release_or_revision_that_is_not_there() {
+    let stage = Stage::new().await;
+    let missing = uninstall("web").run(&stage.cluster).await.unwrap_err();
+    assert_eq!(missing.to_string(), "release: not found");
+    let mut ignored = uninstall("web");
+    ignored.ignore_not_found = true;
+    assert!(ignored.run(&stage.cluster).await.unwrap().release.is_none());
+    let missing = upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    assert_eq!(missing.to_string(), "\"web\" has no deployed releases");
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    let missing = rollback("web", Some(7)).run(&stage.cluster).await.unwrap_err();
+    assert_eq!(missing.to_string(), "release has no 7 version");
+    assert_eq!(stage.statuses("web").await, [ReleaseStatus::Deployed]);
+}
+
+#[tokio::test]
+async fn err_an_object_that_is_a_strangers() {
+    let stage = Stage::new().await;
+    stage
+        .create(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web-config"}, "data": {}}),
+        )
+        .await;
+    let error = install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    let expected = "unable to continue with install: ConfigMap \"web-config\" in namespace \"default\" exists and \
+        cannot be imported into the current release: invalid ownership metadata; label validation error: missing key \
+        \"app.kubernetes.io/managed-by\": must be set to \"Helm\"";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    assert!(stage.records().await.is_empty());
+
+    let mut take = install("web", chart(&[CONFIG]));
+    take.deploy.take_ownership = true;
+    take.run(&stage.cluster).await.unwrap();
+}
+
+#[tokio::test]
+async fn err_a_kind_that_is_not_served() {
+    let stage = Stage::new().await;
+    let crater = "apiVersion: moon/v1\nkind: Crater\nmetadata:\n  name: deep\n";
+    let error = install("web", chart(&[("crater.yaml", crater)]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    let expected = "unable to build kubernetes objects from release manifest: resource mapping not found for name: \
+        \"deep\" namespace: \"\" from \"parcel/templates/crater.yaml\": no matches for kind \"Crater\" in version \
+        \"moon/v1\"\nensure CRDs are installed first";
+    assert_eq!(error.to_string(), expected);
+    assert!(stage.records().await.is_empty());
+}
+
+#[tokio::test]
+async fn err_a_refused_object_leaves_a_failed_release_that_the_next_upgrade_mends() {
+    use ReleaseStatus::{Deployed, Failed, Superseded};
+    let stage = Stage::new().await;
+    let wrong = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong\ndata:\n  a: [1]\n";
+    let broken = chart(&[CONFIG, ("wrong.yaml", wrong)]);
+    let error = install("web", broken.clone())
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    let history = stage.history("web").await;
+    assert_eq!(history[0].1, Failed);
+    assert_eq!(history[0].2, format!("Release \"web\" failed: {error}"));
+
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    assert_eq!(stage.statuses("web").await, [Failed, Deployed]);
+
+    upgrade("web", broken.clone())
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    assert_eq!(stage.statuses("web").await, [Failed, Deployed, Failed]);
+    rollback("web", Some(2)).run(&stage.cluster).await.unwrap();
+    assert_eq!(
+        stage.statuses("web").await,
+        [Failed, Superseded, Failed, Deployed]
+    );
+    uninstall("web").run(&stage.cluster).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_action_is_undone_when_asked() {
+    use ReleaseStatus::{Deployed, Failed, Superseded};
+    let stage = Stage::new().await;
+    let wrong = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong\ndata:\n  a: [1]\n";
+    let mut broken = install("web", chart(&[CONFIG, ("wrong.yaml", wrong)]));
+    broken.rollback_on_failure = true;
+    let error = broken.run(&stage.cluster).await.unwrap_err().to_string();
+    let expected = "release web failed, and has been uninstalled due to rollback-on-failure being set: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(stage.records().await.is_empty());
+    assert!(stage.config_map("web-config").await.is_none());
+
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    let added = config_map("added", "");
+    let mut broken = upgrade(
+        "web",
+        chart(&[CONFIG, ("added.yaml", &added), ("wrong.yaml", wrong)]),
+    );
+    broken.rollback_on_failure = true;
+    broken.cleanup_on_failure = true;
+    let error = broken.run(&stage.cluster).await.unwrap_err().to_string();
+    let expected = "release web failed, and has been rolled back due to rollback-on-failure being set: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert_eq!(stage.statuses("web").await, [Superseded, Failed, Deployed]);
+    let object = stage.config_map("web-config").await.unwrap();
+    assert_eq!(object.text(&["data", "revision"]), Some("1"));
+    assert!(stage.config_map("added").await.is_none());
+}
+
+#[tokio::test]
+async fn err_a_pending_revision_stops_an_upgrade_but_not_a_rollback() {
+    let stage = Stage::new().await;
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    // As a killed client leaves it.
+    let storage = stage.cluster.storage();
+    let mut pending = storage.get("web", None).await.unwrap();
+    pending.revision = 2;
+    pending.set_status(ReleaseStatus::PendingUpgrade, "Preparing upgrade");
+    storage.create(&pending).await.unwrap();
+    let error = upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "another operation (install/upgrade/rollback) is in progress"
+    );
+    rollback("web", Some(1)).run(&stage.cluster).await.unwrap();
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn err_a_namespace_that_is_not_there_unless_it_is_made() {
+    let mut stage = Stage::new().await;
+    stage.cluster.namespace = "shop".into();
+    let mut action = install("web", chart(&[CONFIG]));
+    let error = action.run(&stage.cluster).await.unwrap_err();
+    let ActionError::Storage(chart_release::StorageError::Api { source, .. }) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(source.message, "namespaces \"shop\" not found");
+    action.create_namespace = true;
+    action.run(&stage.cluster).await.unwrap();
+    let namespace = stage
+        .api
+        .get(&Target::cluster_wide("v1", "namespaces", "shop"))
+        .await
+        .unwrap();
+    assert_eq!(namespace.label("name"), Some("shop"));
+}
+
+#[tokio::test]
+async fn err_a_broken_record_is_named() {
+    let stage = Stage::new().await;
+    stage
+        .create(
+            json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+            "metadata": {"name": "sh.helm.release.v1.web.v1",
+                "labels": {"owner": "helm", "name": "web", "version": "1", "status": "deployed"}},
+            "data": {"release": "bm90aGluZw=="}}),
+        )
+        .await;
+    let error = upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the record `default/sh.helm.release.v1.web.v1` is broken"
+    );
+}
