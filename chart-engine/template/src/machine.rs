@@ -170,12 +170,18 @@ impl<'s> Machine<'s> {
         }
     }
 
-    pub(crate) fn execute(mut self, program: &Rc<Program>, data: &Value) -> Result<Vec<u8>, TemplateError> {
+    /// Executes a template; gives its output and how many steps it took.
+    pub(crate) fn execute(
+        mut self,
+        program: &Rc<Program>,
+        data: &Value,
+    ) -> (Result<Vec<u8>, TemplateError>, u64) {
         let started = self.enter(Rc::clone(program), data.clone().unboxed(), Entry::Start);
-        match started.and_then(|()| self.run()) {
-            Ok(()) => Ok(self.out),
+        let result = match started.and_then(|()| self.run()) {
+            Ok(()) => Ok(std::mem::take(&mut self.out)),
             Err(stop) => Err(self.error(stop)),
-        }
+        };
+        (result, self.scope.budget.steps)
     }
 
     fn enter(&mut self, program: Rc<Program>, dot: Value, entry: Entry) -> Result<(), Stop> {
@@ -290,10 +296,8 @@ impl<'s> Machine<'s> {
                     self.invoke(&program, at, name, args as usize, piped)?;
                 }
                 Op::Unbox => {
-                    if let Some(top) = self.stack.last_mut() {
-                        if let Value::Nil = top {
-                            *top = Value::Invalid;
-                        }
+                    if let Some(top @ Value::Nil) = self.stack.last_mut() {
+                        *top = Value::Invalid;
                     }
                     self.boxed = false;
                 }
@@ -469,14 +473,14 @@ impl<'s> Machine<'s> {
                 Err(Stop::execution(message))
             }
             Value::Map(map) => {
-                if let MapType::Named(named) = map.map_type() {
-                    if let Some(signature) = (named.method)(&name.to_str()) {
-                        signature
-                            .check_count(&name.to_str(), 0, false)
-                            .map_err(Stop::execution)?;
-                        let called = (named.call)(map, &name.to_str(), &[]);
-                        return called.map_err(|fault| Stop::called(&name.to_str(), &fault));
-                    }
+                if let MapType::Named(named) = map.map_type()
+                    && let Some(signature) = (named.method)(&name.to_str())
+                {
+                    signature
+                        .check_count(&name.to_str(), 0, false)
+                        .map_err(Stop::execution)?;
+                    let called = (named.call)(map, &name.to_str(), &[]);
+                    return called.map_err(|fault| Stop::called(&name.to_str(), &fault));
                 }
                 self.boxed = map.map_type() != MapType::Strings;
                 Ok(map

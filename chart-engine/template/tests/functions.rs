@@ -136,6 +136,7 @@ fn has_an_example_of_every_function() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 /// The path of a peer program; where it is missing, says so and gives nothing, unless the environment demands it.
 fn peer(program: &str) -> Option<PathBuf> {
     let found = std::env::var_os("PATH").and_then(|path| {

@@ -20,7 +20,7 @@ fn small() -> Limits {
     Limits {
         steps_max: 200_000,
         text_bytes_max: 1 << 20,
-        total_bytes_max: 16 << 20,
+        text_bytes_total_max: 16 << 20,
         ..Limits::default()
     }
 }
@@ -276,7 +276,7 @@ fn survives_mutants_of_the_examples() {
     let limits = Limits {
         steps_max: 20_000,
         text_bytes_max: 1 << 16,
-        total_bytes_max: 1 << 20,
+        text_bytes_total_max: 1 << 20,
         ..Limits::default()
     };
     let mut rendered = 0;

@@ -290,7 +290,7 @@ impl Printer<'_> {
             (Value::String(text), _) => self.string(text, arg, verb),
             (Value::Bytes(bytes), 's' | 'x' | 'X' | 'q') => self.string(bytes, arg, verb),
             (Value::Bytes(_) | Value::List(_), 'p') | (Value::Map(_), 'p') => {
-                self.out.extend_from_slice(b"0xc000000000")
+                self.out.extend_from_slice(b"0xc000000000");
             }
             (Value::Bytes(_) | Value::List(_), _) => {
                 let items = arg.items().unwrap_or_default().into_owned();

@@ -4,7 +4,7 @@ use chart_values::json::write_string;
 use chart_values::number;
 use chart_values::yaml::{Emitter, Style};
 
-use super::{Entry, Outcome, made, string, takes};
+use super::{Entry, Outcome, made, string, takes, text};
 use crate::fault::Fault;
 use crate::signature::Type;
 use crate::surroundings::Scope;
@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Entry] = &[
         lenient(to_yaml(scope, &args[0], Style::Pretty))
     }),
     takes("fromYaml", TEXT, |scope, args| {
-        scope.text(string(&args[0]).len())?;
+        read(scope, &args[0])?;
         let parsed = chart_values::yaml::map_from_yaml(&string(&args[0]));
         Ok(match parsed {
             Ok(map) => Value::from(&map),
@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Entry] = &[
     takes("fromYamlArray", TEXT, from_yaml_array),
     takes("fromJson", TEXT, from_json_object),
     takes("mustFromJson", TEXT, |scope, args| {
-        scope.text(string(&args[0]).len())?;
+        read(scope, &args[0])?;
         let parsed = chart_values::json::from_json(&string(&args[0]));
         parsed
             .map(|value| Value::from(&value))
@@ -61,6 +61,11 @@ pub(super) const ROWS: &[Entry] = &[
         to_json(scope, &args[0], Json::Raw)
     }),
 ];
+
+/// Counts a text that is about to be read: a short one may hold many values.
+fn read(scope: &mut Scope, given: &Value) -> Result<(), Fault> {
+    scope.spend(text(given).len() as u64)
+}
 
 fn lenient(outcome: Outcome) -> Outcome {
     match outcome {
@@ -140,7 +145,7 @@ fn map_events(emitter: &mut Emitter, entries: Vec<(&Text, &Value)>, style: Style
 }
 
 fn from_yaml_array(scope: &mut Scope, args: &[Value]) -> Outcome {
-    scope.text(string(&args[0]).len())?;
+    read(scope, &args[0])?;
     let parsed = chart_values::yaml::from_yaml(&string(&args[0]));
     Ok(match parsed {
         Ok(chart_values::Value::Null) => Value::list(Vec::new()),
@@ -169,7 +174,7 @@ fn wrong_json(value: &chart_values::Value, wanted: &str) -> String {
 }
 
 fn from_json_object(scope: &mut Scope, args: &[Value]) -> Outcome {
-    scope.text(string(&args[0]).len())?;
+    read(scope, &args[0])?;
     let error = |message: String| Value::map([("Error".into(), Value::from(message))]);
     Ok(match chart_values::json::from_json(&string(&args[0])) {
         Ok(value @ chart_values::Value::Map(_)) => Value::from(&value),
@@ -180,7 +185,7 @@ fn from_json_object(scope: &mut Scope, args: &[Value]) -> Outcome {
 }
 
 fn from_json_array(scope: &mut Scope, args: &[Value]) -> Outcome {
-    scope.text(string(&args[0]).len())?;
+    read(scope, &args[0])?;
     let error = |message: String| Value::list(vec![Value::from(message)]);
     Ok(match chart_values::json::from_json(&string(&args[0])) {
         Ok(value @ chart_values::Value::List(_)) => Value::from(&value),
