@@ -147,6 +147,7 @@ pub fn container(sandbox: &str, name: &str, image: &Image, log: &Path, args: &[&
             env: image.config.config.env.clone(),
             ..ProcessSpec::default()
         },
+        stop_signal: "SIGTERM".into(),
         mounts: Vec::new(),
         read_only_root: false,
         privileged: false,

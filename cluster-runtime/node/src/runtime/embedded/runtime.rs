@@ -100,6 +100,13 @@ impl EmbeddedRuntime {
     /// What was left half-made is removed: a container whose shim is gone is killed and counts as ended.
     pub async fn open(config: EmbeddedConfig) -> Result<Self, RuntimeError> {
         let failed = |error: io::Error| RuntimeError::machine("open the state of the runtime", error);
+        if !rustix::process::geteuid().is_root() {
+            let what = "running without root rights".to_owned();
+            return Err(RuntimeError::Unsupported {
+                what,
+                runtime: "embedded",
+            });
+        }
         for folder in ["sandboxes", "containers"] {
             fs::create_dir_all(config.root.join(folder)).map_err(failed)?;
         }
@@ -670,7 +677,9 @@ impl Inner {
         };
         for folder in folders(&self.config.root.join("sandboxes"))? {
             match read_json::<Sandbox>(&folder.join(SANDBOX)) {
-                Ok(Some(sandbox)) => found.sandboxes.push(sandbox),
+                Ok(Some(sandbox)) if namespaces::are_kept(&folder, &sandbox.spec) => {
+                    found.sandboxes.push(sandbox);
+                }
                 _ => {
                     let id = folder
                         .file_name()
@@ -684,10 +693,12 @@ impl Inner {
             }
         }
         for folder in folders(&self.config.root.join("containers"))? {
-            if let Some(one) = self.find_container(&folder)? {
-                found.containers.push(one);
-            } else {
-                fs::remove_dir_all(&folder)?;
+            let known = |id: &str| found.sandboxes.iter().any(|sandbox| sandbox.spec.id == id);
+            match self.find_container(&folder)? {
+                Some((container, alive)) if alive || known(&container.sandbox) => {
+                    found.containers.push((container, alive));
+                }
+                _ => fs::remove_dir_all(&folder)?,
             }
         }
         Ok(found)
@@ -779,6 +790,7 @@ fn container_of(spec: &ContainerSpec, started: &Started) -> Container {
         attempt: spec.attempt,
         image: spec.image.clone(),
         image_id: spec.image_id.clone(),
+        stop_signal: spec.stop_signal.clone(),
         log: spec.log.clone(),
         started: started.started,
         pid: started.pid,
