@@ -131,11 +131,10 @@ pub(crate) fn computed_yaml(release: &Release) -> Result<String, Failure> {
 
 /// The hooks, each with the template that it came from.
 pub(crate) fn hooks(release: &Release) -> String {
-    let documents = release.hooks.iter().map(|hook| {
-        let end = if hook.manifest.ends_with('\n') { "" } else { "\n" };
-        format!("---\n# Source: {}\n{}{end}\n", hook.path, hook.manifest)
-    });
-    documents.collect()
+    let documents = release.hooks.iter();
+    documents
+        .map(|hook| format!("---\n# Source: {}\n{}\n", hook.path, hook.manifest))
+        .collect()
 }
 
 fn resource_table(resources: &[LiveResource]) -> String {

@@ -95,13 +95,9 @@ pub async fn render(
         ..chart_render::RenderOptions::default()
     };
     if let Some(cluster) = cluster {
-        let discovery = cluster.discovery().await.map_err(RenderReleaseError::Discovery)?;
-        settings.capabilities = capabilities(&discovery);
-        settings.lookup = Some(Arc::new(ClusterLookup::new(cluster.api.clone(), discovery)));
+        look_into(cluster, &mut settings).await?;
     }
-    // Templates compute, and ask the cluster in between: neither belongs on the thread that drives the connections.
-    let rendering = tokio::task::spawn_blocking(move || chart_render::render(&chart, &values, &settings));
-    let rendered = rendering.await.map_err(|_| RenderReleaseError::Panicked)??;
+    let rendered = render_apart(chart, values, settings).await?;
     let warnings = &rendered.warnings;
     Ok(Rendered {
         manifest: Output::default().manifest(&rendered),
@@ -114,6 +110,28 @@ pub async fn render(
             .collect(),
         notes: rendered.notes,
     })
+}
+
+/// Lets templates see what a cluster serves and what is in it.
+pub async fn look_into(
+    cluster: &Cluster,
+    settings: &mut chart_render::RenderOptions,
+) -> Result<(), RenderReleaseError> {
+    let discovery = cluster.discovery().await.map_err(RenderReleaseError::Discovery)?;
+    settings.capabilities = capabilities(&discovery);
+    settings.lookup = Some(Arc::new(ClusterLookup::new(cluster.api.clone(), discovery)));
+    Ok(())
+}
+
+/// Renders on a thread of its own: templates compute, and ask the cluster in between, and neither belongs on the
+/// thread that drives the connections.
+pub async fn render_apart(
+    chart: Chart,
+    values: Map,
+    settings: chart_render::RenderOptions,
+) -> Result<chart_render::Rendered, RenderReleaseError> {
+    let rendering = tokio::task::spawn_blocking(move || chart_render::render(&chart, &values, &settings));
+    Ok(rendering.await.map_err(|_| RenderReleaseError::Panicked)??)
 }
 
 /// What a cluster can do, as templates see it: groups with versions, and those with kinds.

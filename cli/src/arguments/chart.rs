@@ -29,23 +29,17 @@ impl ChartArgs {
     }
 }
 
-/// Loads a chart from a folder or an archive, and checks that the charts it needs are in it.
-pub(crate) fn load_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
+/// Loads a chart from a folder or an archive.
+///
+/// It must be one to install, and hold the charts it needs.
+pub(crate) fn load_installable_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
     let path = Path::new(reference);
     if !path.exists() {
         return Err(missing(reference));
     }
     let chart = Chart::load(path)
         .map_err(|error| Failure::new(format!("cannot load chart `{reference}`")).because_error(&error))?;
-    let missing = chart.missing_dependencies();
-    if !missing.is_empty() {
-        // The wording is Helm's.
-        return Err(Failure::new(format!(
-            "an error occurred while checking for chart dependencies. You may need to run 'helm dependency build' to \
-             fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
-            missing.join(", ")
-        )));
-    }
+    chart_render::ensure_installable(&chart)?;
     if chart.metadata.deprecated {
         settings.console.warn("this chart is deprecated");
     }

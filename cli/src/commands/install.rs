@@ -5,7 +5,8 @@ use chart_release::action::{DryRun, Install};
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_chart, parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
+    parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -137,7 +138,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
     deploy.skip_validation = arguments.disable_openapi_validation;
     Ok(Install {
         name,
-        chart: load_chart(reference, settings)?,
+        chart: load_installable_chart(reference, settings)?,
         values: arguments.values.read()?,
         description: arguments.description.clone(),
         labels: labels_to_set(parse_labels(&arguments.labels)?),

@@ -15,6 +15,7 @@ mod list;
 mod rollback;
 mod server;
 mod status;
+mod template;
 mod test;
 mod uninstall;
 mod upgrade;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Get(get::GetArgs),
     Test(test::TestArgs),
+    Template(template::TemplateArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -65,6 +67,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
+        Command::Template(arguments) => template::run(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
