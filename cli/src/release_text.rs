@@ -153,7 +153,12 @@ fn resource_table(resources: &[LiveResource]) -> String {
             reason.to_owned(),
         ]);
     }
-    table.to_string()
+    // Nothing is read by columns here, as Helm's tables are: no spaces behind the last.
+    let lines = table.to_string();
+    lines
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 fn tests(release: &Release) -> String {

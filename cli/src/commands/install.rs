@@ -2,6 +2,7 @@
 
 use chart_release::ReleaseName;
 use chart_release::action::{DryRun, Install};
+use chart_release::cluster::Cluster;
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
@@ -82,11 +83,12 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         // Nothing is asked of a cluster, so none is chosen.
         let namespace = settings.namespace.clone().unwrap_or_else(|| "default".to_owned());
         block_on(async {
-            let cluster = chart_release::cluster::Cluster::offline(&namespace, settings.zone.clone());
+            let cluster = Cluster::offline(&namespace, settings.zone.clone());
             let outcome = action.run(&cluster).await;
             outcome.map_err(|error| in_context(explain(&error)))
         })?
     } else {
+        check_before_start(&action, settings)?;
         let config = connection::choose(settings, Start::Always)?;
         block_on(async {
             let cluster = connection::connect(settings, &config).await?;
@@ -101,6 +103,23 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         ..Parts::default()
     };
     release_text::print(&release, arguments.output.output, &parts, settings)
+}
+
+/// Tries to render before a cluster is started for it: a broken chart shall leave nothing behind.
+///
+/// A cluster that is new holds nothing that a template could look up.
+pub(super) fn check_before_start(action: &Install, settings: &Settings) -> Result<(), Failure> {
+    if !connection::would_start(settings)? {
+        return Ok(());
+    }
+    let rehearsal = Install {
+        dry_run: DryRun::Client,
+        ..action.clone()
+    };
+    let namespace = settings.namespace.as_deref().unwrap_or("default");
+    let cluster = Cluster::offline(namespace, settings.zone.clone());
+    let outcome = block_on(async { Ok(rehearsal.run(&cluster).await) })?;
+    outcome.map(drop).map_err(|error| in_context(explain(&error)))
 }
 
 /// Puts Helm's well-known words first.

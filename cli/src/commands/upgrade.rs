@@ -87,6 +87,9 @@ pub(crate) struct UpgradeArgs {
 
 pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
+    if arguments.install {
+        install::check_before_start(&instead(arguments, &action), settings)?;
+    }
     let start = if arguments.install {
         Start::Always
     } else {
