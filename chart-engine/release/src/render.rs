@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chart_model::Chart;
-use chart_render::{Capabilities, KubeVersion, Output, ReleaseFacts, RenderError};
+use chart_render::{Capabilities, KubeVersion, Output, ReleaseFacts, RenderError, Resolve};
 use chart_values::Map;
 use chart_values::coalesce::CoalesceError;
 use cluster_client::Discovery;
@@ -17,6 +17,8 @@ use crate::stored_chart::stored;
 /// How a chart is rendered.
 #[derive(Clone, Debug, Default)]
 pub struct RenderOptions {
+    /// Answers templates that ask for the address of a host.
+    pub resolve: Option<Arc<dyn Resolve>>,
     /// Add the notes of subcharts.
     pub subchart_notes: bool,
     /// Do not check values against schemas.
@@ -90,6 +92,7 @@ pub async fn render(
             is_install: !revision.is_upgrade,
             is_upgrade: revision.is_upgrade,
         },
+        resolve: options.resolve.clone(),
         skip_schema_validation: options.skip_schema_validation,
         subchart_notes: options.subchart_notes,
         ..chart_render::RenderOptions::default()

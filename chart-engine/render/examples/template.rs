@@ -20,7 +20,9 @@ fn main() {
                 values.files.push(ValuesFile { name, text });
             }
             "--set" => values.set.push(value()),
-            "--kube-version" => options.capabilities.kube_version = KubeVersion::parse(&value()).expect("version"),
+            "--kube-version" => {
+                options.capabilities.kube_version = KubeVersion::parse(&value()).expect("version")
+            }
             "--api-versions" | "-a" => options.capabilities.api_versions.push(value()),
             "--skip-schema-validation" => options.skip_schema_validation = true,
             "--include-crds" => output.include_crds = true,
@@ -41,7 +43,11 @@ fn main() {
         ensure_installable(&chart)?;
         let values = values.merge(&mut |path| std::fs::read_to_string(path).map_err(|e| e.to_string()))?;
         let rendered = render(&chart, &values, &options).map_err(|error| {
-            let hint = if error.is_of_rendering() { "\n\nUse --debug flag to render out invalid YAML" } else { "" };
+            let hint = if error.is_of_rendering() {
+                "\n\nUse --debug flag to render out invalid YAML"
+            } else {
+                ""
+            };
             format!("{error}{hint}")
         })?;
         Ok(output.text(&rendered)?)

@@ -55,6 +55,9 @@ pub enum RenderError {
 impl RenderError {
     /// Tells whether the chart was already being rendered, so that Helm adds a hint about `--debug`.
     pub fn is_of_rendering(&self) -> bool {
-        matches!(self, RenderError::KubeVersion { .. } | RenderError::Template(_) | RenderError::Manifests(_))
+        matches!(
+            self,
+            RenderError::KubeVersion { .. } | RenderError::Template(_) | RenderError::Manifests(_)
+        )
     }
 }

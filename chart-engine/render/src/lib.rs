@@ -15,6 +15,7 @@ mod order;
 mod output;
 mod render;
 mod schema;
+mod snapshot;
 mod split;
 
 pub use capabilities::{Capabilities, KubeVersion, KubeVersionError};
@@ -27,4 +28,5 @@ pub use order::{KindOrder, install_order, uninstall_order};
 pub use output::{Output, ShowOnlyError};
 pub use render::{CrdFile, Rendered, RenderedFiles, Warnings, ensure_installable, render, render_files};
 pub use schema::{ChartFault, Complaint, Fault, SchemaError, validate};
+pub use snapshot::Snapshot;
 pub use split::split_manifests;

@@ -75,10 +75,16 @@ pub struct RenderedFiles {
 /// Checks that a chart can be installed: it is no library, and holds the subcharts it names.
 pub fn ensure_installable(chart: &Chart) -> Result<(), RenderError> {
     if chart.metadata.chart_kind() != Some(ChartKind::Application) {
-        return Err(RenderError::NotInstallable { kind: chart.metadata.kind.clone() });
+        return Err(RenderError::NotInstallable {
+            kind: chart.metadata.kind.clone(),
+        });
     }
     let names = chart.missing_dependencies();
-    if names.is_empty() { Ok(()) } else { Err(RenderError::MissingDependencies { names }) }
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(RenderError::MissingDependencies { names })
+    }
 }
 
 /// Renders a chart with the values of a user and reads the manifests.
@@ -86,36 +92,75 @@ pub fn ensure_installable(chart: &Chart) -> Result<(), RenderError> {
 /// The values are laid over the charts' defaults and held against their schemas, then every template is executed, and
 /// what came out is cut into objects and hooks, sorted by kind.
 pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Rendered, RenderError> {
-    let RenderedFiles { files, notes, crds, chart, values, warnings } = render_files(chart, values, options)?;
+    let RenderedFiles {
+        files,
+        notes,
+        crds,
+        chart,
+        values,
+        warnings,
+    } = render_files(chart, values, options)?;
     let sorted = sort_manifests(&files, KindOrder::Install)?;
-    Ok(Rendered { manifests: sorted.manifests, hooks: sorted.hooks, notes, crds, chart, values, warnings })
+    Ok(Rendered {
+        manifests: sorted.manifests,
+        hooks: sorted.hooks,
+        notes,
+        crds,
+        chart,
+        values,
+        warnings,
+    })
 }
 
 /// Renders the files of a chart without reading them.
-pub fn render_files(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<RenderedFiles, RenderError> {
+pub fn render_files(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+) -> Result<RenderedFiles, RenderError> {
     if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2") {
-        return Err(RenderError::ApiVersion { api_version: chart.metadata.api_version.clone() });
+        return Err(RenderError::ApiVersion {
+            api_version: chart.metadata.api_version.clone(),
+        });
     }
     let mut warnings = Warnings::default();
     let mut chart = chart.clone();
     warnings.dependencies = chart.process_dependencies(values)?;
-    let values = coalesce(&chart.scope(), values.clone(), Nulls::Remove, &mut warnings.values)?;
+    let values = coalesce(
+        &chart.scope(),
+        values.clone(),
+        Nulls::Remove,
+        &mut warnings.values,
+    )?;
     if !options.skip_schema_validation {
         validate(&chart, &values)?;
     }
     let kube_version = &options.capabilities.kube_version.version;
     if !chart.allows_kube_version(kube_version) {
         let constraint = chart.metadata.kube_version.clone();
-        return Err(RenderError::KubeVersion { constraint, version: kube_version.clone() });
+        return Err(RenderError::KubeVersion {
+            constraint,
+            version: kube_version.clone(),
+        });
     }
     let mut files = execute(&chart, &values, options)?;
     let notes = take_notes(&mut files, &chart, options.subchart_notes);
     let crds = chart
         .crds()
         .into_iter()
-        .map(|crd| CrdFile { path: crd.path, content: crd.file.text().into_owned() })
+        .map(|crd| CrdFile {
+            path: crd.path,
+            content: crd.file.text().into_owned(),
+        })
         .collect();
-    Ok(RenderedFiles { files, notes, crds, chart, values, warnings })
+    Ok(RenderedFiles {
+        files,
+        notes,
+        crds,
+        chart,
+        values,
+        warnings,
+    })
 }
 
 /// A template with what it sees.
@@ -126,13 +171,21 @@ struct Source<'c> {
     dot: Value,
 }
 
-fn execute(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<BTreeMap<String, String>, RenderError> {
+fn execute(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+) -> Result<BTreeMap<String, String>, RenderError> {
     let mut sources = Vec::new();
     let shared = Shared {
         release: release_object(options),
         capabilities: Value::object(CapabilitiesObject::new(options.capabilities.clone())),
     };
-    let root = values_map(values.iter().map(|(key, value)| (Text::from(key.as_str()), Value::from(value))));
+    let root = values_map(
+        values
+            .iter()
+            .map(|(key, value)| (Text::from(key.as_str()), Value::from(value))),
+    );
     collect(chart, chart.name(), root, true, &shared, &mut sources);
     // Deeper templates come first, and within one depth the later names: so the chart's own definitions, and among
     // files the first, are parsed last and win.
@@ -143,7 +196,12 @@ fn execute(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<BTree
     }
     let mut files = BTreeMap::new();
     for source in sources {
-        if source.name.rsplit('/').next().is_some_and(|name| name.starts_with('_')) {
+        if source
+            .name
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with('_'))
+        {
             continue;
         }
         if let Value::Map(dot) = &source.dot {
@@ -180,7 +238,10 @@ fn collect<'c>(
     let subcharts = chart.dependencies.iter().map(|subchart| {
         let path = format!("{path}/charts/{}", subchart.name());
         let values = subchart_values(&values, subchart.name());
-        (Text::from(subchart.name()), collect(subchart, &path, values, false, shared, sources))
+        (
+            Text::from(subchart.name()),
+            collect(subchart, &path, values, false, shared, sources),
+        )
     });
     let subcharts = Value::map(subcharts.collect::<Vec<_>>());
     let dot = values_map(
@@ -197,7 +258,11 @@ fn collect<'c>(
     let library = chart.metadata.chart_kind() == Some(ChartKind::Library);
     let folder: Rc<str> = format!("{path}/templates").into();
     for file in &chart.templates {
-        let partial = file.name.rsplit('/').next().is_some_and(|name| name.starts_with('_'));
+        let partial = file
+            .name
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with('_'));
         if library && !partial {
             continue;
         }
@@ -230,7 +295,11 @@ fn functions(options: &RenderOptions) -> Functions {
     let mut functions = Functions::helm();
     if let Some(lookup) = options.lookup.clone() {
         let call = move |_: &mut Scope, args: &[Value]| {
-            let text = |at: usize| args.get(at).and_then(Value::as_text).map(|text| text.to_str().into_owned());
+            let text = |at: usize| {
+                args.get(at)
+                    .and_then(Value::as_text)
+                    .map(|text| text.to_str().into_owned())
+            };
             let text = |at: usize| text(at).unwrap_or_default();
             let found = lookup.lookup(&text(0), &text(1), &text(2), &text(3));
             match found {
@@ -243,7 +312,10 @@ fn functions(options: &RenderOptions) -> Functions {
     }
     if let Some(resolve) = options.resolve.clone() {
         let call = move |_: &mut Scope, args: &[Value]| {
-            let host = args.first().and_then(Value::as_text).map(|text| text.to_str().into_owned());
+            let host = args
+                .first()
+                .and_then(Value::as_text)
+                .map(|text| text.to_str().into_owned());
             let address = host.and_then(|host| resolve.address(&host));
             Ok(Value::from(address.unwrap_or_default()))
         };
@@ -257,7 +329,11 @@ fn functions(options: &RenderOptions) -> Functions {
         };
         functions = functions
             .with("fail", Signature::new(&[Type::String]), Rc::new(fail))
-            .with("required", Signature::new(&[Type::String, Type::Any]), Rc::new(required));
+            .with(
+                "required",
+                Signature::new(&[Type::String, Type::Any]),
+                Rc::new(required),
+            );
     }
     functions
 }
@@ -265,7 +341,11 @@ fn functions(options: &RenderOptions) -> Functions {
 /// Takes the notes out of the rendered files: they are no manifests.
 fn take_notes(files: &mut BTreeMap<String, String>, chart: &Chart, of_subcharts: bool) -> String {
     let own = format!("{}/templates/{NOTES}", chart.name());
-    let found: Vec<String> = files.keys().filter(|name| name.ends_with(NOTES)).cloned().collect();
+    let found: Vec<String> = files
+        .keys()
+        .filter(|name| name.ends_with(NOTES))
+        .cloned()
+        .collect();
     let mut notes = String::new();
     for name in found.into_iter().rev() {
         let text = files.remove(&name).unwrap_or_default();

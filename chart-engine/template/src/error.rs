@@ -200,7 +200,7 @@ impl TemplateError {
         if self.kind == ErrorKind::NoTemplate {
             paragraphs.push(self.message.clone());
         }
-        Some(paragraphs.join("\n"))
+        Some(paragraphs.join("\n").trim_end().to_owned())
     }
 }
 

@@ -145,7 +145,11 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
                 reference,
             )
         }
-        ([name, reference], false) => (name.clone(), reference),
+        ([name, reference], false) => {
+            let checked = name.parse::<ReleaseName>();
+            checked.map_err(|error| Failure::from_error(&error).prefixed("release name check failed: "))?;
+            (name.clone(), reference)
+        }
         _ => unreachable!("clap takes one or two"),
     };
     let dry_run = dry_run(arguments.dry_run);

@@ -1,58 +1,68 @@
 //! `tug template`
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use chart_release::ReleaseName;
-use chart_release::render::{RenderReleaseError, look_into, render_apart};
-use chart_render::{KubeVersion, Output, ReleaseFacts, RenderOptions, Rendered};
+use chart_release::render::{look_into, render_apart};
+use chart_render::{
+    Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderOptions, Rendered, Snapshot,
+};
 
 use super::block_on;
+use super::explain::explain_rendering;
 use crate::arguments::{ChartArgs, DryRunArg, ValuesArgs, load_installable_chart};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// Render a chart and print what would be installed
+/// Render a chart and print the manifests
 #[derive(clap::Args)]
-#[command(override_usage = "tug template [OPTIONS] [NAME] <CHART>")]
 pub(crate) struct TemplateArgs {
     /// Name of the release [default: release-name] and chart: a folder or a .tgz file
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
     name_and_chart: Vec<String>,
-    /// API version that the cluster is taken to serve, as `apps/v1` or `apps/v1/Deployment`; may be repeated
-    #[arg(short, long, value_name = "VERSION", value_delimiter = ',')]
-    api_versions: Vec<String>,
-    /// Print the chart's resource definitions too
-    #[arg(long)]
-    include_crds: bool,
-    /// Render as for an upgrade
-    #[arg(long)]
-    is_upgrade: bool,
-    /// Version of Kubernetes that the cluster is taken to have
-    #[arg(long, value_name = "VERSION")]
-    kube_version: Option<String>,
-    /// Print no hooks
-    #[arg(long)]
-    no_hooks: bool,
-    /// Print no tests
-    #[arg(long)]
-    skip_tests: bool,
-    /// Print only what comes from this template; may be repeated
-    #[arg(short, long, value_name = "PATH")]
-    show_only: Vec<String>,
-    /// Write files into this folder instead
-    #[arg(long, value_name = "DIR")]
-    output_dir: Option<PathBuf>,
-    /// With --output-dir, put the files into a folder named as the release
-    #[arg(long)]
-    release_name: bool,
     /// Make up a name
     #[arg(short, long)]
     generate_name: bool,
-    /// With `server`, templates see the cluster
+    /// Only what these templates give: patterns of paths in the chart
+    #[arg(short, long, value_name = "TEMPLATE")]
+    show_only: Vec<String>,
+    /// Print the chart's resource definitions too
+    #[arg(long)]
+    include_crds: bool,
+    /// Leave the chart's resource definitions out (the default)
+    #[arg(long, hide = true)]
+    skip_crds: bool,
+    /// Leave tests out
+    #[arg(long)]
+    skip_tests: bool,
+    /// Leave hooks out
+    #[arg(long)]
+    no_hooks: bool,
+    /// Leave the contents of Secrets out
+    #[arg(long)]
+    hide_secret: bool,
+    /// Write files into this folder instead of printing them
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// Add the release's name to the folder
+    #[arg(long, requires = "output_dir")]
+    release_name: bool,
+    /// Render as for an upgrade
+    #[arg(long)]
+    is_upgrade: bool,
+    /// Version of Kubernetes that templates see
+    #[arg(long, value_name = "VERSION")]
+    kube_version: Option<String>,
+    /// API versions that templates see besides the usual ones
+    #[arg(short, long, value_name = "GROUP/VERSION", value_delimiter = ',')]
+    api_versions: Vec<String>,
+    /// Answer `lookup` from the objects in this YAML file
+    #[arg(long, value_name = "FILE")]
+    lookup_from: Option<PathBuf>,
+    /// With `server`, templates see what the cluster serves and what is in it
     #[arg(
         long,
         value_name = "WHERE",
@@ -61,36 +71,44 @@ pub(crate) struct TemplateArgs {
         default_missing_value = "client"
     )]
     dry_run: Option<DryRunArg>,
-    /// Leave Secrets out
-    #[arg(long)]
-    hide_secret: bool,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
 }
 
-/// What Helm adds where a chart broke while it was rendered.
-const DEBUG_HINT: &str = "\n\nUse --debug flag to render out invalid YAML";
-
 pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), Failure> {
     let (name, reference) = match (arguments.name_and_chart.as_slice(), arguments.generate_name) {
         ([_, _], true) => return Err(Failure::new("cannot set --generate-name and also specify a name")),
+        ([reference], true) => {
+            let name = chart_release::ReleaseName::generate(reference, settings.now());
+            (
+                name.map_err(|error| Failure::from_error(&error))?.to_string(),
+                reference,
+            )
+        }
+        ([reference], false) => ("release-name".to_owned(), reference),
         ([name, reference], false) => {
-            name.parse::<ReleaseName>()
-                .map_err(|error| Failure::from_error(&error).prefixed("release name check failed: "))?;
+            let checked = name.parse::<chart_release::ReleaseName>();
+            checked.map_err(|error| Failure::from_error(&error).prefixed("release name check failed: "))?;
             (name.clone(), reference)
         }
-        ([reference], true) => (
-            ReleaseName::generate(reference, settings.now())?.to_string(),
-            reference,
-        ),
-        ([reference], false) => (ReleaseFacts::default().name, reference),
-        _ => unreachable!("clap takes one or two"),
+        _ => return Err(Failure::new("expected a chart")),
+    };
+    let mut options = RenderOptions {
+        release: ReleaseFacts {
+            name: name.clone(),
+            namespace: settings.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            is_install: !arguments.is_upgrade,
+            is_upgrade: arguments.is_upgrade,
+            ..ReleaseFacts::default()
+        },
+        capabilities: capabilities(arguments)?,
+        lookup: arguments.lookup_from.as_deref().map(snapshot).transpose()?,
+        ..arguments.chart.render_options()
     };
     let chart = load_installable_chart(reference, settings)?;
     let values = arguments.values.read()?;
-    let mut options = options(arguments, name.clone(), settings)?;
     let online = arguments.dry_run == Some(DryRunArg::Server);
     let config = if online {
         Some(connection::choose(settings, Start::Always)?)
@@ -102,23 +120,17 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
             let cluster = connection::connect(settings, config).await?;
             look_into(&cluster, &mut options).await?;
             // What is said explicitly is added to what the cluster says.
-            options
-                .capabilities
-                .api_versions
-                .extend(arguments.api_versions.clone());
+            let said = arguments.api_versions.iter().cloned();
+            options.capabilities.api_versions.extend(said);
         }
-        render_apart(chart, values, options)
-            .await
-            .map_err(|error| explain(&error))
+        let rendering = render_apart(chart, values, options).await;
+        rendering.map_err(|error| explain_rendering(&error))
     })?;
-    for warning in &rendered.warnings.values {
-        settings.console.warn(warning.to_string());
-    }
     for warning in &rendered.warnings.dependencies {
         settings.console.warn(warning.to_string());
     }
     let output = Output {
-        include_crds: arguments.include_crds,
+        include_crds: arguments.include_crds && !arguments.skip_crds,
         no_hooks: arguments.no_hooks,
         skip_tests: arguments.skip_tests,
         show_only: arguments.show_only.clone(),
@@ -126,88 +138,59 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
     };
     match &arguments.output_dir {
         None => settings.console.data(&output.text(&rendered)?),
-        Some(dir) => {
-            let dir = if arguments.release_name {
-                dir.join(&name)
+        Some(folder) => {
+            let folder = if arguments.release_name {
+                folder.join(&name)
             } else {
-                dir.clone()
+                folder.clone()
             };
-            write_files(&dir, &output, &rendered, settings)
+            write_files(&folder, &output, &rendered, settings)
         }
     }
 }
 
-fn options(arguments: &TemplateArgs, name: String, settings: &Settings) -> Result<RenderOptions, Failure> {
-    let chart = arguments.chart.options();
-    let mut options = RenderOptions {
-        release: ReleaseFacts {
-            name,
-            namespace: settings.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-            is_install: !arguments.is_upgrade,
-            is_upgrade: arguments.is_upgrade,
-            ..ReleaseFacts::default()
-        },
-        skip_schema_validation: chart.skip_schema_validation,
-        subchart_notes: chart.subchart_notes,
-        ..RenderOptions::default()
-    };
+fn capabilities(arguments: &TemplateArgs) -> Result<Capabilities, Failure> {
+    let mut capabilities = Capabilities::default();
     if let Some(version) = &arguments.kube_version {
-        options.capabilities.kube_version = KubeVersion::parse(version)?;
+        capabilities.kube_version = KubeVersion::parse(version)?;
     }
-    options
-        .capabilities
+    capabilities
         .api_versions
-        .extend(arguments.api_versions.clone());
-    Ok(options)
+        .extend(arguments.api_versions.iter().cloned());
+    Ok(capabilities)
 }
 
-fn explain(error: &RenderReleaseError) -> Failure {
-    let failure = Failure::from_error(error);
-    match error {
-        RenderReleaseError::Render(render) if render.is_of_rendering() => failure.suffixed(DEBUG_HINT),
-        _ => failure,
-    }
+fn snapshot(path: &Path) -> Result<Arc<dyn Lookup>, Failure> {
+    let failed = || Failure::new(format!("cannot read objects from `{}`", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| failed().because_error(&error))?;
+    let snapshot = Snapshot::parse(&text).map_err(|error| failed().because_error(&error))?;
+    Ok(Arc::new(snapshot))
 }
 
-/// Writes each template's output to a file of its own path, and says so.
-fn write_files(dir: &Path, output: &Output, rendered: &Rendered, settings: &Settings) -> Result<(), Failure> {
-    let mut documents: Vec<(&str, &str)> = Vec::new();
-    if output.include_crds {
-        documents.extend(
-            rendered
-                .crds
-                .iter()
-                .map(|crd| (crd.path.as_str(), crd.content.as_str())),
-        );
-    }
-    let manifests = rendered.manifests.iter();
-    documents.extend(manifests.map(|manifest| (manifest.path.as_str(), manifest.content.as_str())));
-    if !output.no_hooks {
-        let hooks = rendered
-            .hooks
-            .iter()
-            .filter(|hook| !(output.skip_tests && hook.is_test()));
-        documents.extend(hooks.map(|hook| (hook.path.as_str(), hook.manifest.as_str())));
-    }
+/// Writes each template's documents into a file of its own.
+fn write_files(
+    folder: &Path,
+    output: &Output,
+    rendered: &Rendered,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let mut written = BTreeSet::new();
-    for (path, content) in documents {
-        let file = dir.join(path);
-        let again = !written.insert(path);
-        append(&file, &format!("---\n# Source: {path}\n{content}\n"), again).map_err(|error| {
-            Failure::new(format!("cannot write `{}`", file.display())).because_error(&error)
-        })?;
-        if !again {
-            settings.console.line(format!("wrote {}", file.display()))?;
+    for (path, text) in output.files(rendered) {
+        let target = folder.join(&path);
+        let failed = |error: &std::io::Error| {
+            Failure::new(format!("cannot write `{}`", target.display())).because_error(error)
+        };
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(|error| failed(&error))?;
+        }
+        if written.insert(path) {
+            fs::write(&target, &text).map_err(|error| failed(&error))?;
+            settings.console.line(format!("wrote {}", target.display()))?;
+        } else {
+            let mut known = fs::read_to_string(&target).map_err(|error| failed(&error))?;
+            known.push_str(&text);
+            fs::write(&target, known).map_err(|error| failed(&error))?;
         }
     }
     Ok(())
-}
-
-fn append(file: &Path, text: &str, again: bool) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut options = OpenOptions::new();
-    options.create(true).write(true).append(again).truncate(!again);
-    options.open(file)?.write_all(text.as_bytes())
 }

@@ -305,3 +305,100 @@ impl<const REPLICATION_CONTROLLER: bool> Reconcile for ReplicaSets<REPLICATION_C
         self.sets.list().iter().map(|set| ObjectKey::of(set)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+    use cluster_client::Patch;
+
+    fn now() -> Timestamp {
+        "2026-01-01T01:00:00Z".parse().expect("a time")
+    }
+
+    fn set(replicas: i64, status: &Value) -> Object {
+        let mut set = Object::new("apps/v1", "ReplicaSet", Some("default"), "web");
+        set.set(&["metadata", "uid"], "rs");
+        set.set(&["metadata", "generation"], 2);
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}});
+        set.set(
+            &["spec"],
+            json!({"replicas": replicas, "minReadySeconds": 10, "template": template}),
+        );
+        set.set(&["status"], status.clone());
+        set
+    }
+
+    /// A pod that is ready since so many seconds, or not ready.
+    fn pod(name: &str, ready_seconds: Option<i64>) -> Arc<Object> {
+        let mut pod = Object::new("v1", "Pod", Some("default"), name);
+        pod.set(&["metadata", "uid"], name);
+        pod.set(&["metadata", "labels", "app"], "web");
+        pod.set(&["spec", "nodeName"], "n1");
+        pod.set(&["status", "phase"], "Running");
+        if let Some(seconds) = ready_seconds {
+            let since = Timestamp::from_second(now().as_second() - seconds).expect("in range");
+            let ready =
+                json!([{"type": "Ready", "status": "True", "lastTransitionTime": time::format(since)}]);
+            pod.set(&["status", "conditions"], ready);
+        }
+        Arc::new(pod)
+    }
+
+    fn words(steps: &[Step]) -> Vec<String> {
+        let word = |step: &Step| match step {
+            Step::Create { object, .. } => {
+                format!("+{}", object.text(&["metadata", "generateName"]).unwrap_or(""))
+            }
+            Step::Delete { target, .. } => format!("-{}", target.name),
+            Step::Patch {
+                patch: Patch::Merge(patch),
+                ..
+            } => patch["status"].to_string(),
+            Step::Again(wait) => format!("wait {}", wait.as_secs()),
+            other => format!("{other:?}"),
+        };
+        steps.iter().map(word).collect()
+    }
+
+    #[test]
+    fn missing_pods_are_made_and_surplus_pods_go() {
+        let two = [pod("old", Some(3000)), pod("young", None)];
+        let check = |set: &Object, expected: &[&str]| {
+            assert_eq!(words(&plan_replicas(set, &two, &[], now())), expected);
+        };
+        check(&set(4, &json!({})), &["+web-", "+web-"]);
+        check(&set(2, &json!({})), &[]);
+        check(&set(1, &json!({})), &["-young"]);
+        check(&set(0, &json!({})), &["-old", "-young"]);
+        let mut leaving = set(4, &json!({}));
+        leaving.set(&["metadata", "deletionTimestamp"], "2026-01-01T00:00:00Z");
+        check(&leaving, &[]);
+        let many = plan_replicas(&set(5000, &json!({})), &two, &[], now());
+        assert_eq!(many.len(), BURST);
+    }
+
+    #[test]
+    fn the_status_says_what_is_there_and_changes_nothing_else() {
+        let pods = [
+            pod("available", Some(20)),
+            pod("ready", Some(4)),
+            pod("starting", None),
+        ];
+        let resource = Flavour::ReplicaSet.resource();
+        let words =
+            |status: &Value, failure| words(&plan_status(&resource, &set(3, status), &pods, failure, now()));
+        let counts = r#"{"availableReplicas":1,"fullyLabeledReplicas":3,"observedGeneration":2,"readyReplicas":2,"replicas":3}"#;
+        assert_eq!(words(&json!({}), None), [counts, "wait 6"]);
+        let said: Value = serde_json::from_str(counts).expect("JSON");
+        assert_eq!(words(&said, None), ["wait 6"]);
+        let failed = r#"{"conditions":[{"lastTransitionTime":"2026-01-01T01:00:00Z","message":"no room","reason":"FailedCreate","status":"True","type":"ReplicaFailure"}]}"#;
+        assert_eq!(words(&said, Some("no room")), [failed, "wait 6"]);
+        let mut before: Value = serde_json::from_str(failed).expect("JSON");
+        before
+            .as_object_mut()
+            .expect("a map")
+            .extend(said.as_object().expect("a map").clone());
+        assert_eq!(words(&before, None), [r#"{"conditions":null}"#, "wait 6"]);
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cluster_objects::Object;
 
+use crate::stored::object_text;
 use crate::{Change, Key, Precondition, Revision, Transaction, Write};
 
 /// Bytes that are not what they should be, though their checksum was right.
@@ -45,8 +46,7 @@ pub(crate) fn put_key(out: &mut Vec<u8>, key: &Key) {
 
 /// Appends an object as JSON text.
 pub(crate) fn put_object(out: &mut Vec<u8>, object: &Object) {
-    let text = serde_json::to_vec(object).expect("a JSON map with text keys can always be written");
-    put_bytes(out, &text);
+    put_bytes(out, &object_text(object));
 }
 
 pub(crate) fn put_transaction(out: &mut Vec<u8>, transaction: &Transaction) {

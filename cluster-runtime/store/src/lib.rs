@@ -12,6 +12,7 @@ mod proposal;
 mod raft;
 mod shared_tables;
 mod snapshot;
+mod stored;
 mod table;
 mod tables;
 mod wal;

@@ -3,8 +3,12 @@
 use std::collections::HashSet;
 
 use crate::shared_tables::SharedTables;
-use crate::weight::weigh;
+use crate::stored::Stored;
+use crate::weight::{depth, weigh};
 use crate::{Change, Limits, StoreError, Transaction};
+
+/// How deep an object may nest: JSON is read back to 128 levels, and a transaction must always be.
+const DEPTH_MAX: usize = 120;
 
 /// Refuses a transaction that is malformed, too big, or would grow a full store.
 ///
@@ -28,6 +32,13 @@ pub(crate) fn check_transaction(
             return Err(StoreError::Invalid { reason });
         }
         if let Change::Put(object) = &write.change {
+            if depth(object) > DEPTH_MAX {
+                let reason = format!(
+                    "the object at `{}` nests deeper than {DEPTH_MAX} levels",
+                    write.key
+                );
+                return Err(StoreError::Invalid { reason });
+            }
             bytes += weigh(object);
         }
     }
@@ -42,7 +53,7 @@ pub(crate) fn check_transaction(
     if live_bytes + bytes > limits.live_bytes_max {
         // Near the limit only: what is replaced or deleted makes room.
         let replaced = writes.iter().filter_map(|write| tables.stored(&write.key));
-        let replaced_bytes: usize = replaced.map(|stored| stored.bytes).sum();
+        let replaced_bytes: usize = replaced.map(Stored::bytes).sum();
         if bytes > replaced_bytes {
             return Err(StoreError::Full {
                 bytes: live_bytes,

@@ -37,7 +37,9 @@ impl SharedTables {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        self.read().stored(key).map(|stored| stored.object.clone())
+        // Decoded, where that is still to do, without the lock.
+        let stored = self.read().stored(key).cloned();
+        stored.map(|stored| stored.object().clone())
     }
 
     pub(crate) fn list(

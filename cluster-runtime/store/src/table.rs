@@ -1,5 +1,6 @@
 //! One table: the objects of a resource, how they were before, and the events in between.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use cluster_objects::Object;
 use imbl::OrdMap;
 use tokio::sync::watch;
 
+use crate::stored::Stored;
 use crate::{Event, Key, ListAnswer, Revision, StoreError};
 
 /// Place of an object in its table.
@@ -15,15 +17,6 @@ use crate::{Event, Key, ListAnswer, Revision, StoreError};
 pub(crate) struct Place {
     pub(crate) namespace: Arc<str>,
     pub(crate) name: Arc<str>,
-}
-
-/// An object as it is stored.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) object: Arc<Object>,
-    pub(crate) revision: Revision,
-    /// What it weighs in memory.
-    pub(crate) bytes: usize,
 }
 
 /// The objects of one resource.
@@ -45,6 +38,15 @@ pub(crate) struct Table {
     newest: Revision,
     /// Tells watchers that the ring grew.
     wake: Arc<watch::Sender<()>>,
+}
+
+/// An object at a revision.
+#[derive(Debug)]
+pub(crate) enum Version<'a> {
+    /// As it is now.
+    Current(&'a Stored),
+    /// As it was before it changed.
+    Past(&'a Arc<Object>),
 }
 
 /// A table at one moment, to be read without holding a lock.
@@ -157,7 +159,8 @@ impl TableView {
         };
         let start = Self::start(namespace, after);
         let inside = |place: &Place| namespace.is_none_or(|namespace| *namespace == place.namespace);
-        for (_, object) in self.objects_at(at, start).take_while(|(place, _)| inside(place)) {
+        for (_, version) in self.objects_at(at, start).take_while(|(place, _)| inside(place)) {
+            let object = version.object();
             if !keep(object) {
                 continue;
             }
@@ -175,7 +178,7 @@ impl TableView {
         &self,
         at: Revision,
         start: Bound<Place>,
-    ) -> impl Iterator<Item = (&Place, &Arc<Object>)> {
+    ) -> impl Iterator<Item = (&Place, Version<'_>)> {
         // Objects that changed since are read from the first event after the revision.
         let changed = (at < self.newest).then(|| self.changed_since(at, start.clone()));
         let mut changed = changed.into_iter().flatten().peekable();
@@ -183,14 +186,16 @@ impl TableView {
         std::iter::from_fn(move || {
             loop {
                 let Some((place, _)) = changed.peek() else {
-                    return current.next().map(|(place, stored)| (place, &stored.object));
+                    return current
+                        .next()
+                        .map(|(place, stored)| (place, Version::Current(stored)));
                 };
                 if let Some((place, stored)) = current.next_if(|(other, _)| other < place) {
-                    return Some((place, &stored.object));
+                    return Some((place, Version::Current(stored)));
                 }
                 current.next_if(|(other, _)| other == place);
                 if let Some((place, Some(object))) = changed.next() {
-                    return Some((place, object));
+                    return Some((place, Version::Past(object)));
                 }
             }
         })
@@ -234,6 +239,26 @@ impl TableView {
             (_, Some(after)) => Bound::Excluded(after),
             (Some(first), None) => Bound::Included(first),
             (None, None) => Bound::Unbounded,
+        }
+    }
+}
+
+impl<'a> Version<'a> {
+    pub(crate) fn object(&self) -> &'a Arc<Object> {
+        match self {
+            Self::Current(stored) => stored.object(),
+            Self::Past(object) => object,
+        }
+    }
+
+    /// The same as it would be stored.
+    pub(crate) fn stored(&self) -> Cow<'a, Stored> {
+        match self {
+            Self::Current(stored) => Cow::Borrowed(stored),
+            Self::Past(object) => {
+                let revision = object.resource_version().parse().unwrap_or_default();
+                Cow::Owned(Stored::new((*object).clone(), Revision(revision)))
+            }
         }
     }
 }

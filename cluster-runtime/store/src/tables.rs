@@ -6,8 +6,9 @@ use std::sync::Arc;
 use cluster_objects::Object;
 use tokio::sync::watch;
 
-use crate::table::{Place, Stored, Table, TableView};
-use crate::weight::{ENTRY_BYTES, weigh};
+use crate::stored::Stored;
+use crate::table::{Place, Table, TableView};
+use crate::weight::ENTRY_BYTES;
 use crate::{Change, Committed, Event, Key, Limits, Precondition, Revision, StoreError, Transaction, Write};
 
 /// All tables at the newest revision, with as much of their past as the limits allow.
@@ -118,14 +119,14 @@ impl Tables {
     /// Stores an object that was there at the revision that a table begins with.
     pub(crate) fn load_object(&mut self, table: &Arc<str>, mut place: Place, stored: Stored) {
         place.namespace = self.name(&place.namespace);
-        self.live_bytes += stored.bytes;
+        self.live_bytes += stored.bytes();
         self.table_mut(table).replace(place, Some(stored));
     }
 
     /// Repeats a change; the object of a deletion is the one that is there.
     pub(crate) fn load_event(&mut self, key: &Key, revision: Revision, object: Option<Arc<Object>>) {
         let deleted = object.is_none();
-        if let Some(object) = object.or_else(|| self.stored(key).map(|stored| stored.object.clone())) {
+        if let Some(object) = object.or_else(|| self.stored(key).map(|stored| stored.object().clone())) {
             self.change(key, object, deleted, revision);
         }
     }
@@ -159,12 +160,12 @@ impl Tables {
                 Precondition::None => true,
                 Precondition::Absent => current.is_none(),
                 Precondition::Present => current.is_some(),
-                Precondition::At(revision) => current.is_some_and(|stored| stored.revision == *revision),
+                Precondition::At(revision) => current.is_some_and(|stored| stored.revision() == *revision),
             };
             if !holds {
                 return Err(StoreError::PreconditionFailed {
                     key: key.clone(),
-                    current: current.map(|stored| stored.object.clone()),
+                    current: current.map(|stored| stored.object().clone()),
                 });
             }
         }
@@ -179,7 +180,7 @@ impl Tables {
         let (object, deleted) = match write.change {
             Change::Check => return None,
             Change::Put(object) => (object, false),
-            Change::Delete => (self.stored(&write.key)?.object.clone(), true),
+            Change::Delete => (self.stored(&write.key)?.object().clone(), true),
         };
         let revision = Revision(self.revision.0 + 1);
         Some(self.change(&write.key, object, deleted, revision))
@@ -188,22 +189,18 @@ impl Tables {
     /// Stores or removes an object at the next revision, and keeps the event.
     fn change(&mut self, key: &Key, object: Arc<Object>, deleted: bool, revision: Revision) -> Arc<Object> {
         let object = stamp(object, revision);
-        let stored = (!deleted).then(|| Stored {
-            bytes: weigh(&object) + ENTRY_BYTES,
-            object: object.clone(),
-            revision,
-        });
+        let stored = (!deleted).then(|| Stored::new(object.clone(), revision));
         let key = Key {
             table: self.name(&key.table),
             namespace: self.name(&key.namespace),
             name: key.name.clone(),
         };
         self.revision = revision;
-        self.live_bytes += stored.as_ref().map_or(0, |stored| stored.bytes);
+        self.live_bytes += stored.as_ref().map_or(0, Stored::bytes);
         let table = self.tables.entry(key.table.clone());
         let table = table.or_insert_with(|| Table::new(Revision(0)));
         let previous = table.replace(Place::of(&key), stored);
-        let previous_bytes = previous.as_ref().map_or(0, |stored| stored.bytes);
+        let previous_bytes = previous.as_ref().map_or(0, Stored::bytes);
         self.live_bytes -= previous_bytes;
         // A deletion keeps two versions: the last state and the same with the revision of the deletion.
         let held_bytes = ENTRY_BYTES + previous_bytes * if deleted { 2 } else { 1 };
@@ -216,7 +213,7 @@ impl Tables {
             revision,
             key,
             object: object.clone(),
-            previous: previous.map(|stored| stored.object),
+            previous: previous.map(|stored| stored.object().clone()),
             deleted,
         }));
         object

@@ -1,4 +1,4 @@
-//! How much memory an object holds, estimated by walking it once.
+//! How much memory an object holds, and how deep it nests.
 
 use cluster_objects::Object;
 use serde_json::{Map, Value};
@@ -12,6 +12,19 @@ const ALLOCATION_BYTES: usize = 16;
 /// Estimates the heap bytes of an object, near enough to bound memory with.
 pub(crate) fn weigh(object: &Object) -> usize {
     weigh_map(object.fields())
+}
+
+/// How deep an object nests; an empty one is 1 deep.
+pub(crate) fn depth(object: &Object) -> usize {
+    1 + object.fields().values().map(value_depth).max().unwrap_or(0)
+}
+
+fn value_depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(value_depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(value_depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn weigh_map(map: &Map<String, Value>) -> usize {

@@ -106,6 +106,7 @@ async fn what_was_acknowledged_survives_being_killed() {
 }
 
 /// When the child is killed.
+#[derive(Clone, Copy)]
 enum Moment {
     After(Duration),
     /// When so many writes were acknowledged; as many as are under way are not.

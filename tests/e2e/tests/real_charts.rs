@@ -9,7 +9,7 @@ use test_support::{Lab, peer, repository, skip, until};
 const CHARTS: [&str; 8] = [
     "bitnami__nginx",
     "bitnami__redis",
-    "external-dns__external-dns",
+    "grafana-community__grafana",
     "metrics-server__metrics-server",
     "oauth2-proxy__oauth2-proxy",
     "prometheus-community__kube-state-metrics",
@@ -63,7 +63,7 @@ fn a_chart_of_others_runs_nginx() {
             "--name",
             "test/nginx:1",
             "--package",
-            "nginx-light",
+            "nginx",
             "--package",
             "nginx-common",
         ])
@@ -109,14 +109,9 @@ persistence:
 ",
     )
     .unwrap();
-    lab.tug([
-        "install",
-        "web",
-        chart.to_str().unwrap(),
-        "-f",
-        values.to_str().unwrap(),
-    ])
-    .ok();
+    // The chart's schema refers to others in the network, which nothing here may ask.
+    let (chart, values) = (chart.to_str().unwrap(), values.to_str().unwrap());
+    lab.tug(["install", "web", chart, "-f", values, "--skip-schema-validation"]).ok();
     let answer = until("nginx answers", Duration::from_secs(30), || {
         lab.get(30081, "/index.html")
     });

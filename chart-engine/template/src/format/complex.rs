@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 
-use crate::value::{Kind, Object};
+use crate::value::{Kind, Object, Value};
 
 /// A `complex128`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +36,10 @@ impl Object for Complex {
 
     fn truth(&self) -> bool {
         self.real != 0.0 || self.imaginary != 0.0
+    }
+
+    fn export(&self) -> Value {
+        Value::object(*self)
     }
 
     fn equals(&self, other: &dyn Object) -> bool {

@@ -79,16 +79,16 @@ fn index(_: &mut Scope, args: &[Value]) -> Outcome {
                 map.get(key).unwrap_or(zero)
             }
             Value::String(text) => {
-                let at = position(key, text.len())?;
+                let at = position(key, text.len(), "string")?;
                 Value::Int(i64::from(text[at]), crate::value::Integer::Uint8)
             }
             Value::Bytes(bytes) => {
-                let at = position(key, bytes.len())?;
+                let at = position(key, bytes.len(), "slice")?;
                 Value::Int(i64::from(bytes[at]), crate::value::Integer::Uint8)
             }
-            Value::List(list) => list.items()[position(key, list.len())?].clone(),
+            Value::List(list) => list.items()[position(key, list.len(), "slice")?].clone(),
             Value::Object(object) => match object.contents() {
-                Some(Contents::Items(items)) => items[position(key, items.len())?].clone(),
+                Some(Contents::Items(items)) => items[position(key, items.len(), "slice")?].clone(),
                 Some(Contents::Entries(entries)) => {
                     let key = map_key(key)?;
                     let found = entries.into_iter().find(|(known, _)| known.as_bytes() == key);
@@ -117,10 +117,12 @@ fn map_key(key: &Value) -> Result<&[u8], Fault> {
     }
 }
 
-fn position(key: &Value, len: usize) -> Result<usize, Fault> {
+fn position(key: &Value, len: usize, kind: &str) -> Result<usize, Fault> {
     match key {
         Value::Int(at, _) => match usize::try_from(*at) {
             Ok(position) if position < len => Ok(position),
+            // Go's own check lets the place after the last one pass, and `reflect` stops there.
+            Ok(position) if position == len => Err(Fault::new(format!("reflect: {kind} index out of range"))),
             _ => Err(Fault::new(format!("index out of range: {at}"))),
         },
         Value::Invalid | Value::Nil => Err(Fault::new("cannot index slice/array with nil")),

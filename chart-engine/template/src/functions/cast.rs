@@ -3,7 +3,7 @@
 
 use crate::format::print_value;
 use crate::syntax::parse_integer;
-use crate::value::{Kind, Text, Value};
+use crate::value::{Integer, Kind, Text, Value};
 
 /// Any value as an `int64`.
 pub(super) fn to_int(value: &Value) -> i64 {
@@ -12,7 +12,8 @@ pub(super) fn to_int(value: &Value) -> i64 {
         Value::Float(number) => truncate(*number),
         Value::Bool(flag) => i64::from(*flag),
         Value::String(text) => std::str::from_utf8(text).ok().and_then(parse_int).unwrap_or(0),
-        Value::Object(object) if matches!(object.kind(), Kind::Integer(_)) => match object.export() {
+        // Months and days of the week are numbers here, durations are not.
+        Value::Object(object) if object.kind() == Kind::Integer(Integer::Int) => match object.export() {
             Value::Int(number, _) => number,
             _ => 0,
         },

@@ -99,7 +99,8 @@ fn events(emitter: &mut Emitter, value: &Value, style: Style) {
                 map_events(emitter, entries.iter().map(|(key, value)| (key, value)).collect(), style);
             }
             None => match object.export() {
-                Value::Object(_) => emitter.null(),
+                // Complex numbers are the only values that neither format has.
+                Value::Object(_) => emitter.float(f64::NAN),
                 plain => events(emitter, &plain, style),
             },
         },
@@ -223,7 +224,9 @@ fn write_json(out: &mut String, value: &Value, form: Json, depth: usize) -> Resu
                 write_map(out, entries.iter().map(|(key, value)| (key, value)), form, depth)?;
             }
             None => match object.export() {
-                Value::Object(_) => out.push_str("{}"),
+                Value::Object(_) => {
+                    return Err(Fault::new(format!("json: unsupported type: {}", object.type_name())));
+                }
                 plain => write_json(out, &plain, form, depth)?,
             },
         },

@@ -98,13 +98,8 @@ pub(super) const ROWS: &[Entry] = &[
     }),
 ];
 
-fn local(scope: &Scope) -> Zone {
-    let zone = scope.time_zone();
-    if zone == jiff::tz::TimeZone::UTC {
-        Zone::Utc
-    } else {
-        Zone::Named(zone)
-    }
+pub(super) fn local(scope: &Scope) -> Zone {
+    Zone::Local(scope.time_zone())
 }
 
 fn now(scope: &Scope) -> Moment {

@@ -220,12 +220,7 @@ fn quoted(text: &[u8]) -> String {
 fn from_toml(scope: &mut Scope, args: &[Value]) -> Outcome {
     let text = string(&args[0]);
     scope.text(text.len())?;
-    let zone = scope.time_zone();
-    let local = if zone == jiff::tz::TimeZone::UTC {
-        Zone::Utc
-    } else {
-        Zone::Named(zone)
-    };
+    let local = super::dates::local(scope);
     Ok(match text.parse::<toml_edit::DocumentMut>() {
         Ok(document) => table(document.as_table(), &local),
         Err(err) => {

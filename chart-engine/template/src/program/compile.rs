@@ -169,8 +169,11 @@ impl<'s> Compiler<'s> {
             } => {
                 let visible = self.scope.len();
                 self.pipe(*pipe);
+                let in_pipe = self.scope.len();
                 let skip = self.emit(Op::JumpUnless(0));
                 self.list(then);
+                // What the first branch declares exists in the second for the parser only.
+                self.scope.truncate(in_pipe);
                 self.otherwise(skip, otherwise);
                 self.scope.truncate(visible);
             }
@@ -181,9 +184,11 @@ impl<'s> Compiler<'s> {
             } => {
                 let visible = self.scope.len();
                 self.pipe(*pipe);
+                let in_pipe = self.scope.len();
                 let skip = self.emit(Op::With(0));
                 self.withs += 1;
                 self.list(then);
+                self.scope.truncate(in_pipe);
                 self.withs -= 1;
                 self.emit(Op::Without);
                 self.otherwise(skip, otherwise);

@@ -18,7 +18,9 @@ use crate::value::{Integer, Kind, Object, Value};
 pub(crate) enum Zone {
     /// UTC, under that name.
     Utc,
-    /// A zone of the database, or the local one.
+    /// The local zone.
+    Local(TimeZone),
+    /// A zone of the database.
     Named(TimeZone),
     /// An offset in seconds, with a name or without.
     Fixed { offset: i32, name: String },
@@ -111,7 +113,7 @@ impl Moment {
     pub(crate) fn reading(&self) -> Reading {
         let (offset, zone) = match &self.zone {
             Zone::Utc => (Offset::UTC, "UTC".to_owned()),
-            Zone::Named(zone) => {
+            Zone::Local(zone) | Zone::Named(zone) => {
                 let info = zone.to_offset_info(self.timestamp);
                 (info.offset(), info.abbreviation().to_owned())
             }
@@ -160,7 +162,7 @@ impl Moment {
         let timestamp = match &zone {
             Zone::Utc => at(0),
             Zone::Fixed { offset, .. } => at(i64::from(*offset)),
-            Zone::Named(zone) => {
+            Zone::Local(zone) | Zone::Named(zone) => {
                 // The offset in force shortly before, then that at the moment found.
                 let first = i64::from(zone.to_offset(at(0)).seconds());
                 let second = i64::from(zone.to_offset(at(first)).seconds());
@@ -333,15 +335,16 @@ impl Object for Moment {
             "Second" => Value::int(reading.second),
             "Nanosecond" => Value::int(reading.nanosecond),
             "UTC" => Value::object(self.in_zone(Zone::Utc)),
-            "Local" => Value::object(self.in_zone(Zone::Named(TimeZone::system()))),
+            "Local" => Value::object(self.in_zone(Zone::Local(TimeZone::system()))),
             "IsZero" => Value::Bool(*self == Moment::zero() || self.timestamp == Moment::zero().timestamp),
             "IsDST" => Value::Bool(match &self.zone {
-                Zone::Named(zone) => zone.to_offset_info(self.timestamp).dst().is_dst(),
+                Zone::Local(zone) | Zone::Named(zone) => zone.to_offset_info(self.timestamp).dst().is_dst(),
                 _ => false,
             }),
             "Location" => Value::from(match &self.zone {
                 Zone::Utc => "UTC".to_owned(),
-                Zone::Named(zone) => zone.iana_name().unwrap_or("Local").to_owned(),
+                Zone::Local(_) => "Local".to_owned(),
+                Zone::Named(zone) => zone.iana_name().unwrap_or_default().to_owned(),
                 Zone::Fixed { name, .. } => name.clone(),
             }),
             "Format" => Value::from(match args.first() {

@@ -179,8 +179,9 @@ fn match_namespace(admission: &mut Admission<'_>) -> Result<(), Status> {
     match (admission.object.namespace(), admission.namespace) {
         (None, Some(namespace)) => admission.object.set(&["metadata", "namespace"], namespace),
         (Some(own), Some(namespace)) if own == namespace => {}
-        (None, None) => drop(admission.object.remove(&["metadata", "namespace"])),
-        (Some(_), _) => {
+        // Charts give cluster-wide objects a namespace; Kubernetes drops it in silence.
+        (_, None) => drop(admission.object.remove(&["metadata", "namespace"])),
+        (Some(_), Some(_)) => {
             return Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));

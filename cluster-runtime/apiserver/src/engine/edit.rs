@@ -48,7 +48,7 @@ impl Edit {
             return self.make_on_scale(old, context);
         }
         let mut edited = self.make_on_object(old, context)?;
-        match_identity(&edited.object, old, context.target)?;
+        match_identity(&mut edited.object, old, context.target)?;
         let object = &mut edited.object;
         match context.target.subresource {
             // Of these subresources only the part that they are named after is taken.
@@ -142,7 +142,7 @@ impl Edit {
         let row = context.row;
         let old = old.ok_or_else(|| Status::not_found(&context.target.resource, &context.target.name))?;
         let before = row.scale_of(old).ok_or_else(no_such_resource)?;
-        let scale = match self {
+        let mut scale = match self {
             Self::Replace(scale) => Object::clone(scale),
             Self::Patch(Patch::Strategic(patch) | Patch::Merge(patch) | Patch::Apply(patch)) => {
                 patch::merge(&before, patch)?
@@ -156,7 +156,7 @@ impl Edit {
                 scale.api_version()
             )));
         }
-        match_identity(&scale, Some(&before), context.target)?;
+        match_identity(&mut scale, Some(&before), context.target)?;
         let mut object = old.clone();
         row.set_scale(&mut object, &scale)?;
         match scale.resource_version() {
@@ -238,7 +238,7 @@ fn match_namespace(object: &mut Object, target: &Target) {
 }
 
 /// The object is the one that the request names, and the one that is stored.
-fn match_identity(object: &Object, old: Option<&Object>, target: &Target) -> Result<(), Status> {
+fn match_identity(object: &mut Object, old: Option<&Object>, target: &Target) -> Result<(), Status> {
     if object.name() != target.name {
         return Err(match object.name() {
             "" => Status::bad_request("name must be provided"),
@@ -248,10 +248,16 @@ fn match_identity(object: &Object, old: Option<&Object>, target: &Target) -> Res
             )),
         });
     }
-    if object.namespace().is_some() && object.namespace() != target.namespace.as_deref() {
-        return Err(Status::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
+    match (object.namespace(), target.namespace.as_deref()) {
+        (own, Some(namespace)) if own == Some(namespace) => {}
+        // Clients leave out what the path says.
+        (None, Some(namespace)) => object.set(&["metadata", "namespace"], namespace),
+        (_, None) => drop(object.remove(&["metadata", "namespace"])),
+        (Some(_), Some(_)) => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
     }
     let Some(old) = old else {
         return Ok(());

@@ -246,3 +246,87 @@ fn endpoint(
     }
     endpoint
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> Object {
+        let mut service = Object::new("v1", "Service", Some("default"), "web");
+        service.set(&["metadata", "uid"], "web");
+        service.set(&["spec"], json!({"ports": [{"port": 80, "targetPort": "http"}]}));
+        service
+    }
+
+    fn pod(number: usize, port: i64) -> Arc<Object> {
+        let mut pod = Object::new("v1", "Pod", Some("default"), &format!("web-{number}"));
+        pod.set(&["metadata", "uid"], format!("{number:04}"));
+        pod.set(
+            &["spec", "containers"],
+            json!([{"ports": [{"name": "http", "containerPort": port}]}]),
+        );
+        let address = format!("10.0.{}.{}", number / 250, number % 250);
+        let conditions = json!([{"type": "Ready", "status": "True"}]);
+        pod.set(
+            &["status"],
+            json!({"podIPs": [{"ip": address}], "conditions": conditions}),
+        );
+        Arc::new(pod)
+    }
+
+    /// The slices after a plan: a creation makes one, an update replaces one, a deletion removes one. Besides, the
+    /// plan in words.
+    fn apply(slices: &mut Vec<Arc<Object>>, pods: &[Arc<Object>]) -> Vec<String> {
+        let mut words = Vec::new();
+        for step in plan(&service(), pods, slices, &|_| None) {
+            let count = |object: &Object| object.list(&["endpoints"]).len();
+            match step {
+                Step::Create { mut object, .. } => {
+                    words.push(format!("+{}", count(&object)));
+                    let taken = slices
+                        .iter()
+                        .filter_map(|slice| slice.name()[1..].parse::<usize>().ok());
+                    let name = format!("s{}", taken.max().map_or(0, |number| number + 1));
+                    object.set(&["metadata", "name"], name.as_str());
+                    object.set(&["metadata", "uid"], name);
+                    slices.push(Arc::new(object));
+                }
+                Step::Update { target, object } => {
+                    words.push(format!("{}={}", target.name, count(&object)));
+                    slices.retain(|slice| slice.name() != target.name);
+                    slices.push(Arc::new(object));
+                }
+                Step::Delete { target, .. } => {
+                    words.push(format!("-{}", target.name));
+                    slices.retain(|slice| slice.name() != target.name);
+                }
+                other => words.push(format!("{other:?}")),
+            }
+            slices.sort_by_key(|slice| slice.name().to_owned());
+        }
+        words
+    }
+
+    #[test]
+    fn pods_stay_in_their_slice_and_new_ones_fill_slices_up() {
+        let mut slices = Vec::new();
+        let pods: Vec<Arc<Object>> = (0..250).map(|number| pod(number, 8080)).collect();
+        assert_eq!(apply(&mut slices, &[]), ["+0"]);
+        assert_eq!(apply(&mut slices, &[]), Vec::<String>::new());
+        assert_eq!(apply(&mut slices, &pods[..150]), ["+100", "+50", "-s0"]);
+        assert_eq!(apply(&mut slices, &pods[..150]), Vec::<String>::new());
+        assert_eq!(apply(&mut slices, &pods), ["s2=100", "+50"]);
+        // One pod leaves a full slice: only that slice changes.
+        let fewer: Vec<Arc<Object>> = pods[1..].to_vec();
+        assert_eq!(apply(&mut slices, &fewer), ["s1=99"]);
+        assert_eq!(apply(&mut slices, &fewer[..99]), ["-s2", "-s3"]);
+    }
+
+    #[test]
+    fn pods_with_other_ports_have_slices_of_their_own() {
+        let mut slices = Vec::new();
+        assert_eq!(apply(&mut slices, &[pod(1, 8080), pod(2, 9090)]), ["+1", "+1"]);
+        assert_eq!(apply(&mut slices, &[pod(1, 8080)]), ["-s1"]);
+        assert_eq!(apply(&mut slices, &[]), ["s0=0"]);
+    }
+}

@@ -165,3 +165,81 @@ impl Graph {
         node.foreground.then(|| node.item.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// An object written as its UID, with the UIDs of its owners (`!` where it blocks them) and its finalizer.
+    fn object(uid: &str, owners: &[&str], finalizer: &str) -> Arc<Object> {
+        let mut object = Object::new("v1", "ConfigMap", Some("default"), uid);
+        object.set(&["metadata", "uid"], uid);
+        let owners: Vec<_> = owners
+            .iter()
+            .map(|owner| {
+                let uid = owner.trim_start_matches('!');
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "name": uid, "uid": uid, "blockOwnerDeletion": owner.starts_with('!')})
+            })
+            .collect();
+        object.set(&["metadata", "ownerReferences"], owners);
+        if !finalizer.is_empty() {
+            object.set(&["metadata", "deletionTimestamp"], "2026-01-01T00:00:00Z");
+            object.set(&["metadata", "finalizers"], json!([finalizer]));
+        }
+        Arc::new(object)
+    }
+
+    fn put(graph: &mut Graph, object: &Arc<Object>) -> Vec<String> {
+        apply(graph, &Change::Added(object.clone()))
+    }
+
+    fn apply(graph: &mut Graph, change: &Change) -> Vec<String> {
+        let resource = GroupVersionResource::new("v1", "configmaps");
+        graph
+            .apply(&resource, change)
+            .into_iter()
+            .map(|item| item.uid)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_owned_is_looked_at_when_its_owner_is_missing_or_goes() {
+        let mut graph = Graph::default();
+        assert!(put(&mut graph, &object("owner", &[], "")).is_empty());
+        assert!(put(&mut graph, &object("child", &["owner"], "")).is_empty());
+        assert_eq!(put(&mut graph, &object("stray", &["nobody"], "")), ["stray"]);
+        assert_eq!(
+            apply(&mut graph, &Change::Deleted(object("owner", &[], ""))),
+            ["child"]
+        );
+        assert!(put(&mut graph, &object("child", &[], "")).is_empty());
+        assert!(graph.dependants("owner").is_empty());
+    }
+
+    #[test]
+    fn an_owner_that_waits_is_looked_at_when_what_it_waits_for_goes() {
+        let mut graph = Graph::default();
+        put(&mut graph, &object("owner", &[], ""));
+        put(&mut graph, &object("blocking", &["!owner"], ""));
+        put(&mut graph, &object("free", &["owner"], ""));
+        assert_eq!(put(&mut graph, &object("owner", &[], FOREGROUND)), ["owner"]);
+        assert_eq!(
+            graph
+                .dependants("owner")
+                .iter()
+                .filter(|node| node.blocks("owner"))
+                .count(),
+            1
+        );
+        assert_eq!(put(&mut graph, &object("late", &["!owner"], "")), ["late"]);
+        assert_eq!(
+            apply(&mut graph, &Change::Deleted(object("blocking", &["!owner"], ""))),
+            ["owner"]
+        );
+        // Losing the owner's reference sets the owner free as well.
+        assert_eq!(put(&mut graph, &object("late", &[], "")), ["owner"]);
+        assert_eq!(put(&mut graph, &object("owner", &[], ORPHAN)), ["owner"]);
+    }
+}

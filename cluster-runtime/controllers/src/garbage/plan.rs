@@ -110,3 +110,68 @@ fn remove_finalizer(item: &Item, object: &Object, name: &str) -> Vec<Step> {
         }})),
     }]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_client::ObjectKey;
+    use cluster_objects::GroupVersionResource;
+
+    fn owner(uid: &str) -> OwnerReference {
+        OwnerReference {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            name: uid.into(),
+            uid: uid.into(),
+            ..OwnerReference::default()
+        }
+    }
+
+    fn check(states: &[OwnerState], has_dependants: bool, expected: &str) {
+        let mut object = Object::new("v1", "ConfigMap", Some("default"), "child");
+        let owners: Vec<_> = states
+            .iter()
+            .enumerate()
+            .map(|(number, state)| (owner(&format!("o{number}")), *state))
+            .collect();
+        let references: Vec<&OwnerReference> = owners.iter().map(|(owner, _)| owner).collect();
+        object.set(&["metadata", "ownerReferences"], json!(references));
+        let item = Item {
+            resource: GroupVersionResource::new("v1", "configmaps"),
+            key: ObjectKey::of(&object),
+            uid: "child".into(),
+        };
+        let found = match plan_dangling(&item, &object, &owners, has_dependants).first() {
+            None => "stays".to_owned(),
+            Some(Step::Delete { options, .. }) => format!("goes in the {:?}", options.propagation),
+            Some(Step::Patch {
+                patch: Patch::Merge(patch),
+                ..
+            }) => {
+                let left = patch["metadata"]["ownerReferences"].as_array();
+                let left: Vec<&str> = left
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|owner| owner["uid"].as_str())
+                    .collect();
+                format!("keeps {}", left.join(" "))
+            }
+            Some(other) => format!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{states:?}");
+    }
+
+    #[test]
+    fn an_object_stays_with_any_owner_and_goes_with_the_last() {
+        use OwnerState::{Absent, Leaving, Present, Unknown};
+        check(&[], false, "stays");
+        check(&[Present], false, "stays");
+        check(&[Unknown], false, "stays");
+        check(&[Absent], false, "goes in the Background");
+        check(&[Absent, Absent], true, "goes in the Background");
+        check(&[Absent, Present], false, "keeps o1");
+        check(&[Unknown, Leaving], false, "keeps o0");
+        check(&[Leaving], false, "goes in the Background");
+        check(&[Leaving, Absent], true, "goes in the Foreground");
+    }
+}

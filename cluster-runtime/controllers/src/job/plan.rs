@@ -416,3 +416,161 @@ fn plan_finished(job: &Object, now: Timestamp) -> Vec<Step> {
         said: None,
     }]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_client::Patch;
+
+    fn now() -> Timestamp {
+        "2026-01-01T01:00:00Z".parse().expect("a time")
+    }
+
+    fn job(spec: &Value, status: &Value) -> Object {
+        let mut job = Object::new("batch/v1", "Job", Some("default"), "j");
+        job.set(&["metadata", "uid"], "j");
+        job.set(
+            &["spec"],
+            json!({"completions": 2, "parallelism": 2, "template": {"spec": {"containers": [{}]}}}),
+        );
+        for (key, value) in spec.as_object().expect("a map") {
+            job.set(&["spec", key], value.clone());
+        }
+        job.set(&["status"], status.clone());
+        job
+    }
+
+    /// A pod written as `name phase`, ended so many seconds ago where a third word says so.
+    fn pod(text: &str) -> Arc<Object> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let mut pod = Object::new("v1", "Pod", Some("default"), words[0]);
+        pod.set(&["metadata", "uid"], words[0]);
+        pod.set(&["status", "phase"], words[1]);
+        let ago = words.get(2).and_then(|text| text.parse().ok()).unwrap_or(1000);
+        let ended = Timestamp::from_second(now().as_second() - ago).expect("in range");
+        let terminated = json!({"terminated": {"exitCode": 3, "finishedAt": time::format(ended)}});
+        pod.set(
+            &["status", "containerStatuses"],
+            json!([{"name": "main", "state": terminated}]),
+        );
+        if let Some(index) = words[0].strip_prefix('i') {
+            pod.set(&["metadata", "annotations", pods::INDEX], index);
+        }
+        Arc::new(pod)
+    }
+
+    /// `+` and the index for a created pod, `-name` for a deleted one, `wait seconds`, and conditions that hold.
+    fn check(job: &Object, pods: &[&str], expected: &[&str]) {
+        let pods: Vec<Arc<Object>> = pods.iter().map(|text| pod(text)).collect();
+        let mut words = Vec::new();
+        for step in plan(job, &pods, now()) {
+            match step {
+                Step::Create { object, .. } => {
+                    words.push(format!("+{}", object.annotation(pods::INDEX).unwrap_or_default()));
+                }
+                Step::Delete { target, .. } => words.push(format!("-{}", target.name)),
+                Step::Again(wait) => words.push(format!("wait {}", wait.as_secs())),
+                Step::Patch {
+                    patch: Patch::Merge(patch),
+                    ..
+                } => {
+                    let conditions = patch["status"]["conditions"].as_array();
+                    let held = conditions
+                        .into_iter()
+                        .flatten()
+                        .filter(|one| one["status"] == "True");
+                    words.extend(held.filter_map(|one| one["type"].as_str()).map(str::to_owned));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(words, expected, "{pods:?}");
+    }
+
+    #[test]
+    fn pods_are_made_until_enough_have_succeeded() {
+        let two = job(&json!({}), &json!({}));
+        check(&two, &[], &["+", "+"]);
+        check(&two, &["a Running", "b Running"], &[]);
+        check(&two, &["a Succeeded", "b Running"], &[]);
+        check(&two, &["a Succeeded"], &["+"]);
+        check(
+            &two,
+            &["a Succeeded", "b Succeeded"],
+            &["SuccessCriteriaMet", "Complete"],
+        );
+        check(
+            &job(&json!({"parallelism": 1}), &json!({})),
+            &["a Running", "b Running"],
+            &["-a"],
+        );
+        let any = job(&json!({"completions": null}), &json!({}));
+        check(&any, &["a Succeeded", "b Running"], &[]);
+        check(
+            &any,
+            &["a Succeeded", "b Failed"],
+            &["SuccessCriteriaMet", "Complete"],
+        );
+        let indexed = job(
+            &json!({"completionMode": "Indexed", "completions": 4}),
+            &json!({}),
+        );
+        check(&indexed, &["i0 Succeeded", "i1 Running"], &["+2"]);
+        // What ended and was removed since stays counted.
+        let counted = job(&json!({}), &json!({"succeeded": 1}));
+        check(&counted, &[], &["+"]);
+    }
+
+    #[test]
+    fn failures_are_tried_again_later_and_later_up_to_a_limit() {
+        let two = job(&json!({}), &json!({}));
+        check(&two, &["a Failed 4", "b Running"], &["wait 6"]);
+        check(&two, &["a Failed 60", "b Failed 4"], &["wait 16"]);
+        check(&two, &["a Failed 12", "b Running"], &["+"]);
+        let strict = job(&json!({"backoffLimit": 0}), &json!({}));
+        check(&strict, &["a Failed", "b Running"], &["-b", "FailureTarget"]);
+        let failing = json!({"conditions": [{"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded"}]});
+        check(
+            &job(&json!({"backoffLimit": 0}), &failing),
+            &["a Failed"],
+            &["FailureTarget", "Failed"],
+        );
+        let started = json!({"startTime": "2026-01-01T00:59:00Z"});
+        check(
+            &job(&json!({"activeDeadlineSeconds": 100}), &started),
+            &["a Running", "b Running"],
+            &["wait 40"],
+        );
+        check(
+            &job(&json!({"activeDeadlineSeconds": 60}), &started),
+            &["a Running"],
+            &["-a", "FailureTarget"],
+        );
+    }
+
+    #[test]
+    fn the_failure_policy_decides_what_a_failure_means() {
+        let policy = |action: &str| {
+            let rule = json!({"action": action, "onExitCodes": {"operator": "In", "values": [3]}});
+            job(
+                &json!({"backoffLimit": 0, "podFailurePolicy": {"rules": [rule]}}),
+                &json!({}),
+            )
+        };
+        check(&policy("FailJob"), &["a Failed"], &["FailureTarget", "Failed"]);
+        check(&policy("Ignore"), &["a Failed", "b Running"], &["+"]);
+        check(&policy("Count"), &["a Failed"], &["FailureTarget", "Failed"]);
+    }
+
+    #[test]
+    fn a_finished_job_goes_when_its_time_is_up() {
+        let done = json!({"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:59:30Z"}]});
+        check(&job(&json!({}), &done), &[], &[]);
+        check(
+            &job(&json!({"ttlSecondsAfterFinished": 60}), &done),
+            &[],
+            &["wait 30"],
+        );
+        check(&job(&json!({"ttlSecondsAfterFinished": 30}), &done), &[], &["-j"]);
+    }
+}

@@ -266,3 +266,152 @@ fn plan_status(
     }
     vec![step::patch_status(&stateful_sets(), set, Value::Object(changed))]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_client::Patch;
+
+    fn set(spec: &Value) -> Object {
+        let mut set = Object::new("apps/v1", "StatefulSet", Some("default"), "db");
+        set.set(&["metadata", "uid"], "db");
+        set.set(
+            &["spec"],
+            json!({"replicas": 3, "serviceName": "db", "template": template("new")}),
+        );
+        for (key, value) in spec.as_object().expect("a map") {
+            set.set(&["spec", key], value.clone());
+        }
+        set.set(&["status", "currentRevision"], "db-old");
+        set
+    }
+
+    fn template(image: &str) -> Value {
+        json!({"spec": {"containers": [{"image": image}]}})
+    }
+
+    fn revision(name: &str, number: i64) -> Arc<Object> {
+        let mut revision = Object::new(
+            "apps/v1",
+            "ControllerRevision",
+            Some("default"),
+            &format!("db-{name}"),
+        );
+        revision.set(&["data"], json!({"spec": {"template": template(name)}}));
+        revision.set(&["revision"], number);
+        Arc::new(revision)
+    }
+
+    /// A pod written as `number version state`: `ready`, `starting`, `failed`, `leaving`.
+    fn pod(text: &str) -> Arc<Object> {
+        let [number, version, state] = text.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("three words");
+        };
+        let mut pod = Object::new("v1", "Pod", Some("default"), &format!("db-{number}"));
+        pod.set(&["metadata", "uid"], text);
+        pod.set(
+            &["metadata", "labels", revision::HASH_LABEL],
+            format!("db-{version}"),
+        );
+        pod.set(
+            &["status", "phase"],
+            if state == "failed" { "Failed" } else { "Running" },
+        );
+        if state == "ready" {
+            pod.set(
+                &["status", "conditions"],
+                json!([{"type": "Ready", "status": "True"}]),
+            );
+        }
+        if state == "leaving" {
+            pod.set(&["metadata", "deletionTimestamp"], "2026-01-01T00:00:00Z");
+        }
+        Arc::new(pod)
+    }
+
+    /// `+name image` for a created pod, `+claim` for a claim, `-name` for a deleted pod.
+    fn check(spec: &Value, pods: &[&str], expected: &[&str]) {
+        let observed = Observed {
+            pods: pods.iter().map(|text| pod(text)).collect(),
+            revisions: vec![revision("old", 1), revision("new", 2)],
+            has_claim: &|name| name == "data-db-0",
+        };
+        let steps = plan(&set(spec), &observed, Timestamp::UNIX_EPOCH);
+        let word = |step: &Step| match step {
+            Step::Create { object, .. } if object.kind() == "Pod" => {
+                let image = object.list(&["spec", "containers"])[0]["image"].clone();
+                Some(format!(
+                    "+{} {}",
+                    object.name(),
+                    image.as_str().unwrap_or_default()
+                ))
+            }
+            Step::Create { object, .. } => Some(format!("+{}", object.name())),
+            Step::Delete { target, .. } => Some(format!("-{}", target.name)),
+            Step::Patch {
+                patch: Patch::Merge(_),
+                ..
+            } => None,
+            other => Some(format!("{other:?}")),
+        };
+        let found: Vec<String> = steps.iter().filter_map(word).collect();
+        assert_eq!(found, expected, "{pods:?}");
+    }
+
+    #[test]
+    fn pods_come_one_after_the_other() {
+        let none = json!({});
+        check(&none, &[], &["+db-0 new"]);
+        check(&none, &["0 new starting"], &[]);
+        check(&none, &["0 new ready"], &["+db-1 new"]);
+        check(&none, &["0 new ready", "2 new ready"], &["+db-1 new"]);
+        check(&none, &["0 new leaving", "1 new ready"], &[]);
+        check(&none, &["0 new failed", "1 new ready"], &["-db-0"]);
+        check(&none, &["0 new ready", "1 new ready", "2 new ready"], &[]);
+        let parallel = json!({"podManagementPolicy": "Parallel"});
+        check(&parallel, &["1 new starting"], &["+db-0 new", "+db-2 new"]);
+        check(
+            &json!({"ordinals": {"start": 5}, "replicas": 1}),
+            &[],
+            &["+db-5 new"],
+        );
+    }
+
+    #[test]
+    fn pods_go_one_after_the_other_the_last_first() {
+        let one = json!({"replicas": 1});
+        check(&one, &["0 new ready", "1 new ready", "2 new ready"], &["-db-2"]);
+        check(&one, &["0 new ready", "1 new ready", "2 new leaving"], &[]);
+        check(&one, &["0 new starting", "1 new ready"], &[]);
+        let parallel = json!({"replicas": 1, "podManagementPolicy": "Parallel"});
+        check(
+            &parallel,
+            &["0 new ready", "1 new ready", "2 new ready"],
+            &["-db-2", "-db-1"],
+        );
+    }
+
+    #[test]
+    fn a_new_template_rolls_from_the_last_down_to_the_partition() {
+        let old = ["0 old ready", "1 old ready", "2 old ready"];
+        check(&json!({}), &old, &["-db-2"]);
+        check(&json!({}), &["0 old ready", "1 old ready", "2 new starting"], &[]);
+        check(
+            &json!({}),
+            &["0 old ready", "1 old ready", "2 new ready"],
+            &["-db-1"],
+        );
+        let partition = |number: i64| json!({"updateStrategy": {"rollingUpdate": {"partition": number}}});
+        check(&partition(2), &["0 old ready", "1 old ready", "2 new ready"], &[]);
+        // What is below the partition comes back as it was.
+        check(&partition(2), &["0 old ready", "2 new ready"], &["+db-1 old"]);
+        check(&json!({"updateStrategy": {"type": "OnDelete"}}), &old, &[]);
+    }
+
+    #[test]
+    fn claims_that_are_missing_are_made_before_their_pod() {
+        let claims = json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]});
+        check(&claims, &[], &["+db-0 new"]);
+        check(&claims, &["0 new ready"], &["+data-db-1", "+db-1 new"]);
+    }
+}

@@ -360,7 +360,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         let object = json!({
             "metadata": { "name": "web-1", "namespace": "shop", "uid": "u1", "labels": { "app": "web" } },
             "spec": spec,
@@ -372,8 +372,8 @@ mod tests {
         Some(Arc::new(Object::from_value(value).unwrap()))
     }
 
-    fn made(container: Value) -> Result<BTreeMap<String, String>, String> {
-        let pod = pod(json!({ "containers": [container] }));
+    fn made(container: &Value) -> Result<BTreeMap<String, String>, String> {
+        let pod = pod(&json!({ "containers": [container] }));
         let fetched = Fetched {
             config_maps: [(
                 "conf".to_owned(),
@@ -393,7 +393,7 @@ mod tests {
         environment(&pod, &pod.spec.containers[0], &fetched, &surroundings)
     }
 
-    fn check(container: Value, name: &str, expected: &str) {
+    fn check(container: &Value, name: &str, expected: &str) {
         let env = made(container).unwrap();
         assert_eq!(
             env.get(name).map(String::as_str),
@@ -409,57 +409,57 @@ mod tests {
             "resources": { "limits": { "memory": "64Mi", "cpu": "1500m" } } })
         };
         check(
-            one(json!({ "fieldRef": { "fieldPath": "metadata.name" } })),
+            &one(json!({ "fieldRef": { "fieldPath": "metadata.name" } })),
             "X",
             "web-1",
         );
         check(
-            one(json!({ "fieldRef": { "fieldPath": "metadata.labels['app']" } })),
+            &one(json!({ "fieldRef": { "fieldPath": "metadata.labels['app']" } })),
             "X",
             "web",
         );
         check(
-            one(json!({ "fieldRef": { "fieldPath": "status.podIP" } })),
+            &one(json!({ "fieldRef": { "fieldPath": "status.podIP" } })),
             "X",
             "10.1.0.5",
         );
         check(
-            one(json!({ "fieldRef": { "fieldPath": "spec.nodeName" } })),
+            &one(json!({ "fieldRef": { "fieldPath": "spec.nodeName" } })),
             "X",
             "n1",
         );
         check(
-            one(json!({ "resourceFieldRef": { "resource": "limits.memory", "divisor": "1Mi" } })),
+            &one(json!({ "resourceFieldRef": { "resource": "limits.memory", "divisor": "1Mi" } })),
             "X",
             "64",
         );
         check(
-            one(json!({ "resourceFieldRef": { "resource": "limits.cpu" } })),
+            &one(json!({ "resourceFieldRef": { "resource": "limits.cpu" } })),
             "X",
             "2",
         );
         check(
-            one(json!({ "resourceFieldRef": { "resource": "requests.cpu", "divisor": "1m" } })),
+            &one(json!({ "resourceFieldRef": { "resource": "requests.cpu", "divisor": "1m" } })),
             "X",
             "1500",
         );
         check(
-            one(json!({ "configMapKeyRef": { "name": "conf", "key": "COLOR" } })),
+            &one(json!({ "configMapKeyRef": { "name": "conf", "key": "COLOR" } })),
             "X",
             "red",
         );
         check(
-            one(json!({ "secretKeyRef": { "name": "pass", "key": "PW" } })),
+            &one(json!({ "secretKeyRef": { "name": "pass", "key": "PW" } })),
             "X",
             "s3cret",
         );
         check(
-            json!({ "name": "c", "envFrom": [{ "configMapRef": { "name": "conf" }, "prefix": "P_" }] }),
+            &json!({ "name": "c", "envFrom": [{ "configMapRef": { "name": "conf" }, "prefix": "P_" }] }),
             "P_COLOR",
             "red",
         );
         check(
-            json!({ "name": "c", "envFrom": [{ "secretRef": { "name": "pass" } }] }),
+            &json!({ "name": "c", "envFrom": [{ "secretRef": { "name": "pass" } }] }),
             "PW",
             "s3cret",
         );
@@ -470,7 +470,7 @@ mod tests {
         let container = json!({ "name": "c", "env": [
             { "name": "A", "value": "1" }, { "name": "B", "value": "$(A)$(C)$$(A) $x" }, { "name": "C", "value": "3" },
         ] });
-        check(container, "B", "1$(C)$(A) $x");
+        check(&container, "B", "1$(C)$(A) $x");
     }
 
     #[test]
@@ -494,10 +494,10 @@ mod tests {
             ),
         ] {
             let container = json!({ "name": "c", "env": [{ "name": "X", "valueFrom": source }] });
-            assert_eq!(made(container).unwrap_err(), expected);
+            assert_eq!(made(&container).unwrap_err(), expected);
         }
         let optional = json!({ "configMapKeyRef": { "name": "no", "key": "k", "optional": true } });
-        let env = made(json!({ "name": "c", "env": [{ "name": "X", "valueFrom": optional }] })).unwrap();
+        let env = made(&json!({ "name": "c", "env": [{ "name": "X", "valueFrom": optional }] })).unwrap();
         assert!(!env.contains_key("X"));
     }
 
@@ -507,7 +507,7 @@ mod tests {
             "metadata": { "name": "my-db", "namespace": "shop" },
             "spec": { "clusterIP": "10.96.0.9", "ports": [{ "name": "sql", "port": 5432, "protocol": "TCP" }] },
         }));
-        let env = service_variables(&pod(json!({})), &[service.unwrap()]);
+        let env = service_variables(&pod(&json!({})), &[service.unwrap()]);
         assert_eq!(env["MY_DB_SERVICE_HOST"], "10.96.0.9");
         assert_eq!(env["MY_DB_SERVICE_PORT_SQL"], "5432");
         assert_eq!(env["MY_DB_PORT_5432_TCP"], "tcp://10.96.0.9:5432");

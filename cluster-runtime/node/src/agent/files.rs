@@ -116,7 +116,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn check(spec: Value, expected: &str) {
+    fn check(spec: &Value, expected: &str) {
         let object = json!({ "metadata": { "name": "web", "namespace": "shop" }, "spec": spec });
         let pod = Pod::read(Arc::new(Object::from_value(object).unwrap())).unwrap();
         assert_eq!(
@@ -131,19 +131,19 @@ mod tests {
 
     #[test]
     fn the_policy_chooses_the_resolver() {
-        check(json!({}), "nameserver 10.96.0.10\noptions ndots:5\n");
-        check(json!({ "dnsPolicy": "Default" }), "nameserver 1.1.1.1\n");
+        check(&json!({}), "nameserver 10.96.0.10\noptions ndots:5\n");
+        check(&json!({ "dnsPolicy": "Default" }), "nameserver 1.1.1.1\n");
         check(
-            json!({ "hostNetwork": true, "dnsPolicy": "ClusterFirst" }),
+            &json!({ "hostNetwork": true, "dnsPolicy": "ClusterFirst" }),
             "nameserver 1.1.1.1\n",
         );
         let config = json!({ "nameservers": ["9.9.9.9"], "searches": ["a.b"], "options": [{ "name": "ndots", "value": "2" }] });
         check(
-            json!({ "dnsPolicy": "None", "dnsConfig": config }),
+            &json!({ "dnsPolicy": "None", "dnsConfig": config }),
             "nameserver 9.9.9.9\nsearch a.b\noptions ndots:2\n",
         );
         check(
-            json!({ "dnsConfig": config }),
+            &json!({ "dnsConfig": config }),
             "nameserver 10.96.0.10\nnameserver 9.9.9.9\nsearch a.b\noptions ndots:2\n",
         );
     }

@@ -86,7 +86,11 @@ impl ImageFetcher {
         pulling();
         let began = Instant::now();
         let credentials = credentials(api, pod, &name).await;
-        let pulled = self.store.pull(image, &credentials).await.map_err(failed)?;
+        let pulled = self
+            .store
+            .pull(image, &credentials)
+            .await
+            .map_err(|error| failed(&error))?;
         Ok(Fetched {
             image: pulled,
             pulled: Some(began.elapsed()),
@@ -99,7 +103,7 @@ impl ImageFetcher {
         match found.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
             Ok(image) => Ok(Some(image)),
             Err(ImageError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -110,9 +114,9 @@ impl ImageFetcher {
     }
 }
 
-fn failed(error: ImageError) -> FetchFailure {
+fn failed(error: &ImageError) -> FetchFailure {
     let mut message = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         message = format!("{message}: {cause}");
         source = cause.source();
@@ -184,11 +188,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(config: Value, image: &str, expected: Option<Credentials>) {
+    fn check(config: &Value, image: &str, expected: Option<&Credentials>) {
         let text = STANDARD.encode(config.to_string());
         let secret = Object::from_value(json!({ "data": { ".dockerconfigjson": text } })).unwrap();
         assert_eq!(
-            of_secret(&secret, &image.parse().unwrap()),
+            of_secret(&secret, &image.parse().unwrap()).as_ref(),
             expected,
             "{config} {image}"
         );
@@ -202,22 +206,22 @@ mod tests {
         });
         let auth = STANDARD.encode("me:secret:1");
         check(
-            json!({ "auths": { "https://index.docker.io/v1/": { "auth": auth } } }),
+            &json!({ "auths": { "https://index.docker.io/v1/": { "auth": auth } } }),
             "nginx",
-            basic.clone(),
+            basic.as_ref(),
         );
         check(
-            json!({ "auths": { "r.io:5000": { "auth": auth } } }),
+            &json!({ "auths": { "r.io:5000": { "auth": auth } } }),
             "r.io:5000/app",
-            basic.clone(),
+            basic.as_ref(),
         );
         check(
-            json!({ "auths": { "r.io": { "username": "me", "password": "secret:1" } } }),
+            &json!({ "auths": { "r.io": { "username": "me", "password": "secret:1" } } }),
             "r.io/app",
-            basic,
+            basic.as_ref(),
         );
         check(
-            json!({ "auths": { "r.io": { "auth": auth } } }),
+            &json!({ "auths": { "r.io": { "auth": auth } } }),
             "other.io/app",
             None,
         );

@@ -274,9 +274,8 @@ async fn changed(notices: &AsyncFd<std::os::fd::OwnedFd>) -> io::Result<()> {
         let mut guard = notices.readable().await?;
         let mut space = [0; 4096];
         let read = guard.try_io(|file| rustix::io::read(file.get_ref(), &mut space).map_err(io::Error::from));
-        match read {
-            Ok(done) => return done.map(drop),
-            Err(_) => {}
+        if let Ok(done) = read {
+            return done.map(drop);
         }
     }
 }

@@ -14,6 +14,8 @@ mod network;
 mod node;
 mod observed;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod pod;
 mod probes;
 mod registration;

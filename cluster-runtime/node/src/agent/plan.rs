@@ -61,7 +61,7 @@ pub(crate) fn plan(pod: &Pod, seen: &Observed, backoff: &Backoff) -> Vec<Step> {
     if let Some(deadline) = pod.deadline(Some(seen.began)) {
         steps.push(Step::WaitUntil(deadline));
     }
-    earliest_wait(steps)
+    earliest_wait(&steps)
 }
 
 /// The containers that may run now: init containers one after the other, then all others together.
@@ -342,7 +342,7 @@ pub(crate) fn next_level(instance: &Instance, backoff: &Backoff) -> u32 {
 }
 
 /// The same steps with one wait: the first.
-fn earliest_wait(steps: Vec<Step>) -> Vec<Step> {
+fn earliest_wait(steps: &[Step]) -> Vec<Step> {
     let waits = steps.iter().filter_map(|step| match step {
         Step::WaitUntil(at) => Some(*at),
         _ => None,

@@ -155,17 +155,30 @@ pub(crate) enum StartFailure {
     Start(String),
 }
 
+/// A container to make and start, with all that was made for it.
+pub(crate) struct StartOrder {
+    pub container: ContainerConfig,
+    pub attempt: u32,
+    pub image: Image,
+    pub volumes: VolumePaths,
+    pub surroundings: Surroundings,
+}
+
 /// Makes and starts a container.
 pub(crate) async fn start_container(
     shared: &Shared,
     pod: &Pod,
-    container: &ContainerConfig,
-    attempt: u32,
-    image: &Image,
     folder: &PodFolder,
-    volumes: &VolumePaths,
-    surroundings: &Surroundings,
+    order: &StartOrder,
 ) -> Result<Container, StartFailure> {
+    let StartOrder {
+        container,
+        attempt,
+        image,
+        volumes,
+        surroundings,
+    } = order;
+    let attempt = *attempt;
     let config_error = |message: String| StartFailure::Refused {
         reason: "CreateContainerConfigError",
         message,

@@ -24,7 +24,7 @@ use super::plan::{Step, next_level, plan, wait_before_restart};
 use super::pod::{Deletion, Pod};
 use super::probes::{Patient, ProbeNews};
 use super::status::{status_of, will_restart};
-use super::tasks::{self, GroundFailure, GroundMade, StartFailure};
+use super::tasks::{self, GroundFailure, GroundMade, StartFailure, StartOrder};
 use super::volumes::{self, VolumePaths};
 use crate::image::Image;
 use crate::runtime::{Container, Sandbox};
@@ -49,7 +49,7 @@ enum News {
     Ground(Result<GroundMade, GroundFailure>),
     Image {
         container: String,
-        fetched: Result<Fetched, FetchFailure>,
+        fetched: Result<Box<Fetched>, FetchFailure>,
     },
     Started {
         container: String,
@@ -73,6 +73,9 @@ enum News {
     Nothing,
 }
 
+/// News of a probe: container, attempt and what.
+type Told = (String, u32, ProbeNews);
+
 /// The worker of one pod.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
@@ -83,11 +86,8 @@ pub(crate) struct Worker {
     netns: Option<PathBuf>,
     volumes: VolumePaths,
     tasks: JoinSet<News>,
-    /// News of probes: container, attempt and what.
-    probes: (
-        mpsc::Sender<(String, u32, ProbeNews)>,
-        mpsc::Receiver<(String, u32, ProbeNews)>,
-    ),
+    /// How probes tell their news.
+    probes: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     /// The task of each running container's probes.
     lives: HashMap<String, AbortHandle>,
     /// Images of running containers, for their stop signal.
@@ -412,7 +412,8 @@ impl Worker {
             let fetched = shared
                 .images
                 .fetch(&*shared.api, &pod, &container.image, policy, pulling)
-                .await;
+                .await
+                .map(Box::new);
             News::Image {
                 container: name,
                 fetched,
@@ -437,21 +438,16 @@ impl Worker {
         instance.attempt = attempt;
         self.running_images.insert(name.to_owned(), (*image).clone());
         let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.clone());
-        let volumes = self.volumes.clone();
-        let surroundings = shared.surroundings(self.seen.ips());
+        let order = StartOrder {
+            container,
+            attempt,
+            image: *image,
+            volumes: self.volumes.clone(),
+            surroundings: shared.surroundings(self.seen.ips()),
+        };
         let name = name.to_owned();
         self.tasks.spawn(async move {
-            let started = tasks::start_container(
-                &shared,
-                &pod,
-                &container,
-                attempt,
-                &image,
-                &folder,
-                &volumes,
-                &surroundings,
-            )
-            .await;
+            let started = tasks::start_container(&shared, &pod, &folder, &order).await;
             News::Started {
                 container: name,
                 attempt,
@@ -624,14 +620,15 @@ impl Worker {
         self.adopting = false;
     }
 
-    fn hear_image(&mut self, name: String, fetched: Result<Fetched, FetchFailure>) {
+    fn hear_image(&mut self, name: String, fetched: Result<Box<Fetched>, FetchFailure>) {
         let image = self
             .pod
             .container(&name)
             .map(|container| container.image.clone())
             .unwrap_or_default();
         let state = match fetched {
-            Ok(Fetched { image: found, pulled }) => {
+            Ok(fetched) => {
+                let Fetched { image: found, pulled } = *fetched;
                 let message = match pulled {
                     None => format!("Container image {image:?} already present on machine"),
                     Some(took) => format!("Successfully pulled image {image:?} in {took:.3?}"),

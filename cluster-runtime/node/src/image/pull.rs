@@ -97,7 +97,7 @@ impl ImageStore {
         let pull = Pull::new(self, &name, credentials)?;
         let (manifest_digest, digest, manifest) = pull.resolve().await?;
         let mut wanted = manifest.layers.clone();
-        wanted.sort_by(|a, b| a.digest.hex().cmp(&b.digest.hex()));
+        wanted.sort_by_key(|layer| layer.digest.hex());
         wanted.dedup_by(|a, b| a.digest == b.digest);
         let layers = wanted.len();
         wanted.retain(|layer| !self.has_blob(&layer.digest));

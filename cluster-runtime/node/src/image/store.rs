@@ -378,10 +378,11 @@ impl ImageStore {
                     .iter()
                     .map(|(diff_id, blob)| scope.spawn(|| self.unpack(diff_id, blob)))
                     .collect();
-                let outcomes = workers.into_iter().map(|worker| worker.join());
-                outcomes
-                    .map(|outcome| outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                    .collect::<Result<(), _>>()
+                workers.into_iter().try_for_each(|worker| {
+                    worker
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
             })?;
         }
         Ok(())

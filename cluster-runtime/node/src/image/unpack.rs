@@ -4,6 +4,7 @@
 //! the archive lead nowhere else; the last part of a path is never followed. Whiteouts become what overlayfs reads:
 //! a character device 0:0, or the attribute `trusted.overlay.opaque`.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -219,11 +220,10 @@ impl Unpacker {
                             max: self.limits.entries_max,
                         });
                     }
-                    self.place(entry, kind, std::mem::take(&mut extensions), &broken)?;
+                    self.place(entry, kind, &std::mem::take(&mut extensions), &broken)?;
                 }
             }
         }
-        drop(archive);
         io::copy(&mut hashed, &mut io::sink()).map_err(broken)?;
         self.set_folder_times();
         let (diff_id, bytes) = hashed.finish();
@@ -240,7 +240,7 @@ impl Unpacker {
         &mut self,
         mut entry: Entry<'_, R>,
         kind: EntryType,
-        extensions: Extensions,
+        extensions: &Extensions,
         broken: &dyn Fn(io::Error) -> UnpackError,
     ) -> Result<(), UnpackError> {
         let path = extensions
@@ -254,7 +254,7 @@ impl Unpacker {
                 kind: EntryType::GNUSparse,
             });
         }
-        let attributes = Attributes::of(&entry, &extensions).map_err(broken)?;
+        let attributes = Attributes::of(&entry, extensions).map_err(broken)?;
         let Some((name, parents)) = parts.split_last() else {
             return self.place_root(kind, &path, &attributes);
         };
@@ -266,7 +266,7 @@ impl Unpacker {
             let link = extensions
                 .link
                 .clone()
-                .or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
+                .or_else(|| entry.link_name_bytes().map(Cow::into_owned));
             link.ok_or(UnpackError::Path {
                 path: shown(&path),
                 why: "a link to nothing",

@@ -1,6 +1,12 @@
 //! What the tests of this crate share.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "each test file uses a part of it"
+)]
 
+pub mod archive;
 pub mod conformance;
 
 use std::path::{Path, PathBuf};

@@ -122,11 +122,13 @@ impl LogGrowth {
 
     /// Whether a snapshot is due; says so once.
     ///
-    /// The log may grow as large as the snapshot before it, so that what is written for snapshots stays in
-    /// proportion to what is written at all.
+    /// The log may grow to half of the snapshot before it, so that what is written for snapshots stays in proportion
+    /// to what is written at all, and what a start has to do of the log to what it has to read.
     fn is_enough(&mut self) -> bool {
         let written = self.wal.written();
-        let due = self.bytes_min.max(self.snapshots.bytes.load(Ordering::SeqCst));
+        let due = self
+            .bytes_min
+            .max(self.snapshots.bytes.load(Ordering::SeqCst) / 2);
         let is_due = written - self.written_then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
         if is_due {
             self.written_then = written;

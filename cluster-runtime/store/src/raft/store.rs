@@ -40,7 +40,7 @@ pub struct RaftStoreConfig {
     pub limits: Limits,
     /// The way to other members; without it the group stays one.
     pub transport: Option<Arc<dyn Transport>>,
-    /// A snapshot is made when the log grew by so many bytes, or by the size of the snapshot before.
+    /// A snapshot is made when the log grew by so many bytes, or by half of the snapshot before where that is more.
     pub snapshot_log_bytes: u64,
     /// Size of the files of the log.
     pub segment_bytes: u64,

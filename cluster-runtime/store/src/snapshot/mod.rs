@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Frames are those of the log. A reader goes through the events to come to the newest state, and can then show
-//! and watch the same past as before.
+//! and watch the past that they tell. Only the newest events are written.
 
 mod read;
 mod write;

@@ -12,10 +12,10 @@ use cluster_objects::Object;
 
 use crate::codec::{Malformed, Reader};
 use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SnapshotHeader, TABLE};
-use crate::table::{Place, Stored};
+use crate::stored::Stored;
+use crate::table::Place;
 use crate::tables::Tables;
 use crate::wal::frame::{self, Found, HEADER_BYTES};
-use crate::weight::{ENTRY_BYTES, weigh};
 use crate::{Key, Limits, Revision};
 
 /// Threads that decode, at most.
@@ -140,15 +140,9 @@ fn part(body: &[u8]) -> Result<Part, Malformed> {
                     namespace: reader.text()?.into(),
                     name: reader.text()?.into(),
                 };
-                let object = reader.object()?;
-                let revision = object.resource_version().parse();
-                let stored = Stored {
-                    bytes: weigh(&object) + ENTRY_BYTES,
-                    revision: Revision(revision.map_err(|_| Malformed {
-                        what: "resourceVersion",
-                    })?),
-                    object,
-                };
+                let revision = Revision(reader.number()?);
+                let weight = reader.number()? as usize;
+                let stored = Stored::encoded(reader.bytes()?, revision, weight);
                 objects.push((place, stored));
             }
             Part::Objects(table, objects)

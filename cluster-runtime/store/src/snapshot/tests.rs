@@ -92,6 +92,39 @@ fn a_snapshot_holds_the_tables_and_their_past() {
 }
 
 #[test]
+fn of_a_long_past_the_newest_part_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.snapshot");
+    let mut tables = Tables::new(Limits::default());
+    put(&mut tables, Key::new("quiet", "default", "x"), "");
+    for step in 0..6000 {
+        let key = Key::new("busy", "default", &format!("o{}", step % 700));
+        if step % 50 == 7 {
+            commit(&mut tables, key, Change::Delete);
+        } else {
+            put(&mut tables, key, &step.to_string());
+        }
+    }
+    put(&mut tables, Key::new("late", "default", "x"), "");
+    write(&tables, &path);
+    let (_, read) = read_snapshot(&path, Limits::default()).unwrap();
+    let newest = tables.revision();
+    let begin = read.table("busy").unwrap().compacted();
+    assert_eq!(newest.0 - begin.0, 4096);
+    assert_eq!(read.table("quiet").unwrap().compacted(), Revision(1));
+    assert_eq!(read.table("late").unwrap().compacted(), Revision(0));
+    for at in [begin, Revision(begin.0 + 1), Revision(newest.0 - 5), newest] {
+        for name in ["busy", "quiet", "late"] {
+            assert_eq!(
+                list(&read, name, at).objects,
+                list(&tables, name, at).objects,
+                "{name} at {at}"
+            );
+        }
+    }
+}
+
+#[test]
 fn err_any_damage_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.snapshot");

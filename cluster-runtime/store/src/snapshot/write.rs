@@ -1,20 +1,27 @@
 //! Writing a snapshot.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::Event;
 use crate::codec::{put_bytes, put_key, put_number, put_object};
 use crate::directory::sync_directory;
 use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SnapshotHeader, TABLE};
+use crate::table::TableView;
 use crate::tables::TablesView;
 use crate::wal::frame;
+use crate::weight::weigh;
+use crate::{Event, Revision};
 
 /// Frames are ended when they grew beyond this.
 const FRAME_BYTES: usize = 256 << 10;
+
+/// Events that are written, newest ones: enough for watchers that come back at once. A start has to decode them.
+const EVENTS_MAX: usize = 4096;
+const EVENTS_BYTES_MAX: usize = 16 << 20;
 
 /// Writes the tables into a file; when this returns, the file is durable under its name.
 pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesView) -> io::Result<u64> {
@@ -32,24 +39,33 @@ pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesV
     frames.begin(HEADER);
     put_bytes(&mut frames.buffer, &serde_json::to_vec(&header)?);
     frames.end()?;
-    for (name, compacted, _) in &view.tables {
+    let (forgotten, events) = split_events(view);
+    let forgotten = forgotten.iter().map(|event| (&event.key.table, event.revision));
+    let forgotten: HashMap<_, _> = forgotten.collect();
+    let begin =
+        |(name, compacted, _): &(Arc<str>, Revision, TableView)| *forgotten.get(name).unwrap_or(compacted);
+    let begins: Vec<Revision> = view.tables.iter().map(begin).collect();
+    for ((name, ..), begin) in view.tables.iter().zip(&begins) {
         frames.begin(TABLE);
         put_bytes(&mut frames.buffer, name.as_bytes());
-        put_number(&mut frames.buffer, compacted.0);
+        put_number(&mut frames.buffer, begin.0);
         frames.end()?;
     }
     let mut objects = 0;
-    for (number, (_, compacted, table)) in view.tables.iter().enumerate() {
+    for (number, ((.., table), at)) in view.tables.iter().zip(begins).enumerate() {
         let begin = |frames: &mut Frames| {
             frames.begin(OBJECTS);
             put_number(&mut frames.buffer, number as u64);
         };
         begin(&mut frames);
-        for (place, object) in table.objects_at(*compacted, Bound::Unbounded) {
+        for (place, version) in table.objects_at(at, Bound::Unbounded) {
+            let stored = version.stored();
             objects += 1;
             put_bytes(&mut frames.buffer, place.namespace.as_bytes());
             put_bytes(&mut frames.buffer, place.name.as_bytes());
-            put_object(&mut frames.buffer, object);
+            put_number(&mut frames.buffer, stored.revision().0);
+            put_number(&mut frames.buffer, stored.bytes() as u64);
+            put_bytes(&mut frames.buffer, &stored.text());
             if frames.buffer.len() > FRAME_BYTES {
                 frames.end()?;
                 begin(&mut frames);
@@ -57,12 +73,6 @@ pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesV
         }
         frames.end()?;
     }
-    let mut events: Vec<&Arc<Event>> = view
-        .tables
-        .iter()
-        .flat_map(|(_, _, table)| table.events())
-        .collect();
-    events.sort_unstable_by_key(|event| event.revision);
     frames.begin(EVENTS);
     for event in &events {
         put_number(&mut frames.buffer, event.revision.0);
@@ -85,6 +95,21 @@ pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesV
     fs::rename(&temporary, path)?;
     path.parent().map_or(Ok(()), sync_directory)?;
     Ok(frames.bytes)
+}
+
+/// The retained events in order, cut in two: those that are left out, and those that are written.
+fn split_events(view: &TablesView) -> (Vec<&Arc<Event>>, Vec<&Arc<Event>>) {
+    let tables = view.tables.iter();
+    let mut events: Vec<&Arc<Event>> = tables.flat_map(|(_, _, table)| table.events()).collect();
+    events.sort_unstable_by_key(|event| event.revision);
+    let mut bytes = 0;
+    let written = events.iter().rev().take(EVENTS_MAX).take_while(|event| {
+        bytes += weigh(&event.object);
+        bytes <= EVENTS_BYTES_MAX
+    });
+    let count = written.count();
+    let written = events.split_off(events.len() - count);
+    (events, written)
 }
 
 struct Frames {

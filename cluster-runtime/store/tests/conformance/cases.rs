@@ -212,6 +212,29 @@ pub(crate) async fn err_a_key_appears_twice<S: Store>(open: impl Open<S>) {
     assert!(store.get(&key("a", "x")).is_none());
 }
 
+pub(crate) async fn err_an_object_nests_too_deep<S: Store>(open: impl Open<S>) {
+    let store = open(Limits::default()).await;
+    for (levels, is_taken) in [(100, true), (118, true), (119, false), (1000, false)] {
+        let mut value = serde_json::Value::Null;
+        for level in 0..levels {
+            value = match level % 2 {
+                0 => serde_json::json!({ "deeper": value }),
+                _ => serde_json::json!([value]),
+            };
+        }
+        let key = key("a", "deep");
+        let mut object = Object::new("v1", "ConfigMap", Some("a"), "deep");
+        object.set(&["data", "value"], value);
+        let write = Write {
+            key,
+            precondition: Precondition::None,
+            change: Change::Put(Arc::new(object)),
+        };
+        let outcome = commit(&store, [write]).await;
+        assert_eq!(outcome.is_ok(), is_taken, "{levels} levels");
+    }
+}
+
 pub(crate) async fn err_a_transaction_is_too_large<S: Store>(open: impl Open<S>) {
     let limits = Limits {
         transaction_bytes_max: 10_000,

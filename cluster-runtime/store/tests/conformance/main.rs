@@ -35,6 +35,7 @@ macro_rules! all_cases {
                 preconditions_decide,
                 err_a_transaction_is_done_whole_or_not_at_all,
                 err_a_key_appears_twice,
+                err_an_object_nests_too_deep,
                 err_a_transaction_is_too_large,
                 err_a_full_store_takes_only_deletions,
                 lists_are_ordered_and_paged,

@@ -1,0 +1,181 @@
+//! Every function against its examples, and the examples against the real helm.
+//!
+//! A file of `tests/functions` holds cases: an expression, then `=> "output"` or `=! "end of the error"`, both as JSON
+//! strings. The heading `# name: what it does` before the cases of a function documents it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chart_template::{Fixed, Functions, TemplateSet, Value};
+
+/// An expression and what it must give.
+struct Case {
+    file: String,
+    line: usize,
+    expression: String,
+    expected: Result<String, String>,
+}
+
+impl Case {
+    fn name(&self) -> String {
+        format!("{}:{}: {}", self.file, self.line, self.expression)
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/functions")
+}
+
+fn files() -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn json(text: &str) -> String {
+    match chart_values::json::from_json(text) {
+        Ok(chart_values::Value::String(text)) => text,
+        other => panic!("not a JSON string: {text}: {other:?}"),
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (file, text) in files() {
+        let mut expression: Vec<&str> = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let expected = match (line.strip_prefix("=> "), line.strip_prefix("=! ")) {
+                (Some(output), _) => Ok(json(output)),
+                (_, Some(error)) => Err(json(error)),
+                _ if line.is_empty() || line.starts_with("# ") => {
+                    assert!(expression.is_empty(), "{file}:{number}: a case without a result");
+                    continue;
+                }
+                _ => {
+                    expression.push(line);
+                    continue;
+                }
+            };
+            cases.push(Case { file: file.clone(), line: number, expression: expression.join("\n"), expected });
+            expression.clear();
+        }
+    }
+    cases
+}
+
+fn values() -> Value {
+    let text = fs::read_to_string(folder().join("values.yaml")).unwrap();
+    Value::from(&chart_values::yaml::map_from_yaml(&text).unwrap())
+}
+
+fn render(expression: &str) -> Result<String, String> {
+    let now = "2026-05-04T03:02:01Z".parse().unwrap();
+    let mut set = TemplateSet::new(Functions::helm()).with_surroundings(Fixed::new(now, 1));
+    set.parse("case", expression).map_err(|err| err.to_string())?;
+    let data = Value::map([("Values".into(), values())]);
+    set.execute("case", &data).map_err(|err| err.go_text())
+}
+
+#[test]
+fn gives_what_the_examples_say() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        if cfg!(debug_assertions) && case.file == "slow.txt" {
+            continue;
+        }
+        let found = render(&case.expression);
+        let right = match (&found, &case.expected) {
+            (Ok(found), Ok(expected)) => found == expected,
+            (Err(found), Err(expected)) => found.trim_end().ends_with(expected.as_str()),
+            _ => false,
+        };
+        if !right {
+            wrong.push(format!("{}\n  expected {:?}\n  found    {found:?}", case.name(), case.expected));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn has_an_example_of_every_function() {
+    let headings: Vec<String> = files()
+        .iter()
+        .flat_map(|(_, text)| text.lines())
+        .filter_map(|line| Some(line.strip_prefix("# ")?.split_once(':')?.0.to_owned()))
+        .collect();
+    let expressions: String = cases().into_iter().map(|case| case.expression + "\n").collect();
+    for name in Functions::helm().names() {
+        assert!(headings.iter().any(|heading| heading == name), "{name} is not described");
+        let used = expressions.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == name);
+        assert!(used, "{name} has no example");
+    }
+}
+
+/// The path of a peer program; where it is missing, says so and gives nothing, unless the environment demands it.
+fn peer(program: &str) -> Option<PathBuf> {
+    let found = std::env::var_os("PATH")
+        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file()));
+    if found.is_none() {
+        assert!(std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(), "{program} is missing");
+        println!("skipped: {program} is missing");
+    }
+    found
+}
+
+/// Renders cases by helm in one chart; the error when any of them fails.
+fn render_by_helm(helm: &Path, cases: &[&Case]) -> Result<Vec<Vec<u8>>, String> {
+    let chart = tempfile::tempdir().unwrap();
+    let templates = chart.path().join("templates");
+    fs::create_dir(&templates).unwrap();
+    fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: cases\nversion: 0.1.0\n").unwrap();
+    fs::copy(folder().join("values.yaml"), chart.path().join("values.yaml")).unwrap();
+    for (i, case) in cases.iter().enumerate() {
+        let definition = format!("{{{{- define \"case{i}\" -}}}}{}{{{{ end }}}}", case.expression);
+        fs::write(templates.join(format!("_case{i}.tpl")), definition).unwrap();
+        let output = format!("case{i:05}: {{{{ include \"case{i}\" . | b64enc }}}}\n");
+        fs::write(templates.join(format!("case{i:05}.yaml")), output).unwrap();
+    }
+    let run = Command::new(helm).args(["template", "release"]).arg(chart.path()).env("TZ", "UTC").output().unwrap();
+    if !run.status.success() {
+        return Err(String::from_utf8_lossy(&run.stderr).into_owned());
+    }
+    let mut outputs: Vec<(String, Vec<u8>)> = String::from_utf8_lossy(&run.stdout)
+        .lines()
+        .filter_map(|line| line.strip_prefix("case")?.split_once(':'))
+        .map(|(number, output)| (number.to_owned(), STANDARD.decode(output.trim()).unwrap()))
+        .collect();
+    outputs.sort();
+    Ok(outputs.into_iter().map(|(_, output)| output).collect())
+}
+
+#[test]
+fn agrees_with_helm() {
+    let Some(helm) = peer("helm") else { return };
+    let cases = cases();
+    let good: Vec<&Case> = cases.iter().filter(|case| case.expected.is_ok()).collect();
+    // What is random, or a set that Go walks in random order, has examples whose result is the same every time.
+    let outputs = render_by_helm(&helm, &good).unwrap();
+    assert_eq!(outputs.len(), good.len());
+    for (case, output) in good.iter().zip(outputs) {
+        let output = String::from_utf8_lossy(&output);
+        assert_eq!(case.expected.as_deref(), Ok(output.as_ref()), "{}", case.name());
+    }
+    for case in cases.iter().filter(|case| case.expected.is_err()) {
+        let expected = case.expected.as_ref().unwrap_err();
+        let error = render_by_helm(&helm, &[case]).err().unwrap_or_default();
+        // Helm puts a long error on several lines and indents them.
+        let found = error.contains(expected.as_str());
+        assert!(found, "{}\n  expected {expected:?}\n  found {error:?}", case.name());
+    }
+}
