@@ -127,17 +127,23 @@ impl TemplateSet {
             let name = crate::format::quote(name.as_bytes());
             return Err(Fault::new(format!("function {name} not defined")));
         };
-        row.signature.check_count(name, arguments.len(), false).map_err(Fault::new)?;
+        row.signature
+            .check_count(name, arguments.len(), false)
+            .map_err(Fault::new)?;
         let check = |(at, argument)| row.signature.parameter(at).check(argument);
         let arguments: Result<Vec<Value>, String> = arguments.into_iter().enumerate().map(check).collect();
         let arguments = arguments.map_err(Fault::new)?;
-        let mut scope = Scope::new(self.limits, Rc::clone(&self.surroundings), Rc::clone(&self.regexes));
+        let mut scope = Scope::new(
+            self.limits,
+            Rc::clone(&self.surroundings),
+            Rc::clone(&self.regexes),
+        );
         match &row.action {
             Action::Plain(call) => call(&mut scope, &arguments),
             Action::Shared(call) => call(&mut scope, &arguments),
-            Action::And | Action::Or | Action::Include | Action::Tpl => {
-                Err(Fault::new(format!("{name} cannot be called outside of a template")))
-            }
+            Action::And | Action::Or | Action::Include | Action::Tpl => Err(Fault::new(format!(
+                "{name} cannot be called outside of a template"
+            ))),
         }
     }
 
