@@ -54,6 +54,12 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
     Ok(running)
 }
 
+/// Whether the bundled cluster runs.
+pub(crate) fn is_running(settings: &Settings) -> Result<bool, Failure> {
+    let process = cluster_server::running(&directory(settings)).map_err(|error| failure(&error, settings))?;
+    Ok(process.is_some())
+}
+
 /// This program, which servers and containers are run by.
 pub(crate) fn program() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| Failure::new("cannot find this program").because_error(&error))

@@ -61,6 +61,13 @@ impl Failure {
         self
     }
 
+    /// Puts words behind the heading.
+    #[must_use]
+    pub(crate) fn suffixed(mut self, suffix: &str) -> Self {
+        self.heading.push_str(suffix);
+        self
+    }
+
     /// Adds a cause.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl ToString) -> Self {

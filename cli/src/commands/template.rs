@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chart_release::render::{look_into, render_apart};
 use chart_render::{
-    Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderError, RenderOptions, Rendered, Resolve,
-    Snapshot, ensure_installable, render,
+    Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderOptions, Rendered, Snapshot,
 };
 
-use crate::arguments::{ChartArgs, ValuesArgs, load_chart};
+use super::block_on;
+use super::explain::explain_rendering;
+use crate::arguments::{ChartArgs, DryRunArg, ValuesArgs, load_installable_chart};
+use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -60,19 +62,15 @@ pub(crate) struct TemplateArgs {
     /// Answer `lookup` from the objects in this YAML file
     #[arg(long, value_name = "FILE")]
     lookup_from: Option<PathBuf>,
-    /// Let templates ask the domain name system
-    #[arg(long)]
-    enable_dns: bool,
-    // Rendering asks nothing of a cluster, which is what scripts mean with it.
+    /// With `server`, templates see what the cluster serves and what is in it
     #[arg(
         long,
-        hide = true,
         value_name = "WHERE",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "client"
     )]
-    dry_run: Option<String>,
+    dry_run: Option<DryRunArg>,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -90,19 +88,14 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
             )
         }
         ([reference], false) => ("release-name".to_owned(), reference),
-        ([name, reference], false) => (name.clone(), reference),
+        ([name, reference], false) => {
+            let checked = name.parse::<chart_release::ReleaseName>();
+            checked.map_err(|error| Failure::from_error(&error).prefixed("release name check failed: "))?;
+            (name.clone(), reference)
+        }
         _ => return Err(Failure::new("expected a chart")),
     };
-    if let Some(place) = arguments
-        .dry_run
-        .as_deref()
-        .filter(|place| !matches!(*place, "client" | "none"))
-    {
-        return Err(Failure::new(format!("--dry-run={place} is not supported: charts are rendered without a cluster"))
-            .hint("`--lookup-from FILE` answers lookups, `--kube-version` and `--api-versions` say what the cluster can do")
-            .hint("`tug install NAME CHART --dry-run=server` renders with a cluster"));
-    }
-    let options = RenderOptions {
+    let mut options = RenderOptions {
         release: ReleaseFacts {
             name: name.clone(),
             namespace: settings.namespace.clone().unwrap_or_else(|| "default".to_owned()),
@@ -111,14 +104,28 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
             ..ReleaseFacts::default()
         },
         capabilities: capabilities(arguments)?,
-        resolve: resolver(arguments.enable_dns),
         lookup: arguments.lookup_from.as_deref().map(snapshot).transpose()?,
         ..arguments.chart.render_options()
     };
-    let chart = load_chart(reference, settings)?;
-    ensure_installable(&chart)?;
+    let chart = load_installable_chart(reference, settings)?;
     let values = arguments.values.read()?;
-    let rendered = render(&chart, &values, &options).map_err(|error| explain(&error))?;
+    let online = arguments.dry_run == Some(DryRunArg::Server);
+    let config = if online {
+        Some(connection::choose(settings, Start::Always)?)
+    } else {
+        None
+    };
+    let rendered = block_on(async {
+        if let Some(config) = &config {
+            let cluster = connection::connect(settings, config).await?;
+            look_into(&cluster, &mut options).await?;
+            // What is said explicitly is added to what the cluster says.
+            let said = arguments.api_versions.iter().cloned();
+            options.capabilities.api_versions.extend(said);
+        }
+        let rendering = render_apart(chart, values, options).await;
+        rendering.map_err(|error| explain_rendering(&error))
+    })?;
     for warning in &rendered.warnings.dependencies {
         settings.console.warn(warning.to_string());
     }
@@ -153,50 +160,11 @@ fn capabilities(arguments: &TemplateArgs) -> Result<Capabilities, Failure> {
     Ok(capabilities)
 }
 
-fn resolver(enabled: bool) -> Option<Arc<dyn Resolve>> {
-    if enabled {
-        Some(Arc::new(SystemResolver))
-    } else {
-        None
-    }
-}
-
-/// Asks the machine's resolver.
-#[derive(Debug)]
-struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn address(&self, host: &str) -> Option<String> {
-        let found = (host, 0).to_socket_addrs().ok()?.next()?;
-        Some(found.ip().to_string())
-    }
-}
-
 fn snapshot(path: &Path) -> Result<Arc<dyn Lookup>, Failure> {
     let failed = || Failure::new(format!("cannot read objects from `{}`", path.display()));
     let text = fs::read_to_string(path).map_err(|error| failed().because_error(&error))?;
     let snapshot = Snapshot::parse(&text).map_err(|error| failed().because_error(&error))?;
     Ok(Arc::new(snapshot))
-}
-
-/// Adds to an error of rendering the line of the template, and what to type next.
-pub(super) fn explain(error: &RenderError) -> Failure {
-    let failure = Failure::new(error.to_string());
-    match error {
-        RenderError::Template(fault) => match fault.place() {
-            Some(place) if place.file != "gotpl" => {
-                let snippet = place.snippet().replace('\n', "\n  ");
-                failure.because(format!("{}:{}\n  {snippet}", place.file, place.line))
-            }
-            _ => failure,
-        },
-        RenderError::Schema(_) => failure.hint("`--skip-schema-validation` renders all the same"),
-        RenderError::Manifests(fault) => match fault.line() {
-            Some((number, line)) => failure.because(format!("line {number} of what it rendered: {line}")),
-            None => failure,
-        },
-        _ => failure,
-    }
 }
 
 /// Writes each template's documents into a file of its own.

@@ -592,3 +592,34 @@ async fn a_sandbox_may_use_the_machine_and_sets_its_own_kernel_parameters() {
     assert!(bench.runtime.create_sandbox(foreign).await.is_err());
     assert_eq!(bench.lab.leaks(), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: run it by name with --nocapture"]
+async fn measure_start_and_end() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let (mut starts, mut ends) = (Vec::new(), Vec::new());
+    for number in 0..20 {
+        let mut spec = bench.spec("main", &["sleep", "600"]);
+        spec.id = ContainerId::of("web", "main", number);
+        let began = Instant::now();
+        let started = bench.start(spec).await;
+        starts.push(began.elapsed());
+        let began = Instant::now();
+        bench
+            .runtime
+            .stop_container(&started.id, "SIGTERM", SOON)
+            .await
+            .unwrap();
+        ends.push(began.elapsed());
+    }
+    for (what, mut times) in [("start", starts), ("end", ends)] {
+        times.sort();
+        println!(
+            "{what}: least {:?}, median {:?}, most {:?}",
+            times[0], times[10], times[19]
+        );
+    }
+    bench.finish().await;
+}

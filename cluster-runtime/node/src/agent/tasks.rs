@@ -12,7 +12,7 @@ use cluster_client::{DeleteOptions, EventType, Target, WriteOptions};
 use cluster_objects::Status;
 use serde_json::Value;
 
-use super::container::{Parts, PodFolder, container_spec, sandbox_spec, stop_signal};
+use super::container::{Parts, PodFolder, container_spec, sandbox_spec};
 use super::environment::{Surroundings, environment, references};
 use super::files;
 use super::lookup;
@@ -297,7 +297,7 @@ pub(crate) async fn stop_container(
     shared: &Shared,
     pod: &Pod,
     patient: &Patient,
-    image: Option<&Image>,
+    signal: &str,
     grace_seconds: u64,
 ) {
     let mut left = Duration::from_secs(grace_seconds);
@@ -325,8 +325,7 @@ pub(crate) async fn stop_container(
         }
         left = left.saturating_sub(began.elapsed()).max(GRACE_AFTER_HOOK);
     }
-    let signal = stop_signal(&patient.container, image);
-    let stopped = patient.runtime.stop_container(&patient.id, &signal, left).await;
+    let stopped = patient.runtime.stop_container(&patient.id, signal, left).await;
     if let Err(error) = stopped {
         tracing::warn!(pod = %pod.long_name(), container = patient.container.name, %error, "cannot stop");
         if matches!(error, RuntimeError::Unsupported { .. }) {

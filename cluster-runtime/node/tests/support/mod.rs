@@ -110,29 +110,16 @@ fn groups_below(root: &Path, group: &str) -> Vec<String> {
     let mut found = Vec::new();
     for tree in trees.chain([root.to_owned()]) {
         let folder = tree.join(group.trim_start_matches('/'));
+        if folder.is_dir() {
+            found.push(folder.display().to_string());
+        }
         for child in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            // The group of the shims stays; it is empty and shared.
-            if child.path().is_dir() && child.file_name() != "shims" {
+            if child.path().is_dir() {
                 found.push(child.path().display().to_string());
             }
         }
     }
     found
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let trees = std::fs::read_dir("/sys/fs/cgroup")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
-        for tree in trees.chain([PathBuf::from("/sys/fs/cgroup")]) {
-            let group = tree.join(self.cgroup.trim_start_matches('/'));
-            let _ = std::fs::remove_dir(group.join("shims"));
-            let _ = std::fs::remove_dir(group);
-        }
-    }
 }
 
 pub fn sandbox(id: &str) -> SandboxSpec {
@@ -160,6 +147,7 @@ pub fn container(sandbox: &str, name: &str, image: &Image, log: &Path, args: &[&
             env: image.config.config.env.clone(),
             ..ProcessSpec::default()
         },
+        stop_signal: "SIGTERM".into(),
         mounts: Vec::new(),
         read_only_root: false,
         privileged: false,
