@@ -20,6 +20,9 @@ fn main() {
                 values.files.push(ValuesFile { name, text });
             }
             "--set" => values.set.push(value()),
+            "--set-string" => values.string.push(value()),
+            "--set-literal" => values.literal.push(value()),
+            "--set-json" => values.json.push(value()),
             "--kube-version" => {
                 options.capabilities.kube_version = KubeVersion::parse(&value()).expect("version")
             }
