@@ -49,7 +49,7 @@ fn err_faults_are_found_with_file_and_line() {
             "[ERROR] values.yaml:2: at '/image/repository': got number, want string",
         ),
         ("templates/x.foo", "", "[ERROR] templates/x.foo: file extension '.foo' not valid."),
-        ("templates/x.yaml", "a: {{ .Values.nope.x }}", "[ERROR] templates/x.yaml:1: web/templates/x.yaml:1:18"),
+        ("templates/x.yaml", "a: {{ .Values.nope.x }}", "[ERROR] templates/x.yaml:1: web/templates/x.yaml:1:13"),
         ("templates/x.yaml", "a: b: c", "[ERROR] templates/x.yaml: unable to parse YAML: error converting YAML"),
         ("templates/x.yaml", "  kind: ConfigMap\n", "[WARNING] templates/x.yaml: document starts with an illegal indent:"),
         (
