@@ -103,7 +103,11 @@ fn enable(
         .metadata
         .dependencies
         .retain(|dependency| !disabled.contains(&dependency.name));
-    for subchart in &mut chart.dependencies {
+    let inner = chart
+        .dependencies
+        .iter_mut()
+        .filter(|subchart| !subchart.metadata.dependencies.is_empty());
+    for subchart in inner {
         let path = format!("{path}{}.", subchart.metadata.name);
         enable(subchart, values.clone(), &path, warnings)?;
     }

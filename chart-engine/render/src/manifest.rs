@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chart_values::number;
-use chart_values::yaml::{YamlError, from_yaml};
+use chart_values::yaml::{YamlError, entries_from_yaml, from_yaml};
 use chart_values::{Map, Value};
 
 use crate::hook::Hook;
@@ -133,6 +133,10 @@ impl Head {
     /// Reads a document as far as it makes a manifest.
     pub fn parse(document: &str) -> Result<Head, HeadError> {
         let mut head = Head::default();
+        if let Some(entries) = entries_from_yaml(document, &["apiVersion", "kind", "metadata"]) {
+            head.take(&entries)?;
+            return Ok(head);
+        }
         match from_yaml(document).map_err(HeadError::Yaml)? {
             Value::Null => {}
             Value::Map(map) => head.take(&map)?,

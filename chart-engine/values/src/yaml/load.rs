@@ -56,8 +56,12 @@ pub fn from_yaml_with(text: &str, limits: Limits) -> Result<Value, YamlError> {
 }
 
 /// A text with control characters is no YAML at all.
-fn check_characters(text: &str) -> Result<(), YamlError> {
+pub(super) fn check_characters(text: &str) -> Result<(), YamlError> {
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
+    let tame = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
+    if text.as_bytes().iter().all(tame) {
+        return Ok(());
+    }
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     match body.char_indices().find(|(_, c)| !allowed(*c)) {
         None => Ok(()),

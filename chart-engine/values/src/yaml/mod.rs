@@ -11,6 +11,7 @@ mod load;
 mod locate;
 mod natural;
 mod parse;
+mod prune;
 mod resolve;
 mod scalar;
 mod scan;
@@ -21,6 +22,7 @@ pub use error::{YamlError, YamlFault};
 pub use load::{Limits, from_yaml, from_yaml_with, map_from_yaml, values_from_yaml};
 pub use locate::locate;
 pub use natural::natural_cmp;
+pub use prune::entries_from_yaml;
 pub use resolve::{Scalar, resolve};
 
 use crate::value::Value;
