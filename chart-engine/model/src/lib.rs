@@ -15,6 +15,7 @@ mod limits;
 mod metadata;
 mod package;
 mod pattern;
+mod scaffold;
 
 pub use chart::{Chart, File};
 pub use crds::Crd;
@@ -25,3 +26,4 @@ pub use limits::Limits;
 pub use metadata::{ChartKind, Dependency, ImportValues, Lock, LockedDependency, Maintainer, Metadata};
 pub use package::{PackageError, package};
 pub use pattern::{PatternError, path_matches};
+pub use scaffold::{ChartNameError, Language, scaffold};

@@ -324,3 +324,33 @@ fn a_check_renders_what_would_fail() {
     };
     assert!(render(&chart, &chart_values::Map::new(), &options).is_ok());
 }
+
+/// The charts that `create` writes, in both languages, with their defaults and with everything switched on.
+#[test]
+fn new_charts_render_the_same_in_both_languages() {
+    let everything = "{autoscaling: {enabled: true}, ingress: {enabled: true, className: c, tlsSecret: t, annotations: {a: b}}, \
+        podAnnotations: {a: b}, podLabels: {l: m}, imagePullSecrets: [s], env: {B: '1', A: x}, resources: {limits: {cpu: 1}}, \
+        nodeSelector: {x: z}, tolerations: [{key: k}], affinity: {q: {}}, podSecurityContext: {fsGroup: 1}, \
+        securityContext: {runAsUser: 1}, serviceAccount: {annotations: {c: d}}, service: {type: NodePort}}";
+    for values in ["", everything] {
+        let documents = |language| {
+            let files = chart_model::scaffold("web", language).unwrap();
+            let chart = Chart::from_files(files).unwrap();
+            let rendered = render(&chart, &map_from_yaml(values).unwrap(), &RenderOptions::default());
+            let rendered = rendered.unwrap_or_else(|error| panic!("{error}"));
+            let manifests = rendered.manifests.iter().map(|manifest| manifest.content.clone());
+            let hooks = rendered.hooks.iter().map(|hook| hook.manifest.clone());
+            let objects: Vec<_> = manifests
+                .chain(hooks)
+                .map(|text| map_from_yaml(&text).unwrap())
+                .collect();
+            (objects, rendered.notes.trim().to_owned())
+        };
+        let (go, jinja) = (
+            documents(chart_model::Language::Go),
+            documents(chart_model::Language::Jinja),
+        );
+        assert_eq!(go.0.len(), if values.is_empty() { 4 } else { 6 });
+        assert_eq!(go, jinja);
+    }
+}

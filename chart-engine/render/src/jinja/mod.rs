@@ -97,10 +97,13 @@ fn environment<'s>(
         if name.contains("/templates/") {
             return name.into();
         }
-        match parent.rsplit_once('/') {
-            Some((folder, _)) => format!("{folder}/{}", name.trim_start_matches("./")).into(),
-            None => name.into(),
+        let mut folder = parent.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut name = name.trim_start_matches("./");
+        while let Some(rest) = name.strip_prefix("../") {
+            folder = folder.rsplit_once('/').map_or("", |(folder, _)| folder);
+            name = rest;
         }
+        format!("{folder}/{name}").into()
     });
     functions::register(&mut environment, set);
     for source in sources {
