@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds a container image from installed Debian packages, as an OCI archive.
 
-    scripts/build-image.py --name test/nginx:1 --package nginx-light --out nginx.tar -- nginx -g 'daemon off;'
+    scripts/build-image.py --name test/nginx:1 --package nginx --out nginx.tar -- nginx -g 'daemon off;'
 
 Takes the files of each package, the shared libraries that its programs load, a static busybox with its common names,
 and the few files that every program expects; no engine and no registry is needed. The same packages give the same

@@ -40,7 +40,7 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
     if running.started {
         let api = running.process.api.as_deref().unwrap_or_default();
         let console = &settings.console;
-        console.say(&format!(
+        console.say(format!(
             "started a cluster of one node at {api}, data in {}",
             settings.cluster_dir.display()
         ));
@@ -52,6 +52,12 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
         }
     }
     Ok(running)
+}
+
+/// Whether the bundled cluster runs.
+pub(crate) fn is_running(settings: &Settings) -> Result<bool, Failure> {
+    let process = cluster_server::running(&directory(settings)).map_err(|error| failure(&error, settings))?;
+    Ok(process.is_some())
 }
 
 /// This program, which servers and containers are run by.

@@ -42,6 +42,13 @@ pub(crate) fn choose(settings: &Settings, start: Start) -> Result<HttpConfig, Fa
     })
 }
 
+/// Whether choosing the cluster would start the bundled one: then whoever can fail without it fails before.
+pub(crate) fn would_start(settings: &Settings) -> Result<bool, Failure> {
+    let home = home_kubeconfig(settings)?;
+    let chosen = cluster_choice::choose(&settings.kube, home.as_ref());
+    Ok(chosen == ClusterChoice::Bundled && !bundled::is_running(settings)?)
+}
+
 /// Connects, within the runtime.
 pub(crate) async fn connect(settings: &Settings, config: &HttpConfig) -> Result<Cluster, Failure> {
     let api = HttpApi::connect(config).await.map_err(|error| explain(&error))?;

@@ -131,11 +131,10 @@ pub(crate) fn computed_yaml(release: &Release) -> Result<String, Failure> {
 
 /// The hooks, each with the template that it came from.
 pub(crate) fn hooks(release: &Release) -> String {
-    let documents = release.hooks.iter().map(|hook| {
-        let end = if hook.manifest.ends_with('\n') { "" } else { "\n" };
-        format!("---\n# Source: {}\n{}{end}\n", hook.path, hook.manifest)
-    });
-    documents.collect()
+    let documents = release.hooks.iter();
+    documents
+        .map(|hook| format!("---\n# Source: {}\n{}\n", hook.path, hook.manifest))
+        .collect()
 }
 
 fn resource_table(resources: &[LiveResource]) -> String {
@@ -154,7 +153,12 @@ fn resource_table(resources: &[LiveResource]) -> String {
             reason.to_owned(),
         ]);
     }
-    table.to_string()
+    // Nothing is read by columns here, as Helm's tables are: no spaces behind the last.
+    let lines = table.to_string();
+    lines
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 fn tests(release: &Release) -> String {

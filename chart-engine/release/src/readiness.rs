@@ -3,6 +3,8 @@
 //! The rules are those of kstatus, as Helm 4 waits by them
 //! (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>), with reasons for people.
 
+use std::sync::Arc;
+
 use cluster_objects::Object;
 use serde_json::Value;
 
@@ -357,6 +359,47 @@ pub fn pod_trouble(pod: &Object) -> Option<PodTrouble> {
         });
     }
     None
+}
+
+/// Kinds whose pods tell why they are not ready.
+pub const WORKLOADS: [&str; 6] = [
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "DaemonSet",
+    "Job",
+    "ReplicationController",
+];
+
+/// What keeps a workload from being ready: what its pods say, of a Deployment those of its newest ReplicaSet.
+///
+/// `sets_of` and `pods_of` give the objects that the object of a UID controls. One pod that cannot start is enough,
+/// since all are made alike; pods that are going away do not count.
+pub fn workload_trouble(
+    object: &Object,
+    sets_of: impl Fn(&str) -> Vec<Arc<Object>>,
+    pods_of: impl Fn(&str) -> Vec<Arc<Object>>,
+) -> Option<PodTrouble> {
+    let owner = if object.kind() == "Deployment" {
+        let revision = |set: &Arc<Object>| {
+            let text = set.annotation("deployment.kubernetes.io/revision");
+            text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default()
+        };
+        sets_of(object.uid())
+            .iter()
+            .max_by_key(|set| revision(set))?
+            .uid()
+            .to_owned()
+    } else {
+        object.uid().to_owned()
+    };
+    let troubles: Vec<PodTrouble> = pods_of(&owner)
+        .iter()
+        .filter(|pod| pod.deletion_timestamp().is_none())
+        .filter_map(|pod| pod_trouble(pod))
+        .collect();
+    let fatal = troubles.iter().find(|trouble| trouble.fatal);
+    fatal.or(troubles.first()).cloned()
 }
 
 fn container_trouble(status: &Value) -> Option<PodTrouble> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chart_model::Chart;
-use chart_render::{Capabilities, KubeVersion, Output, ReleaseFacts, RenderError};
+use chart_render::{Capabilities, KubeVersion, Output, ReleaseFacts, RenderError, Resolve};
 use chart_values::Map;
 use chart_values::coalesce::CoalesceError;
 use cluster_client::Discovery;
@@ -17,6 +17,8 @@ use crate::stored_chart::stored;
 /// How a chart is rendered.
 #[derive(Clone, Debug, Default)]
 pub struct RenderOptions {
+    /// Answers templates that ask for the address of a host.
+    pub resolve: Option<Arc<dyn Resolve>>,
     /// Add the notes of subcharts.
     pub subchart_notes: bool,
     /// Do not check values against schemas.
@@ -90,18 +92,15 @@ pub async fn render(
             is_install: !revision.is_upgrade,
             is_upgrade: revision.is_upgrade,
         },
+        resolve: options.resolve.clone(),
         skip_schema_validation: options.skip_schema_validation,
         subchart_notes: options.subchart_notes,
         ..chart_render::RenderOptions::default()
     };
     if let Some(cluster) = cluster {
-        let discovery = cluster.discovery().await.map_err(RenderReleaseError::Discovery)?;
-        settings.capabilities = capabilities(&discovery);
-        settings.lookup = Some(Arc::new(ClusterLookup::new(cluster.api.clone(), discovery)));
+        look_into(cluster, &mut settings).await?;
     }
-    // Templates compute, and ask the cluster in between: neither belongs on the thread that drives the connections.
-    let rendering = tokio::task::spawn_blocking(move || chart_render::render(&chart, &values, &settings));
-    let rendered = rendering.await.map_err(|_| RenderReleaseError::Panicked)??;
+    let rendered = render_apart(chart, values, settings).await?;
     let warnings = &rendered.warnings;
     Ok(Rendered {
         manifest: Output::default().manifest(&rendered),
@@ -114,6 +113,28 @@ pub async fn render(
             .collect(),
         notes: rendered.notes,
     })
+}
+
+/// Lets templates see what a cluster serves and what is in it.
+pub async fn look_into(
+    cluster: &Cluster,
+    settings: &mut chart_render::RenderOptions,
+) -> Result<(), RenderReleaseError> {
+    let discovery = cluster.discovery().await.map_err(RenderReleaseError::Discovery)?;
+    settings.capabilities = capabilities(&discovery);
+    settings.lookup = Some(Arc::new(ClusterLookup::new(cluster.api.clone(), discovery)));
+    Ok(())
+}
+
+/// Renders on a thread of its own: templates compute, and ask the cluster in between, and neither belongs on the
+/// thread that drives the connections.
+pub async fn render_apart(
+    chart: Chart,
+    values: Map,
+    settings: chart_render::RenderOptions,
+) -> Result<chart_render::Rendered, RenderReleaseError> {
+    let rendering = tokio::task::spawn_blocking(move || chart_render::render(&chart, &values, &settings));
+    Ok(rendering.await.map_err(|_| RenderReleaseError::Panicked)??)
 }
 
 /// What a cluster can do, as templates see it: groups with versions, and those with kinds.

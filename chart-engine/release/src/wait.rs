@@ -138,16 +138,6 @@ enum Stopped {
     Cancelled,
 }
 
-/// Kinds whose pods tell why they are not ready.
-const WORKLOADS: [&str; 6] = [
-    "Deployment",
-    "ReplicaSet",
-    "StatefulSet",
-    "DaemonSet",
-    "Job",
-    "ReplicationController",
-];
-
 /// The objects that are waited for and what helps to judge them.
 struct View {
     informers: BTreeMap<String, Informer>,
@@ -169,7 +159,7 @@ impl View {
         let mut helpers = Vec::new();
         for entry in awaited {
             let collection = entry.target.collection();
-            if explain && WORKLOADS.contains(&entry.kind.as_str()) {
+            if explain && readiness::WORKLOADS.contains(&entry.kind.as_str()) {
                 let namespace = collection.namespace.clone().unwrap_or_default();
                 helpers.push(Collection::namespaced("v1", "pods", &namespace));
                 if entry.kind == "Deployment" {
@@ -280,33 +270,19 @@ impl View {
         Ok(pending)
     }
 
-    /// What the pods of a workload say, of a Deployment those of its newest ReplicaSet.
+    /// What the pods of a workload say.
     fn explain(&self, object: Option<&Object>) -> Option<readiness::PodTrouble> {
         let object = object?;
         let namespace = object.namespace()?;
-        let pods = self.informer("v1", "pods", namespace)?;
-        let owner = if object.kind() == "Deployment" {
-            let sets = self.informer("apps/v1", "replicasets", namespace)?;
-            let owned = sets.owned_by(object.uid());
-            let newest = owned.iter().max_by_key(|set| {
-                let revision = set.annotation("deployment.kubernetes.io/revision");
-                revision
-                    .and_then(|text| text.parse::<u64>().ok())
+        let owned = |api_version: &'static str, resource: &'static str| {
+            move |uid: &str| {
+                let informer = self.informer(api_version, resource, namespace);
+                informer
+                    .map(|informer| informer.owned_by(uid))
                     .unwrap_or_default()
-            })?;
-            newest.uid().to_owned()
-        } else {
-            object.uid().to_owned()
+            }
         };
-        let troubles: Vec<readiness::PodTrouble> = pods
-            .owned_by(&owner)
-            .iter()
-            .filter(|pod| pod.deletion_timestamp().is_none())
-            .filter_map(|pod| readiness::pod_trouble(pod))
-            .collect();
-        // One pod that cannot start is enough: all are made alike.
-        let fatal = troubles.iter().find(|trouble| trouble.fatal);
-        fatal.or(troubles.first()).cloned()
+        readiness::workload_trouble(object, owned("apps/v1", "replicasets"), owned("v1", "pods"))
     }
 
     fn informer(&self, api_version: &str, resource: &str, namespace: &str) -> Option<&Informer> {

@@ -81,7 +81,10 @@ impl Default for Capabilities {
     fn default() -> Self {
         Capabilities {
             kube_version: KubeVersion::default(),
-            api_versions: DEFAULT_API_VERSIONS.iter().map(|&version| version.to_owned()).collect(),
+            api_versions: DEFAULT_API_VERSIONS
+                .iter()
+                .map(|&version| version.to_owned())
+                .collect(),
         }
     }
 }
@@ -120,7 +123,9 @@ impl KubeVersion {
     /// assert_eq!(KubeVersion::parse("1.31.2-gke.5").unwrap().version, "v1.31.2");
     /// ```
     pub fn parse(text: &str) -> Result<KubeVersion, KubeVersionError> {
-        let version: Version = text.parse().map_err(|_| KubeVersionError { text: text.to_owned() })?;
+        let version: Version = text.parse().map_err(|_| KubeVersionError {
+            text: text.to_owned(),
+        })?;
         Ok(KubeVersion {
             version: format!("v{}.{}.{}", version.major, version.minor, version.patch),
             major: version.major.to_string(),
@@ -131,7 +136,11 @@ impl KubeVersion {
 
 impl Default for KubeVersion {
     fn default() -> Self {
-        KubeVersion { version: DEFAULT_KUBE_VERSION.to_owned(), major: "1".to_owned(), minor: "37".to_owned() }
+        KubeVersion {
+            version: DEFAULT_KUBE_VERSION.to_owned(),
+            major: "1".to_owned(),
+            minor: "37".to_owned(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use chart_template::TemplateError;
 use chart_values::coalesce::CoalesceError;
 
+use crate::jinja::JinjaError;
 use crate::manifest::SortManifestsError;
 use crate::schema::SchemaError;
 
@@ -47,6 +48,9 @@ pub enum RenderError {
     /// A template is wrong, or refused.
     #[error("{0}")]
     Template(#[from] TemplateError),
+    /// A Jinja template is wrong, or refused.
+    #[error("{0}")]
+    Jinja(#[from] JinjaError),
     /// A rendered file holds something else than manifests.
     #[error("{0}")]
     Manifests(#[from] SortManifestsError),
@@ -55,6 +59,12 @@ pub enum RenderError {
 impl RenderError {
     /// Tells whether the chart was already being rendered, so that Helm adds a hint about `--debug`.
     pub fn is_of_rendering(&self) -> bool {
-        matches!(self, RenderError::KubeVersion { .. } | RenderError::Template(_) | RenderError::Manifests(_))
+        matches!(
+            self,
+            RenderError::KubeVersion { .. }
+                | RenderError::Template(_)
+                | RenderError::Jinja(_)
+                | RenderError::Manifests(_)
+        )
     }
 }

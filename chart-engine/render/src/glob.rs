@@ -6,7 +6,10 @@
 /// `{a,b}` is a choice of patterns, and `\` takes the next character as it is. `None` stands for a pattern that cannot be
 /// understood.
 pub(crate) fn glob(pattern: &str) -> Option<Glob> {
-    let mut parser = Parser { chars: pattern.chars().collect(), at: 0 };
+    let mut parser = Parser {
+        chars: pattern.chars().collect(),
+        at: 0,
+    };
     let sequence = parser.sequence(0)?;
     (parser.at == parser.chars.len()).then_some(Glob { sequence })
 }
@@ -23,7 +26,10 @@ enum Part {
     One,
     Name,
     Anything,
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
     Choice(Vec<Vec<Part>>),
 }
 
@@ -125,7 +131,9 @@ fn ends(parts: &[Part], text: &[char], starts: Vec<usize>) -> Vec<usize> {
         match part {
             Part::Choice(branches) => {
                 for branch in branches {
-                    ends(branch, text, starts.clone()).into_iter().for_each(|end| reached[end] = true);
+                    ends(branch, text, starts.clone())
+                        .into_iter()
+                        .for_each(|end| reached[end] = true);
                 }
             }
             Part::Name | Part::Anything => {
@@ -157,7 +165,9 @@ fn fits(part: &Part, c: char) -> bool {
     match part {
         Part::Char(wanted) => *wanted == c,
         Part::One => c != '/',
-        Part::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
+        Part::Class { negated, ranges } => {
+            ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+        }
         Part::Name | Part::Anything | Part::Choice(_) => false,
     }
 }

@@ -118,8 +118,12 @@ impl Hook {
             path: path.to_owned(),
             manifest,
             events,
-            weight: annotation(WEIGHT).and_then(|weight| weight.parse().ok()).unwrap_or(0),
-            delete_policies: list(DELETE_POLICY).filter_map(|word| HookDeletePolicy::parse(&word)).collect(),
+            weight: annotation(WEIGHT)
+                .and_then(|weight| weight.parse().ok())
+                .unwrap_or(0),
+            delete_policies: list(DELETE_POLICY)
+                .filter_map(|word| HookDeletePolicy::parse(&word))
+                .collect(),
             output_log_policies: list(OUTPUT_LOG_POLICY)
                 .filter_map(|word| HookOutputLogPolicy::parse(&word))
                 .collect(),

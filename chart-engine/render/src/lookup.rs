@@ -8,7 +8,13 @@ use chart_values::Value;
 pub trait Lookup: fmt::Debug + Send + Sync {
     /// Gives the object, or with an empty `name` the list of objects, as the API has them; an empty table where there
     /// is none.
-    fn lookup(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Value, LookupError>;
+    fn lookup(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value, LookupError>;
 }
 
 /// Answers the function `getHostByName`.

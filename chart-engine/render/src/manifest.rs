@@ -57,6 +57,17 @@ pub struct SortManifestsError {
     pub fault: HeadError,
 }
 
+impl SortManifestsError {
+    /// The number and text of the rendered line that is wrong, where it is known.
+    pub fn line(&self) -> Option<(usize, &str)> {
+        let HeadError::Yaml(error) = &self.fault else {
+            return None;
+        };
+        let number = error.line?;
+        Some((number, self.document.lines().nth(number - 1)?))
+    }
+}
+
 /// Why a document is no manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
@@ -64,7 +75,9 @@ pub enum HeadError {
     #[error("{0}")]
     Yaml(YamlError),
     /// It, or one of the fields that make a manifest, has the wrong type.
-    #[error("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go {target} of type {wanted}")]
+    #[error(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go {target} of type {wanted}"
+    )]
     WrongType {
         /// What JSON calls what is there.
         found: &'static str,
@@ -79,7 +92,10 @@ pub enum HeadError {
 ///
 /// Files are taken in the order of their paths, and objects of one kind stay in that order. Partials and blank files
 /// are passed over, and so are hooks of events that nobody knows.
-pub fn sort_manifests(files: &BTreeMap<String, String>, order: KindOrder) -> Result<Sorted, SortManifestsError> {
+pub fn sort_manifests(
+    files: &BTreeMap<String, String>,
+    order: KindOrder,
+) -> Result<Sorted, SortManifestsError> {
     let mut sorted = Sorted::default();
     for (path, content) in files {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -99,12 +115,16 @@ pub fn sort_manifests(files: &BTreeMap<String, String>, order: KindOrder) -> Res
                     head,
                 }),
                 Some(events) => {
-                    sorted.hooks.extend(Hook::new(&events, &head, path, document.to_owned()));
+                    sorted
+                        .hooks
+                        .extend(Hook::new(&events, &head, path, document.to_owned()));
                 }
             }
         }
     }
-    sorted.manifests.sort_by(|a, b| order.compare(&a.head.kind, &b.head.kind));
+    sorted
+        .manifests
+        .sort_by(|a, b| order.compare(&a.head.kind, &b.head.kind));
     sorted.hooks.sort_by(|a, b| order.compare(&a.kind, &b.kind));
     Ok(sorted)
 }
@@ -143,7 +163,11 @@ impl Head {
                 }
             }
             Some(other) => {
-                return Err(wrong_type(other, "struct field .metadata.annotations", "map[string]string"));
+                return Err(wrong_type(
+                    other,
+                    "struct field .metadata.annotations",
+                    "map[string]string",
+                ));
             }
         }
         Ok(())
@@ -185,7 +209,11 @@ fn wrong_type(found: &Value, target: &str, wanted: &'static str) -> HeadError {
         Value::Bool(_) => "bool",
         other => other.json_kind(),
     };
-    HeadError::WrongType { found, target: target.to_owned(), wanted }
+    HeadError::WrongType {
+        found,
+        target: target.to_owned(),
+        wanted,
+    }
 }
 
 #[cfg(test)]
@@ -194,14 +222,20 @@ mod tests {
     use crate::hook::{HookDeletePolicy, HookEvent};
 
     fn files(files: &[(&str, &str)]) -> BTreeMap<String, String> {
-        files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+        files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect()
     }
 
     #[test]
     fn sorts_by_kind_and_keeps_the_order_of_files() {
         let sorted = sort_manifests(
             &files(&[
-                ("c/templates/b.yaml", "kind: Service\nmetadata: {name: b}\n---\nkind: Secret\n"),
+                (
+                    "c/templates/b.yaml",
+                    "kind: Service\nmetadata: {name: b}\n---\nkind: Secret\n",
+                ),
                 ("c/templates/a.yaml", "kind: Service\nmetadata: {name: a}\n"),
                 ("c/templates/c.yaml", "# nothing\n"),
                 ("c/templates/_d.yaml", "{{"),
@@ -213,7 +247,13 @@ mod tests {
         let found: Vec<(&str, &str, &str)> = sorted
             .manifests
             .iter()
-            .map(|manifest| (manifest.head.kind.as_str(), manifest.head.name.as_str(), manifest.path.as_str()))
+            .map(|manifest| {
+                (
+                    manifest.head.kind.as_str(),
+                    manifest.head.name.as_str(),
+                    manifest.path.as_str(),
+                )
+            })
             .collect();
         assert_eq!(
             found,
@@ -232,7 +272,9 @@ mod tests {
             let text = format!("kind: Job\nmetadata:\n  name: j\n  annotations: {{{annotations}}}\n");
             sort_manifests(&files(&[("c/templates/j.yaml", &text)]), KindOrder::Install).unwrap()
         };
-        let sorted = hook("helm.sh/hook: 'pre-install, Test-Success', helm.sh/hook-weight: -5, helm.sh/hook-delete-policy: 'hook-failed,x'");
+        let sorted = hook(
+            "helm.sh/hook: 'pre-install, Test-Success', helm.sh/hook-weight: -5, helm.sh/hook-delete-policy: 'hook-failed,x'",
+        );
         assert_eq!(sorted.manifests, []);
         let found = &sorted.hooks[0];
         assert_eq!(found.events, [HookEvent::PreInstall, HookEvent::Test]);
@@ -245,12 +287,25 @@ mod tests {
     #[test]
     fn err_names_the_template() {
         for (text, message) in [
-            ("a: b: c", "error converting YAML to JSON: yaml: mapping values are not allowed in this context"),
-            ("[1]", "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type util.SimpleHead"),
-            ("true", "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal bool into Go value of type util.SimpleHead"),
+            (
+                "a: b: c",
+                "error converting YAML to JSON: yaml: mapping values are not allowed in this context",
+            ),
+            (
+                "[1]",
+                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type util.SimpleHead",
+            ),
+            (
+                "true",
+                "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal bool into Go value of type util.SimpleHead",
+            ),
         ] {
-            let error = sort_manifests(&files(&[("c/templates/a.yaml", text)]), KindOrder::Install).unwrap_err();
-            assert_eq!(error.to_string(), format!("YAML parse error on c/templates/a.yaml: {message}"));
+            let error =
+                sort_manifests(&files(&[("c/templates/a.yaml", text)]), KindOrder::Install).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("YAML parse error on c/templates/a.yaml: {message}")
+            );
         }
     }
 }

@@ -79,7 +79,9 @@ impl KindOrder {
         match self {
             KindOrder::Install => position(kind),
             // Twice the distance from the end leaves room for a service right behind its ingress class.
-            KindOrder::Uninstall if kind == "Service" => Some(2 * (INSTALL.len() - position("IngressClass")?) + 1),
+            KindOrder::Uninstall if kind == "Service" => {
+                Some(2 * (INSTALL.len() - position("IngressClass")?) + 1)
+            }
             KindOrder::Uninstall => Some(2 * (INSTALL.len() - position(kind)?)),
         }
     }
@@ -97,7 +99,16 @@ mod tests {
 
     #[test]
     fn kinds_come_before_what_needs_them() {
-        let kinds = ["Zebra", "Ingress", "Deployment", "Alpha", "Service", "Namespace", "IngressClass", "Secret"];
+        let kinds = [
+            "Zebra",
+            "Ingress",
+            "Deployment",
+            "Alpha",
+            "Service",
+            "Namespace",
+            "IngressClass",
+            "Secret",
+        ];
         assert_eq!(
             sorted(KindOrder::Install, &kinds),
             "Namespace Secret Service Deployment IngressClass Ingress Alpha Zebra"

@@ -2,8 +2,12 @@
 
 use chart_model::path_matches;
 
+use crate::manifest::Manifest;
 use crate::render::Rendered;
 use crate::split::split_manifests;
+
+/// What stands in place of a secret.
+const HIDDEN: &str = "# HIDDEN: The Secret output has been suppressed";
 
 /// What to print of a rendering.
 #[derive(Debug, Clone, Default)]
@@ -38,12 +42,7 @@ impl Output {
             }
         }
         for manifest in &rendered.manifests {
-            let secret = manifest.head.kind == "Secret" && manifest.head.api_version == "v1";
-            if self.hide_secrets && secret {
-                section(&mut text, &manifest.path, "# HIDDEN: The Secret output has been suppressed");
-            } else {
-                section(&mut text, &manifest.path, &manifest.content);
-            }
+            section(&mut text, &manifest.path, self.shown(manifest));
         }
         text
     }
@@ -59,7 +58,46 @@ impl Output {
                 }
             }
         }
-        if self.show_only.is_empty() { Ok(text) } else { self.only(&text) }
+        if self.show_only.is_empty() {
+            Ok(text)
+        } else {
+            self.only(&text)
+        }
+    }
+
+    /// The documents as files: per document the path of its template and its text, in the order of printing.
+    pub fn files(&self, rendered: &Rendered) -> Vec<(String, String)> {
+        let mut files = Vec::new();
+        let mut add = |path: &str, content: &str| {
+            let mut text = String::new();
+            section(&mut text, path, content);
+            files.push((path.to_owned(), text));
+        };
+        if self.include_crds {
+            rendered.crds.iter().for_each(|crd| add(&crd.path, &crd.content));
+        }
+        rendered
+            .manifests
+            .iter()
+            .for_each(|manifest| add(&manifest.path, self.shown(manifest)));
+        if !self.no_hooks {
+            let hooks = rendered
+                .hooks
+                .iter()
+                .filter(|hook| !(self.skip_tests && hook.is_test()));
+            hooks.for_each(|hook| add(&hook.path, &hook.manifest));
+        }
+        files
+    }
+
+    /// What is printed of an object.
+    fn shown<'m>(&self, manifest: &'m Manifest) -> &'m str {
+        let secret = manifest.head.kind == "Secret" && manifest.head.api_version == "v1";
+        if self.hide_secrets && secret {
+            HIDDEN
+        } else {
+            &manifest.content
+        }
     }
 
     fn only(&self, text: &str) -> Result<String, ShowOnlyError> {
@@ -77,7 +115,9 @@ impl Output {
                 }
             }
             if missing {
-                return Err(ShowOnlyError { pattern: pattern.clone() });
+                return Err(ShowOnlyError {
+                    pattern: pattern.clone(),
+                });
             }
         }
         Ok(shown)

@@ -10,6 +10,7 @@ use chart_values::coalesce::{CoalesceWarning, Nulls, coalesce};
 
 use crate::error::RenderError;
 use crate::hook::Hook;
+use crate::jinja;
 use crate::manifest::{Manifest, sort_manifests};
 use crate::objects::{CapabilitiesObject, Files, chart_object, subchart_values, values_map};
 use crate::options::RenderOptions;
@@ -75,10 +76,16 @@ pub struct RenderedFiles {
 /// Checks that a chart can be installed: it is no library, and holds the subcharts it names.
 pub fn ensure_installable(chart: &Chart) -> Result<(), RenderError> {
     if chart.metadata.chart_kind() != Some(ChartKind::Application) {
-        return Err(RenderError::NotInstallable { kind: chart.metadata.kind.clone() });
+        return Err(RenderError::NotInstallable {
+            kind: chart.metadata.kind.clone(),
+        });
     }
     let names = chart.missing_dependencies();
-    if names.is_empty() { Ok(()) } else { Err(RenderError::MissingDependencies { names }) }
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(RenderError::MissingDependencies { names })
+    }
 }
 
 /// Renders a chart with the values of a user and reads the manifests.
@@ -86,36 +93,75 @@ pub fn ensure_installable(chart: &Chart) -> Result<(), RenderError> {
 /// The values are laid over the charts' defaults and held against their schemas, then every template is executed, and
 /// what came out is cut into objects and hooks, sorted by kind.
 pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Rendered, RenderError> {
-    let RenderedFiles { files, notes, crds, chart, values, warnings } = render_files(chart, values, options)?;
+    let RenderedFiles {
+        files,
+        notes,
+        crds,
+        chart,
+        values,
+        warnings,
+    } = render_files(chart, values, options)?;
     let sorted = sort_manifests(&files, KindOrder::Install)?;
-    Ok(Rendered { manifests: sorted.manifests, hooks: sorted.hooks, notes, crds, chart, values, warnings })
+    Ok(Rendered {
+        manifests: sorted.manifests,
+        hooks: sorted.hooks,
+        notes,
+        crds,
+        chart,
+        values,
+        warnings,
+    })
 }
 
 /// Renders the files of a chart without reading them.
-pub fn render_files(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<RenderedFiles, RenderError> {
+pub fn render_files(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+) -> Result<RenderedFiles, RenderError> {
     if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2") {
-        return Err(RenderError::ApiVersion { api_version: chart.metadata.api_version.clone() });
+        return Err(RenderError::ApiVersion {
+            api_version: chart.metadata.api_version.clone(),
+        });
     }
     let mut warnings = Warnings::default();
     let mut chart = chart.clone();
     warnings.dependencies = chart.process_dependencies(values)?;
-    let values = coalesce(&chart.scope(), values.clone(), Nulls::Remove, &mut warnings.values)?;
+    let values = coalesce(
+        &chart.scope(),
+        values.clone(),
+        Nulls::Remove,
+        &mut warnings.values,
+    )?;
     if !options.skip_schema_validation {
         validate(&chart, &values)?;
     }
     let kube_version = &options.capabilities.kube_version.version;
     if !chart.allows_kube_version(kube_version) {
         let constraint = chart.metadata.kube_version.clone();
-        return Err(RenderError::KubeVersion { constraint, version: kube_version.clone() });
+        return Err(RenderError::KubeVersion {
+            constraint,
+            version: kube_version.clone(),
+        });
     }
     let mut files = execute(&chart, &values, options)?;
     let notes = take_notes(&mut files, &chart, options.subchart_notes);
     let crds = chart
         .crds()
         .into_iter()
-        .map(|crd| CrdFile { path: crd.path, content: crd.file.text().into_owned() })
+        .map(|crd| CrdFile {
+            path: crd.path,
+            content: crd.file.text().into_owned(),
+        })
         .collect();
-    Ok(RenderedFiles { files, notes, crds, chart, values, warnings })
+    Ok(RenderedFiles {
+        files,
+        notes,
+        crds,
+        chart,
+        values,
+        warnings,
+    })
 }
 
 /// A template with what it sees.
@@ -126,14 +172,35 @@ struct Source<'c> {
     dot: Value,
 }
 
-fn execute(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<BTreeMap<String, String>, RenderError> {
-    let mut sources = Vec::new();
+fn execute(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+) -> Result<BTreeMap<String, String>, RenderError> {
+    let mut sources = Sources::default();
     let shared = Shared {
+        options,
         release: release_object(options),
         capabilities: Value::object(CapabilitiesObject::new(options.capabilities.clone())),
     };
-    let root = values_map(values.iter().map(|(key, value)| (Text::from(key.as_str()), Value::from(value))));
-    collect(chart, chart.name(), root, true, &shared, &mut sources);
+    let root = values_map(
+        values
+            .iter()
+            .map(|(key, value)| (Text::from(key.as_str()), Value::from(value))),
+    );
+    collect(
+        chart,
+        chart.name(),
+        root,
+        Some(values),
+        true,
+        &shared,
+        &mut sources,
+    );
+    let Sources {
+        go: mut sources,
+        jinja,
+    } = sources;
     // Deeper templates come first, and within one depth the later names: so the chart's own definitions, and among
     // files the first, are parsed last and win.
     sources.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
@@ -141,9 +208,15 @@ fn execute(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<BTree
     for source in &sources {
         set.parse(&source.name, &source.text)?;
     }
-    let mut files = BTreeMap::new();
+    let set = Rc::new(set);
+    let mut files = jinja::render(&jinja, &set, options.limits.steps_max)?;
     for source in sources {
-        if source.name.rsplit('/').next().is_some_and(|name| name.starts_with('_')) {
+        if source
+            .name
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with('_'))
+        {
             continue;
         }
         if let Value::Map(dot) = &source.dot {
@@ -162,8 +235,16 @@ fn order(name: &str) -> (usize, &str) {
     (name.bytes().filter(|byte| *byte == b'/').count(), name)
 }
 
+/// The templates of a chart and its subcharts, by language.
+#[derive(Default)]
+struct Sources<'c> {
+    go: Vec<Source<'c>>,
+    jinja: Vec<jinja::Source>,
+}
+
 /// What all templates see alike.
-struct Shared {
+struct Shared<'o> {
+    options: &'o RenderOptions,
     release: Value,
     capabilities: Value,
 }
@@ -173,14 +254,19 @@ fn collect<'c>(
     chart: &'c Chart,
     path: &str,
     values: Value,
+    plain: Option<&Map>,
     is_root: bool,
-    shared: &Shared,
-    sources: &mut Vec<Source<'c>>,
+    shared: &Shared<'_>,
+    sources: &mut Sources<'c>,
 ) -> Value {
     let subcharts = chart.dependencies.iter().map(|subchart| {
         let path = format!("{path}/charts/{}", subchart.name());
         let values = subchart_values(&values, subchart.name());
-        (Text::from(subchart.name()), collect(subchart, &path, values, false, shared, sources))
+        let plain = plain.and_then(|plain| plain.get(subchart.name())?.as_map());
+        (
+            Text::from(subchart.name()),
+            collect(subchart, &path, values, plain, false, shared, sources),
+        )
     });
     let subcharts = Value::map(subcharts.collect::<Vec<_>>());
     let dot = values_map(
@@ -196,17 +282,42 @@ fn collect<'c>(
     );
     let library = chart.metadata.chart_kind() == Some(ChartKind::Library);
     let folder: Rc<str> = format!("{path}/templates").into();
+    let mut context: Option<Rc<jinja::Context>> = None;
     for file in &chart.templates {
-        let partial = file.name.rsplit('/').next().is_some_and(|name| name.starts_with('_'));
+        let partial = file
+            .name
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with('_'));
         if library && !partial {
             continue;
         }
-        sources.push(Source {
-            name: format!("{path}/{}", file.name),
-            folder: Rc::clone(&folder),
-            text: file.text(),
-            dot: dot.clone(),
-        });
+        let name = format!("{path}/{}", file.name);
+        if file.name.ends_with(jinja::ENDING) {
+            let context = context.get_or_insert_with(|| {
+                let empty = Map::new();
+                let RenderOptions {
+                    release,
+                    capabilities,
+                    ..
+                } = shared.options;
+                let values = plain.unwrap_or(&empty);
+                Rc::new(jinja::Context::new(chart, values, release, capabilities, is_root))
+            });
+            sources.jinja.push(jinja::Source {
+                name,
+                text: file.text().into_owned(),
+                context: Rc::clone(context),
+                dot: dot.clone(),
+            });
+        } else {
+            sources.go.push(Source {
+                name,
+                folder: Rc::clone(&folder),
+                text: file.text(),
+                dot: dot.clone(),
+            });
+        }
     }
     dot
 }
@@ -230,7 +341,11 @@ fn functions(options: &RenderOptions) -> Functions {
     let mut functions = Functions::helm();
     if let Some(lookup) = options.lookup.clone() {
         let call = move |_: &mut Scope, args: &[Value]| {
-            let text = |at: usize| args.get(at).and_then(Value::as_text).map(|text| text.to_str().into_owned());
+            let text = |at: usize| {
+                args.get(at)
+                    .and_then(Value::as_text)
+                    .map(|text| text.to_str().into_owned())
+            };
             let text = |at: usize| text(at).unwrap_or_default();
             let found = lookup.lookup(&text(0), &text(1), &text(2), &text(3));
             match found {
@@ -243,7 +358,10 @@ fn functions(options: &RenderOptions) -> Functions {
     }
     if let Some(resolve) = options.resolve.clone() {
         let call = move |_: &mut Scope, args: &[Value]| {
-            let host = args.first().and_then(Value::as_text).map(|text| text.to_str().into_owned());
+            let host = args
+                .first()
+                .and_then(Value::as_text)
+                .map(|text| text.to_str().into_owned());
             let address = host.and_then(|host| resolve.address(&host));
             Ok(Value::from(address.unwrap_or_default()))
         };
@@ -257,7 +375,11 @@ fn functions(options: &RenderOptions) -> Functions {
         };
         functions = functions
             .with("fail", Signature::new(&[Type::String]), Rc::new(fail))
-            .with("required", Signature::new(&[Type::String, Type::Any]), Rc::new(required));
+            .with(
+                "required",
+                Signature::new(&[Type::String, Type::Any]),
+                Rc::new(required),
+            );
     }
     functions
 }
@@ -265,11 +387,16 @@ fn functions(options: &RenderOptions) -> Functions {
 /// Takes the notes out of the rendered files: they are no manifests.
 fn take_notes(files: &mut BTreeMap<String, String>, chart: &Chart, of_subcharts: bool) -> String {
     let own = format!("{}/templates/{NOTES}", chart.name());
-    let found: Vec<String> = files.keys().filter(|name| name.ends_with(NOTES)).cloned().collect();
+    let plain = |name: &str| name.strip_suffix(jinja::ENDING).unwrap_or(name).to_owned();
+    let found: Vec<String> = files
+        .keys()
+        .filter(|name| plain(name).ends_with(NOTES))
+        .cloned()
+        .collect();
     let mut notes = String::new();
     for name in found.into_iter().rev() {
         let text = files.remove(&name).unwrap_or_default();
-        if of_subcharts || name == own {
+        if of_subcharts || plain(&name) == own {
             if !notes.is_empty() {
                 notes.push('\n');
             }

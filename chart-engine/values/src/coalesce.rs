@@ -185,7 +185,7 @@ fn over_defaults(
                     tables(over, under, &prefix, Nulls::Keep, warnings);
                 }
             }
-            (Some(Value::Map(_)), Value::Null) | (None, Value::Null) if nulls == Nulls::Remove => {}
+            (None, Value::Null) if nulls == Nulls::Remove => {}
             (Some(Value::Map(_)), Value::Null) => {}
             (Some(Value::Map(_)), _) => warnings.push(CoalesceWarning {
                 key: join(prefix, key),
@@ -244,12 +244,9 @@ fn hand_down_globals(inner: &mut Map, parent: &Map, prefix: &str, warnings: &mut
         Some(Value::Map(source)) => source,
         Some(_) => return no_table(warnings),
     };
-    let target = match inner
-        .entry(GLOBAL.to_owned())
-        .or_insert_with(|| Value::Map(Map::new()))
-    {
-        Value::Map(target) => target,
-        _ => return no_table(warnings),
+    let entry = inner.entry(GLOBAL.to_owned());
+    let Value::Map(target) = entry.or_insert_with(|| Value::Map(Map::new())) else {
+        return no_table(warnings);
     };
     for (key, value) in source {
         match (target.get_mut(key), value) {

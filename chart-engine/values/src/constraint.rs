@@ -95,14 +95,13 @@ impl FromStr for Version {
                 return Err(VersionError::Invalid);
             }
         }
+        let parts: Vec<&str> = core.split('.').collect();
+        if parts.len() > 3 || !parts.iter().all(|part| is_number(part)) {
+            return Err(VersionError::Invalid);
+        }
         let mut numbers = [0; 3];
-        let mut count = 0;
-        for number in core.split('.') {
-            if count == 3 || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(VersionError::Invalid);
-            }
-            numbers[count] = number.parse().map_err(|_| VersionError::Invalid)?;
-            count += 1;
+        for (number, part) in numbers.iter_mut().zip(parts) {
+            *number = part.parse().map_err(|_| VersionError::Invalid)?;
         }
         let prerelease = prerelease.unwrap_or_default();
         if prerelease

@@ -1,9 +1,12 @@
 //! Which chart, and how it is rendered.
 
+use std::net::ToSocketAddrs;
 use std::path::Path;
+use std::sync::Arc;
 
 use chart_model::Chart;
 use chart_release::render::RenderOptions;
+use chart_render::Resolve;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -12,6 +15,9 @@ use crate::settings::Settings;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Rendering")]
 pub(crate) struct ChartArgs {
+    /// Let templates ask the domain name system
+    #[arg(long)]
+    enable_dns: bool,
     /// Print the notes of subcharts too
     #[arg(long)]
     render_subchart_notes: bool,
@@ -21,31 +27,56 @@ pub(crate) struct ChartArgs {
 }
 
 impl ChartArgs {
+    /// As `template` and `lint` render, without a release.
+    pub(crate) fn render_options(&self) -> chart_render::RenderOptions {
+        chart_render::RenderOptions {
+            resolve: self.resolver(),
+            subchart_notes: self.render_subchart_notes,
+            skip_schema_validation: self.skip_schema_validation,
+            ..chart_render::RenderOptions::default()
+        }
+    }
+
+    /// As releases are rendered.
     pub(crate) fn options(&self) -> RenderOptions {
         RenderOptions {
+            resolve: self.resolver(),
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
         }
     }
+
+    fn resolver(&self) -> Option<Arc<dyn Resolve>> {
+        if self.enable_dns {
+            Some(Arc::new(SystemResolver))
+        } else {
+            None
+        }
+    }
 }
 
-/// Loads a chart from a folder or an archive, and checks that the charts it needs are in it.
-pub(crate) fn load_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
+/// Asks the machine's resolver.
+#[derive(Debug)]
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn address(&self, host: &str) -> Option<String> {
+        let found = (host, 0).to_socket_addrs().ok()?.next()?;
+        Some(found.ip().to_string())
+    }
+}
+
+/// Loads a chart from a folder or an archive.
+///
+/// It must be one to install, and hold the charts it needs.
+pub(crate) fn load_installable_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
     let path = Path::new(reference);
     if !path.exists() {
         return Err(missing(reference));
     }
     let chart = Chart::load(path)
         .map_err(|error| Failure::new(format!("cannot load chart `{reference}`")).because_error(&error))?;
-    let missing = chart.missing_dependencies();
-    if !missing.is_empty() {
-        // The wording is Helm's.
-        return Err(Failure::new(format!(
-            "an error occurred while checking for chart dependencies. You may need to run 'helm dependency build' to \
-             fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
-            missing.join(", ")
-        )));
-    }
+    chart_render::ensure_installable(&chart)?;
     if chart.metadata.deprecated {
         settings.console.warn("this chart is deprecated");
     }

@@ -5,7 +5,7 @@ mod deploy;
 mod labels;
 mod values;
 
-pub(crate) use chart::{ChartArgs, load_chart};
+pub(crate) use chart::{ChartArgs, load_installable_chart};
 pub(crate) use deploy::{DeployArgs, DryRunArg, WaitArgs, dry_run};
 pub(crate) use labels::{labels_to_set, parse_labels};
 pub(crate) use values::ValuesArgs;

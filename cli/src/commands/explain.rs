@@ -3,6 +3,8 @@
 use chart_release::StorageError;
 use chart_release::action::ActionError;
 use chart_release::apply::ApplyError;
+use chart_release::render::RenderReleaseError;
+use chart_render::RenderError;
 use cluster_objects::{Status, StatusReason};
 
 use crate::failure::{Failure, INTERRUPTED};
@@ -43,6 +45,7 @@ pub(super) fn explain(error: &ActionError) -> Failure {
         ActionError::Namespace { status, .. } | ActionError::Unreachable(status) => {
             explain_status(failure, Some(status))
         }
+        ActionError::Render(error) => explain_rendering(error),
         ActionError::NotOwned { .. } => {
             failure.hint("`--take-ownership` takes the object over")
         }
@@ -76,4 +79,29 @@ fn explain_status(failure: Failure, status: Option<&Status>) -> Failure {
 fn with_revisions(failure: Failure, known: &[u32]) -> Failure {
     let texts: Vec<String> = known.iter().map(ToString::to_string).collect();
     failure.hint(format!("revisions are: {}", texts.join(", ")))
+}
+
+/// Adds to an error of rendering the line of the template, and what to type next.
+pub(super) fn explain_rendering(error: &RenderReleaseError) -> Failure {
+    let failure = Failure::from_error(error);
+    let RenderReleaseError::Render(error) = error else {
+        return failure;
+    };
+    // What lies below the texts of templates is in them already.
+    let failure = Failure::new(failure.heading());
+    match error {
+        RenderError::Template(fault) => match fault.place() {
+            Some(place) if place.file != "gotpl" => {
+                let snippet = place.snippet().replace('\n', "\n  ");
+                failure.because(format!("{}:{}\n  {snippet}", place.file, place.line))
+            }
+            _ => failure,
+        },
+        RenderError::Schema(_) => failure.hint("`--skip-schema-validation` renders all the same"),
+        RenderError::Manifests(fault) => match fault.line() {
+            Some((number, line)) => failure.because(format!("line {number} of what it rendered: {line}")),
+            None => failure,
+        },
+        _ => failure,
+    }
 }

@@ -2,10 +2,12 @@
 
 use chart_release::ReleaseName;
 use chart_release::action::{DryRun, Install};
+use chart_release::cluster::Cluster;
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_chart, parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
+    parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -81,11 +83,12 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         // Nothing is asked of a cluster, so none is chosen.
         let namespace = settings.namespace.clone().unwrap_or_else(|| "default".to_owned());
         block_on(async {
-            let cluster = chart_release::cluster::Cluster::offline(&namespace, settings.zone.clone());
+            let cluster = Cluster::offline(&namespace, settings.zone.clone());
             let outcome = action.run(&cluster).await;
             outcome.map_err(|error| in_context(explain(&error)))
         })?
     } else {
+        check_before_start(&action, settings)?;
         let config = connection::choose(settings, Start::Always)?;
         block_on(async {
             let cluster = connection::connect(settings, &config).await?;
@@ -100,6 +103,23 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         ..Parts::default()
     };
     release_text::print(&release, arguments.output.output, &parts, settings)
+}
+
+/// Tries to render before a cluster is started for it: a broken chart shall leave nothing behind.
+///
+/// A cluster that is new holds nothing that a template could look up.
+pub(super) fn check_before_start(action: &Install, settings: &Settings) -> Result<(), Failure> {
+    if !connection::would_start(settings)? {
+        return Ok(());
+    }
+    let rehearsal = Install {
+        dry_run: DryRun::Client,
+        ..action.clone()
+    };
+    let namespace = settings.namespace.as_deref().unwrap_or("default");
+    let cluster = Cluster::offline(namespace, settings.zone.clone());
+    let outcome = block_on(async { Ok(rehearsal.run(&cluster).await) })?;
+    outcome.map(drop).map_err(|error| in_context(explain(&error)))
 }
 
 /// Puts Helm's well-known words first.
@@ -125,7 +145,11 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
                 reference,
             )
         }
-        ([name, reference], false) => (name.clone(), reference),
+        ([name, reference], false) => {
+            let checked = name.parse::<ReleaseName>();
+            checked.map_err(|error| Failure::from_error(&error).prefixed("release name check failed: "))?;
+            (name.clone(), reference)
+        }
         _ => unreachable!("clap takes one or two"),
     };
     let dry_run = dry_run(arguments.dry_run);
@@ -137,7 +161,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
     deploy.skip_validation = arguments.disable_openapi_validation;
     Ok(Install {
         name,
-        chart: load_chart(reference, settings)?,
+        chart: load_installable_chart(reference, settings)?,
         values: arguments.values.read()?,
         description: arguments.description.clone(),
         labels: labels_to_set(parse_labels(&arguments.labels)?),

@@ -5,7 +5,8 @@ use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_chart, parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
+    parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -86,6 +87,9 @@ pub(crate) struct UpgradeArgs {
 
 pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
+    if arguments.install {
+        install::check_before_start(&instead(arguments, &action), settings)?;
+    }
     let start = if arguments.install {
         Start::Always
     } else {
@@ -153,7 +157,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     };
     Ok(Upgrade {
         name: arguments.name.clone(),
-        chart: load_chart(&arguments.chart, settings)?,
+        chart: load_installable_chart(&arguments.chart, settings)?,
         values: arguments.values.read()?,
         reuse_values,
         description: arguments.description.clone(),

@@ -77,10 +77,9 @@ impl ClusterState {
             return;
         }
         let mut node = NodeInfo::new(object);
-        let (here, elsewhere): (Vec<_>, Vec<_>) = self
-            .homeless
-            .drain()
-            .partition(|(_, pod)| pod.node_name == node.name);
+        let placed = &self.placed;
+        let is_here = |key: &ObjectKey| placed.get(key).is_some_and(|place| *place == node.name);
+        let (here, elsewhere): (Vec<_>, Vec<_>) = self.homeless.drain().partition(|(key, _)| is_here(key));
         self.homeless.extend(elsewhere);
         for (_, pod) in here {
             node.add(&pod);
@@ -116,9 +115,7 @@ impl ClusterState {
         match self.index.get(node) {
             Some(at) => self.nodes[*at].add(pod),
             None => {
-                let mut homeless = (**pod).clone();
-                homeless.node_name = node.clone();
-                self.homeless.insert(pod.key.clone(), Arc::new(homeless));
+                self.homeless.insert(pod.key.clone(), pod.clone());
             }
         }
     }
@@ -201,9 +198,10 @@ impl ClusterState {
                 }
             }
         }
-        for pod in self.homeless.values() {
-            if choice.chooses(pod.namespace(), pod.labels(), &self.namespaces) {
-                counts.add(&pod.node_name);
+        for (key, pod) in &self.homeless {
+            let chosen = choice.chooses(pod.namespace(), pod.labels(), &self.namespaces);
+            if let Some(node) = self.placed.get(key).filter(|_| chosen) {
+                counts.add(node);
             }
         }
         counts

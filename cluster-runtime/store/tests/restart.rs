@@ -148,6 +148,28 @@ async fn a_snapshot_takes_the_place_of_the_log() {
 }
 
 #[tokio::test]
+async fn a_store_stopped_while_it_writes_a_snapshot_opens_again() {
+    let dir = TempDir::new().unwrap();
+    for round in 0..5 {
+        let store = Arc::new(open(dir.path()).await);
+        for step in 0..40 {
+            put(&store, &format!("n{}", round * 40 + step), &"x".repeat(20_000)).await;
+        }
+        let snapshot = tokio::spawn({
+            let store = store.clone();
+            async move { store.snapshot().await }
+        });
+        tokio::task::yield_now().await;
+        store.shutdown().await;
+        _ = snapshot.await.unwrap();
+        let store = open(dir.path()).await;
+        assert_eq!(shown(&store, None).len(), round * 40 + 40);
+        store.shutdown().await;
+    }
+    until("only the snapshot is left", || snapshots(dir.path()).len() <= 1).await;
+}
+
+#[tokio::test]
 async fn the_deepest_object_is_read_back() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path()).await;

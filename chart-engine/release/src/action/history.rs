@@ -1,6 +1,8 @@
 //! Reading releases: one, its history, all.
 
-use cluster_client::Target;
+use std::sync::Arc;
+
+use cluster_client::{Collection, ListOptions, Target};
 use cluster_objects::Object;
 use regex::Regex;
 
@@ -63,7 +65,7 @@ pub struct LiveResource {
     /// Whether it is what was asked for; `None` where it is not there.
     pub readiness: Option<Readiness>,
     /// The object.
-    pub object: Option<std::sync::Arc<Object>>,
+    pub object: Option<Arc<Object>>,
 }
 
 impl Default for History {
@@ -164,7 +166,7 @@ impl List {
     }
 }
 
-/// Reads the objects of a release as they are.
+/// Reads the objects of a release as they are, with what the pods of those that are not ready say.
 pub async fn live_resources(cluster: &Cluster, release: &Release) -> Result<Vec<LiveResource>, ActionError> {
     let resources = deploy::old_resources(cluster, release).await?;
     let mut live = Vec::with_capacity(resources.len());
@@ -175,16 +177,46 @@ pub async fn live_resources(cluster: &Cluster, release: &Release) -> Result<Vec<
             Err(status) if status.is_not_found() => None,
             Err(status) => return Err(ActionError::Unreachable(status)),
         };
+        let readiness = match &object {
+            Some(object) => Some(judge(cluster, object).await?),
+            None => None,
+        };
         live.push(LiveResource {
             kind: resource.object.kind().to_owned(),
             api_version: resource.object.api_version().to_owned(),
             namespace: target.namespace.unwrap_or_default(),
             name: target.name,
-            readiness: object
-                .as_ref()
-                .map(|object| readiness::assess(object, Finish::default())),
+            readiness,
             object,
         });
     }
     Ok(live)
+}
+
+async fn judge(cluster: &Cluster, object: &Object) -> Result<Readiness, ActionError> {
+    let readiness = readiness::assess(object, Finish::default());
+    let Readiness::Waiting(reason) = &readiness else {
+        return Ok(readiness);
+    };
+    let (true, Some(namespace)) = (readiness::WORKLOADS.contains(&object.kind()), object.namespace()) else {
+        return Ok(readiness);
+    };
+    let list = async |api_version: &str, resource: &str| {
+        let collection = Collection::namespaced(api_version, resource, namespace);
+        let listed = cluster.api.list(&collection, &ListOptions::default()).await;
+        listed.map(|list| list.items).map_err(ActionError::Unreachable)
+    };
+    let (sets, pods) = (list("apps/v1", "replicasets").await?, list("v1", "pods").await?);
+    let owned = |items: &[Arc<Object>], uid: &str| {
+        let owned = items
+            .iter()
+            .filter(|item| item.controller().is_some_and(|owner| owner.uid == uid));
+        owned.cloned().collect()
+    };
+    let trouble = readiness::workload_trouble(object, |uid| owned(&sets, uid), |uid| owned(&pods, uid));
+    Ok(match trouble {
+        Some(trouble) if trouble.fatal => Readiness::Failed(trouble.reason),
+        Some(trouble) => Readiness::Waiting(format!("{reason}; {}", trouble.reason)),
+        None => readiness,
+    })
 }

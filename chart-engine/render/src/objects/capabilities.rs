@@ -39,17 +39,28 @@ impl Object for CapabilitiesObject {
 
     fn field(&self, name: &str) -> Option<Value> {
         match name {
-            "KubeVersion" => Some(Value::object(KubeVersionObject { version: self.capabilities.kube_version.clone() })),
-            "APIVersions" => Some(Value::object(VersionSet { versions: self.capabilities.api_versions.clone() })),
+            "KubeVersion" => Some(Value::object(KubeVersionObject {
+                version: self.capabilities.kube_version.clone(),
+            })),
+            "APIVersions" => Some(Value::object(VersionSet {
+                versions: self.capabilities.api_versions.clone(),
+            })),
             "HelmVersion" => Some(Value::object(HelmVersion)),
             _ => None,
         }
     }
 
     fn print(&self) -> Cow<'_, str> {
-        let KubeVersion { version, major, minor } = &self.capabilities.kube_version;
+        let KubeVersion {
+            version,
+            major,
+            minor,
+        } = &self.capabilities.kube_version;
         let versions = self.capabilities.api_versions.join(" ");
-        Cow::Owned(format!("&{{{{{version} {version} {major} {minor}}} [{versions}] {}}}", HelmVersion.print()))
+        Cow::Owned(format!(
+            "&{{{{{version} {version} {major} {minor}}} [{versions}] {}}}",
+            HelmVersion.print()
+        ))
     }
 
     fn export(&self) -> Value {
@@ -123,12 +134,21 @@ impl Object for VersionSet {
 
     fn call(&self, _name: &str, args: &[Value]) -> Result<Value, Fault> {
         let wanted = args.first().and_then(Value::as_text);
-        let has = wanted.is_some_and(|wanted| self.versions.iter().any(|known| known.as_bytes() == wanted.as_bytes()));
+        let has = wanted.is_some_and(|wanted| {
+            self.versions
+                .iter()
+                .any(|known| known.as_bytes() == wanted.as_bytes())
+        });
         Ok(has.into())
     }
 
     fn contents(&self) -> Option<Contents> {
-        Some(Contents::Items(self.versions.iter().map(|version| version.as_str().into()).collect()))
+        Some(Contents::Items(
+            self.versions
+                .iter()
+                .map(|version| version.as_str().into())
+                .collect(),
+        ))
     }
 
     fn len(&self) -> Option<usize> {
@@ -153,7 +173,9 @@ impl Object for HelmVersion {
     }
 
     fn field(&self, name: &str) -> Option<Value> {
-        HELM.iter().find(|(known, _)| *known == name).map(|(_, value)| Value::from(*value))
+        HELM.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| Value::from(*value))
     }
 
     fn print(&self) -> Cow<'_, str> {
@@ -162,8 +184,19 @@ impl Object for HelmVersion {
 
     fn export(&self) -> Value {
         // In JSON the fields have other names.
-        let names = ["version", "git_commit", "git_tree_state", "go_version", "kube_client_version"];
-        Value::map(names.into_iter().zip(HELM).map(|(name, (_, value))| (Text::from(name), Value::from(value))))
+        let names = [
+            "version",
+            "git_commit",
+            "git_tree_state",
+            "go_version",
+            "kube_client_version",
+        ];
+        Value::map(
+            names
+                .into_iter()
+                .zip(HELM)
+                .map(|(name, (_, value))| (Text::from(name), Value::from(value))),
+        )
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -6,7 +6,10 @@ use chart_template::{MapType, Text, Value};
 /// The chart's metadata with the names that Go gives the fields.
 pub(crate) fn chart_object(chart: &Chart, is_root: bool) -> Value {
     let metadata = &chart.metadata;
-    let annotations = metadata.annotations.iter().map(|(key, value)| (Text::from(key.as_str()), value.as_str().into()));
+    let annotations = metadata
+        .annotations
+        .iter()
+        .map(|(key, value)| (Text::from(key.as_str()), value.as_str().into()));
     let maintainers = metadata.maintainers.iter().map(|maintainer| {
         record([
             ("Name", maintainer.name.as_str().into()),
@@ -30,7 +33,10 @@ pub(crate) fn chart_object(chart: &Chart, is_root: bool) -> Value {
         ("Deprecated", metadata.deprecated.into()),
         ("Annotations", Value::typed_map(MapType::Strings, annotations)),
         ("KubeVersion", metadata.kube_version.as_str().into()),
-        ("Dependencies", Value::list(metadata.dependencies.iter().map(dependency).collect())),
+        (
+            "Dependencies",
+            Value::list(metadata.dependencies.iter().map(dependency).collect()),
+        ),
         ("Type", metadata.kind.as_str().into()),
         ("IsRoot", is_root.into()),
     ])

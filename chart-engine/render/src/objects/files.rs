@@ -21,11 +21,19 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(files: &[File]) -> Self {
-        Files { files: files.iter().map(|file| (file.name.clone(), Arc::clone(&file.data))).collect() }
+        Files {
+            files: files
+                .iter()
+                .map(|file| (file.name.clone(), Arc::clone(&file.data)))
+                .collect(),
+        }
     }
 
     fn bytes(&self, name: &Text) -> &[u8] {
-        std::str::from_utf8(name.as_bytes()).ok().and_then(|name| self.files.get(name)).map_or(&[], |data| data)
+        std::str::from_utf8(name.as_bytes())
+            .ok()
+            .and_then(|name| self.files.get(name))
+            .map_or(&[], |data| data)
     }
 
     /// The files that match; a pattern that cannot be understood chooses all.
@@ -33,7 +41,11 @@ impl Files {
         let glob = glob(&pattern.to_str());
         let chosen = |name: &str| glob.as_ref().is_none_or(|glob| glob.matches(name));
         let files = self.files.iter().filter(|(name, _)| chosen(name));
-        Files { files: files.map(|(name, data)| (name.clone(), Arc::clone(data))).collect() }
+        Files {
+            files: files
+                .map(|(name, data)| (name.clone(), Arc::clone(data)))
+                .collect(),
+        }
     }
 
     /// A YAML table of the files' contents under their last names.
@@ -104,7 +116,9 @@ impl Object for Files {
     }
 
     fn contents(&self) -> Option<Contents> {
-        let entry = |(name, data): (&String, &Arc<[u8]>)| (Text::from(name.as_str()), Value::Bytes(data.as_ref().into()));
+        let entry = |(name, data): (&String, &Arc<[u8]>)| {
+            (Text::from(name.as_str()), Value::Bytes(data.as_ref().into()))
+        };
         Some(Contents::Entries(self.files.iter().map(entry).collect()))
     }
 

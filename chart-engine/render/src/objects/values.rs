@@ -5,7 +5,11 @@ use std::rc::Rc;
 use chart_template::{Fault, Map, MapType, NamedMap, Signature, Text, Type, Value};
 
 /// Helm's `common.Values`: a map with methods.
-static VALUES: NamedMap = NamedMap { name: "common.Values", method, call };
+static VALUES: NamedMap = NamedMap {
+    name: "common.Values",
+    method,
+    call,
+};
 
 /// Makes a map of Helm's own map type.
 pub(crate) fn values_map(entries: impl IntoIterator<Item = (Text, Value)>) -> Value {
@@ -16,10 +20,12 @@ pub(crate) fn values_map(entries: impl IntoIterator<Item = (Text, Value)>) -> Va
 ///
 /// Points in a name lead through tables, as in Helm.
 pub(crate) fn subchart_values(parent: &Value, name: &str) -> Value {
-    let found = name.split('.').try_fold(parent.clone(), |value, part| match value {
-        Value::Map(map) => map.get(part),
-        _ => None,
-    });
+    let found = name
+        .split('.')
+        .try_fold(parent.clone(), |value, part| match value {
+            Value::Map(map) => map.get(part),
+            _ => None,
+        });
     match found {
         Some(map @ Value::Map(_)) => map,
         _ => values_map([]),
@@ -35,7 +41,11 @@ fn method(name: &str) -> Option<Signature> {
 }
 
 fn call(map: &Rc<Map>, name: &str, args: &[Value]) -> Result<Value, Fault> {
-    let path = args.first().and_then(Value::as_text).map(|text| text.to_str().into_owned()).unwrap_or_default();
+    let path = args
+        .first()
+        .and_then(Value::as_text)
+        .map(|text| text.to_str().into_owned())
+        .unwrap_or_default();
     match name {
         "AsMap" => Ok(Value::map(map.to_vec())),
         "YAML" => {
@@ -45,12 +55,18 @@ fn call(map: &Rc<Map>, name: &str, args: &[Value]) -> Result<Value, Fault> {
         }
         "Table" => match at(map, &path) {
             Some(Value::Map(table)) => Ok(values_map(table.to_vec())),
-            _ => Err(Fault::new(format!("{} is not a table", chart_values::number::go_quote(&path)))),
+            _ => Err(Fault::new(format!(
+                "{} is not a table",
+                chart_values::number::go_quote(&path)
+            ))),
         },
         _ => match at(map, &path) {
             Some(Value::Map(_)) | None => {
                 let last = path.rsplit('.').next().unwrap_or_default();
-                Err(Fault::new(format!("{} is not a value", chart_values::number::go_quote(last))))
+                Err(Fault::new(format!(
+                    "{} is not a value",
+                    chart_values::number::go_quote(last)
+                )))
             }
             Some(value) => Ok(value),
         },
@@ -58,5 +74,8 @@ fn call(map: &Rc<Map>, name: &str, args: &[Value]) -> Result<Value, Fault> {
 }
 
 fn at(map: &Rc<Map>, path: &str) -> Option<Value> {
-    path.split('.').try_fold(Value::Map(Rc::clone(map)), |value, part| value.as_map()?.get(part))
+    path.split('.')
+        .try_fold(Value::Map(Rc::clone(map)), |value, part| {
+            value.as_map()?.get(part)
+        })
 }

@@ -9,10 +9,17 @@ pub(super) fn compile(schema: &[u8]) -> Result<Validator, String> {
         return Err("EOF".to_owned());
     }
     let mut schema: Value = serde_json::from_slice(schema).map_err(|error| {
-        if error.is_eof() { "unexpected EOF".to_owned() } else { error.to_string() }
+        if error.is_eof() {
+            "unexpected EOF".to_owned()
+        } else {
+            error.to_string()
+        }
     })?;
     if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
-        return Err(not_valid(&format!("- at '': got {}, want boolean or object", kind(&schema))));
+        return Err(not_valid(&format!(
+            "- at '': got {}, want boolean or object",
+            kind(&schema)
+        )));
     }
     let draft = draft_of(&mut schema)?;
     jsonschema::options()
@@ -55,7 +62,10 @@ fn draft_of(schema: &mut Value) -> Result<Draft, String> {
         return Ok(Draft::Draft202012);
     };
     let bare = uri.strip_suffix('#').unwrap_or(&uri);
-    let bare = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://")).unwrap_or(bare);
+    let bare = bare
+        .strip_prefix("https://")
+        .or_else(|| bare.strip_prefix("http://"))
+        .unwrap_or(bare);
     match bare {
         "json-schema.org/schema" | "json-schema.org/draft/2020-12/schema" => Ok(Draft::Draft202012),
         "json-schema.org/draft/2019-09/schema" => Ok(Draft::Draft201909),

@@ -64,6 +64,7 @@ impl fmt::Display for SchemaError {
                 }
                 Fault::Values(complaints) => {
                     for complaint in complaints {
+                        f.write_str("\n- ")?;
                         complaint.write(f, 0)?;
                     }
                     // Helm ends the list of a chart with an empty line.
@@ -75,12 +76,22 @@ impl fmt::Display for SchemaError {
     }
 }
 
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 0)
+    }
+}
+
 impl Complaint {
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        let pointer: String =
-            self.path.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect();
-        write!(f, "\n{:indent$}- at {}: {}", "", words::quote(&pointer), self.message, indent = 2 * depth)?;
-        self.causes.iter().try_for_each(|cause| cause.write(f, depth + 1))
+        let escape = |part: &String| format!("/{}", part.replace('~', "~0").replace('/', "~1"));
+        let pointer: String = self.path.iter().map(escape).collect();
+        write!(f, "at {}: {}", words::quote(&pointer), self.message)?;
+        for cause in &self.causes {
+            write!(f, "\n{:indent$}- ", "", indent = 2 * (depth + 1))?;
+            cause.write(f, depth + 1)?;
+        }
+        Ok(())
     }
 }
 
@@ -90,14 +101,21 @@ impl Complaint {
 pub fn validate(chart: &Chart, values: &Map) -> Result<(), SchemaError> {
     let mut charts = Vec::new();
     collect(chart, values, &mut charts);
-    if charts.is_empty() { Ok(()) } else { Err(SchemaError { charts }) }
+    if charts.is_empty() {
+        Ok(())
+    } else {
+        Err(SchemaError { charts })
+    }
 }
 
 fn collect(chart: &Chart, values: &Map, found: &mut Vec<ChartFault>) {
     if let Some(schema) = &chart.schema
         && let Err(fault) = check(schema, values)
     {
-        found.push(ChartFault { chart: chart.name().to_owned(), fault });
+        found.push(ChartFault {
+            chart: chart.name().to_owned(),
+            fault,
+        });
     }
     for subchart in &chart.dependencies {
         match values.get(subchart.name()) {
@@ -105,7 +123,10 @@ fn collect(chart: &Chart, values: &Map, found: &mut Vec<ChartFault>) {
             Some(Value::Map(inner)) => collect(subchart, inner, found),
             Some(other) => {
                 let fault = Fault::NotATable(go_type(other));
-                found.push(ChartFault { chart: subchart.name().to_owned(), fault });
+                found.push(ChartFault {
+                    chart: subchart.name().to_owned(),
+                    fault,
+                });
             }
         }
     }
@@ -147,6 +168,9 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::Float(number) => (*number).into(),
         Value::String(text) => text.as_str().into(),
         Value::List(items) => items.iter().map(to_json).collect(),
-        Value::Map(map) => map.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
+        Value::Map(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), to_json(value)))
+            .collect(),
     }
 }

@@ -34,7 +34,14 @@ struct Found {
 impl Found {
     fn new(path: Vec<String>, message: String, causes: Vec<Found>) -> Found {
         let causes = causes.into_iter().map(|found| found.complaint).collect();
-        Found { complaint: Complaint { path, message, causes }, is_group: false }
+        Found {
+            complaint: Complaint {
+                path,
+                message,
+                causes,
+            },
+            is_group: false,
+        }
     }
 }
 
@@ -98,12 +105,18 @@ impl<'e> Fault<'e> {
         let mut at = 0;
         while at < path.len() {
             let keyword = path[at].as_str();
-            let numbered = path.get(at + 1).is_some_and(|next| next.bytes().all(|b| b.is_ascii_digit()));
+            let numbered = path
+                .get(at + 1)
+                .is_some_and(|next| next.bytes().all(|b| b.is_ascii_digit()));
             let (kind, length) = match keyword {
                 "properties" | "patternProperties" | "prefixItems" => (StepKind::Part, 2),
                 "items" if numbered => (StepKind::Part, 2),
-                "items" | "additionalItems" | "additionalProperties" | "unevaluatedItems"
-                | "unevaluatedProperties" | "contains" => (StepKind::Part, 1),
+                "items"
+                | "additionalItems"
+                | "additionalProperties"
+                | "unevaluatedItems"
+                | "unevaluatedProperties"
+                | "contains" => (StepKind::Part, 1),
                 "allOf" => (StepKind::AllOf, 2),
                 "dependentSchemas" | "dependencies" | "anyOf" | "oneOf" => (StepKind::Same, 2),
                 "if" | "then" | "else" => (StepKind::Same, 1),
@@ -117,17 +130,29 @@ impl<'e> Fault<'e> {
             depth += usize::from(kind == StepKind::Part);
             if at >= skip {
                 let argument = path.get(at + 1).filter(|_| length == 2).cloned();
-                steps.push(Step { kind, keyword: keyword.to_owned(), argument, depth: depth.min(instance.len()) });
+                steps.push(Step {
+                    kind,
+                    keyword: keyword.to_owned(),
+                    argument,
+                    depth: depth.min(instance.len()),
+                });
             }
             at += length;
         }
         let missing = match error.kind() {
-            ValidationErrorKind::Required { property: Value::String(name) } => vec![name.clone()],
+            ValidationErrorKind::Required {
+                property: Value::String(name),
+            } => vec![name.clone()],
             _ => Vec::new(),
         };
         Fault {
             root,
-            error, steps, instance, branch: None, missing }
+            error,
+            steps,
+            instance,
+            branch: None,
+            missing,
+        }
     }
 }
 
@@ -170,7 +195,10 @@ fn rule(faults: Vec<Fault<'_>>) -> Vec<Found> {
 fn wrap(mut complaints: Vec<Found>, place: &[String]) -> Option<Found> {
     match complaints.len() {
         0 | 1 => complaints.pop(),
-        _ => Some(Found { is_group: true, ..Found::new(place.to_vec(), GROUP.to_owned(), complaints) }),
+        _ => Some(Found {
+            is_group: true,
+            ..Found::new(place.to_vec(), GROUP.to_owned(), complaints)
+        }),
     }
 }
 
@@ -189,9 +217,16 @@ fn group(faults: Vec<Fault<'_>>) -> Vec<Inner<'_>> {
         if step.kind == StepKind::AllOf {
             fault.branch = step.argument.take();
         }
-        match groups.iter_mut().find(|known| known.step == step && known.place == place) {
+        match groups
+            .iter_mut()
+            .find(|known| known.step == step && known.place == place)
+        {
             Some(known) => known.faults.push(fault),
-            None => groups.push(Inner { step, place, faults: vec![fault] }),
+            None => groups.push(Inner {
+                step,
+                place,
+                faults: vec![fault],
+            }),
         }
     }
     groups
@@ -213,13 +248,20 @@ fn group_by<T, K: PartialEq>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<Vec<T>
 fn merge_names(own: Vec<Fault<'_>>) -> Vec<Fault<'_>> {
     let mut merged: Vec<Fault<'_>> = Vec::new();
     for fault in own {
-        if let ValidationErrorKind::Required { property: Value::String(name) } = fault.error.kind() {
-            let same = |known: &&mut Fault<'_>| known.error.evaluation_path() == fault.error.evaluation_path();
+        if let ValidationErrorKind::Required {
+            property: Value::String(name),
+        } = fault.error.kind()
+        {
+            let same =
+                |known: &&mut Fault<'_>| known.error.evaluation_path() == fault.error.evaluation_path();
             if let Some(known) = merged.iter_mut().find(same) {
                 known.missing.push(name.clone());
                 continue;
             }
-            merged.push(Fault { missing: vec![name.clone()], ..fault });
+            merged.push(Fault {
+                missing: vec![name.clone()],
+                ..fault
+            });
         } else {
             merged.push(fault);
         }
@@ -264,7 +306,10 @@ fn rank(keyword: &str) -> usize {
         &["oneOf"],
         &["if", "then", "else"],
     ];
-    ORDER.iter().position(|keywords| keywords.contains(&keyword)).unwrap_or(ORDER.len())
+    ORDER
+        .iter()
+        .position(|keywords| keywords.contains(&keyword))
+        .unwrap_or(ORDER.len())
 }
 
 /// What a fault is in Helm's words: mostly one complaint.
@@ -273,13 +318,20 @@ fn complaints(fault: &Fault<'_>) -> Vec<Found> {
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             let skip = segments(fault.error.evaluation_path()).len() + 1;
             let branch = |errors: &Vec<ValidationError<'_>>| {
-                let faults = errors.iter().map(|error| Fault::new(fault.root, error, skip)).collect();
+                let faults = errors
+                    .iter()
+                    .map(|error| Fault::new(fault.root, error, skip))
+                    .collect();
                 wrap(rule(faults), &fault.instance)
             };
             context.iter().filter_map(branch).collect()
         }
         ValidationErrorKind::PropertyNames { error } => {
-            vec![Found::new(Vec::new(), message(&Fault::new(fault.root, error, usize::MAX)), Vec::new())]
+            vec![Found::new(
+                Vec::new(),
+                message(&Fault::new(fault.root, error, usize::MAX)),
+                Vec::new(),
+            )]
         }
         ValidationErrorKind::UnevaluatedProperties { unexpected }
         | ValidationErrorKind::UnevaluatedItems { unexpected } => {
@@ -307,8 +359,13 @@ fn message(fault: &Fault<'_>) -> String {
     let counted = |name: &str, limit: u64| format!("{name}: got {}, want {}", count(size()), count(limit));
     match fault.error.kind() {
         Kind::FalseSchema if ends_with(fault.error.evaluation_path(), "additionalProperties") => {
-            let table = fault.root.pointer(fault.error.instance_path().as_str()).and_then(Value::as_object);
-            let names = table.into_iter().flat_map(|table| table.keys().map(String::as_str));
+            let table = fault
+                .root
+                .pointer(fault.error.instance_path().as_str())
+                .and_then(Value::as_object);
+            let names = table
+                .into_iter()
+                .flat_map(|table| table.keys().map(String::as_str));
             format!("additional properties {} not allowed", quote_all(names))
         }
         Kind::FalseSchema | Kind::UnevaluatedItems { .. } | Kind::UnevaluatedProperties { .. } => {
@@ -320,7 +377,9 @@ fn message(fault: &Fault<'_>) -> String {
             value => format!("value must be {}", display(value)),
         },
         Kind::Enum { options } => match options.as_array().map_or(&[][..], Vec::as_slice) {
-            values if values.iter().any(|value| value.is_array() || value.is_object()) => "'enum' failed".to_owned(),
+            values if values.iter().any(|value| value.is_array() || value.is_object()) => {
+                "'enum' failed".to_owned()
+            }
             [value] => format!("value must be {}", display(value)),
             values => {
                 let values: Vec<String> = values.iter().map(display).collect();
@@ -341,10 +400,16 @@ fn message(fault: &Fault<'_>) -> String {
         Kind::MultipleOf { multiple_of } => bound("multipleOf", &Value::from(*multiple_of)),
         Kind::Required { .. } => missing(fault),
         Kind::AdditionalProperties { unexpected } => {
-            format!("additional properties {} not allowed", quote_all(unexpected.iter().map(String::as_str)))
+            format!(
+                "additional properties {} not allowed",
+                quote_all(unexpected.iter().map(String::as_str))
+            )
         }
         Kind::AdditionalItems { limit } => {
-            format!("last {} additionalItem(s) not allowed", size().saturating_sub(*limit as u64))
+            format!(
+                "last {} additionalItem(s) not allowed",
+                size().saturating_sub(*limit as u64)
+            )
         }
         Kind::PropertyNames { error } => {
             format!("invalid propertyName {}", display(error.instance()))
@@ -356,7 +421,11 @@ fn message(fault: &Fault<'_>) -> String {
         Kind::AnyOf { .. } => "'anyOf' failed".to_owned(),
         Kind::OneOfNotValid { .. } => "'oneOf' failed, none matched".to_owned(),
         Kind::OneOfMultipleValid { context } => {
-            let mut valid = context.iter().enumerate().filter(|(_, errors)| errors.is_empty()).map(|(index, _)| index);
+            let mut valid = context
+                .iter()
+                .enumerate()
+                .filter(|(_, errors)| errors.is_empty())
+                .map(|(index, _)| index);
             let (first, second) = (valid.next().unwrap_or(0), valid.next().unwrap_or(1));
             format!("'oneOf' failed, subschemas {first}, {second} matched")
         }
@@ -372,9 +441,13 @@ fn ends_with(path: &Location, keyword: &str) -> bool {
 fn missing(fault: &Fault<'_>) -> String {
     let names = quote_all(fault.missing.iter().map(String::as_str));
     let path = segments(fault.error.evaluation_path());
-    let reason = path.iter().rposition(|part| part == "dependentRequired" || part == "dependencies");
+    let reason = path
+        .iter()
+        .rposition(|part| part == "dependentRequired" || part == "dependencies");
     // Below `dependencies` may stand rules of every kind; names in a list are by far the most usual.
-    let reason = reason.filter(|at| path.len() <= at + 3).and_then(|at| path.get(at + 1));
+    let reason = reason
+        .filter(|at| path.len() <= at + 3)
+        .and_then(|at| path.get(at + 1));
     match reason {
         Some(name) => format!("properties {names} required, if {} exists", quote(name)),
         None if fault.missing.len() == 1 => format!("missing property {names}"),
@@ -385,9 +458,11 @@ fn missing(fault: &Fault<'_>) -> String {
 fn wanted_types(kind: &TypeKind) -> String {
     let mut names: Vec<&str> = match kind {
         TypeKind::Single(one) => vec![one.as_str()],
-        TypeKind::Multiple(many) => many.iter().map(|one| one.as_str()).collect(),
+        TypeKind::Multiple(many) => many.iter().map(jsonschema::JsonType::as_str).collect(),
     };
-    const ORDER: [&str; 7] = ["null", "boolean", "number", "integer", "string", "array", "object"];
+    const ORDER: [&str; 7] = [
+        "null", "boolean", "number", "integer", "string", "array", "object",
+    ];
     names.sort_by_key(|name| ORDER.iter().position(|known| known == name));
     names.join(" or ")
 }

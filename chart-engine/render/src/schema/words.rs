@@ -47,11 +47,17 @@ pub(super) fn number(value: &Value) -> String {
         let raised = exponent.chars().map(|c| match c {
             '+' => String::new(),
             '-' => '⁻'.to_string(),
-            digit => "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(digit as usize - '0' as usize).unwrap_or(digit).to_string(),
+            digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"
+                .chars()
+                .nth(digit as usize - '0' as usize)
+                .unwrap_or(digit)
+                .to_string(),
         });
         return format!("{mantissa}×10{}", raised.collect::<String>());
     }
-    let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let (sign, text) = text
+        .strip_prefix('-')
+        .map_or(("", text.as_str()), |rest| ("-", rest));
     match text.split_once('.') {
         Some((whole, fraction)) => format!("{sign}{}.{fraction}", grouped(whole)),
         None => format!("{sign}{}", grouped(text)),

@@ -304,7 +304,6 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    #[expect(clippy::type_complexity, reason = "anchor and tag")]
     fn properties(&mut self, start: Mark) -> Result<(Option<&'t str>, Option<Cow<'t, str>>), ParseError> {
         let mut anchor = None;
         let mut tag = None;

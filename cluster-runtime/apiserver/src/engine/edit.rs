@@ -72,6 +72,8 @@ impl Edit {
                     context.options.field_validation,
                     context.duplicates,
                 )?;
+                // Helm sends its records without.
+                match_namespace(&mut object, context.target);
                 Ok(Edited {
                     object,
                     tracked: false,
@@ -222,12 +224,17 @@ fn match_name(object: &mut Object, target: &Target) -> Result<(), Status> {
     if object.name().is_empty() {
         object.set(&["metadata", "name"], target.name.as_str());
     }
+    match_namespace(object, target);
+    match_identity(object, None, target)
+}
+
+/// The namespace of an object that does not say it is that of the request.
+fn match_namespace(object: &mut Object, target: &Target) {
     if let Some(namespace) = &target.namespace
         && object.namespace().is_none()
     {
         object.set(&["metadata", "namespace"], namespace.as_str());
     }
-    match_identity(object, None, target)
 }
 
 /// The object is the one that the request names, and the one that is stored.

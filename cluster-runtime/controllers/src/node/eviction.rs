@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::health::{NOT_READY, UNREACHABLE};
 use crate::context::Context;
 use crate::pod;
 use crate::reconcile::Reconcile;
@@ -18,6 +19,10 @@ use crate::time;
 
 /// How long a node may be unknown before its pods are removed: it may be about to register again.
 const UNKNOWN_NODE_GRACE: Duration = Duration::from_secs(40);
+
+/// How long a pod that says nothing about it stays on a node that is not ready or silent. Kubernetes writes this into
+/// every pod on admission.
+const SILENT_NODE_SECONDS: i64 = 300;
 
 /// Steps for a pod on a node with taints that drive pods away.
 pub(crate) fn plan_taints(pod: &Object, node: &Object, now: Timestamp) -> Vec<Step> {
@@ -37,14 +42,18 @@ pub(crate) fn plan_taints(pod: &Object, node: &Object, now: Timestamp) -> Vec<St
             .iter()
             .filter(|toleration| tolerates(toleration, taint))
             .collect();
-        if tolerating.is_empty() {
-            return evict(pod);
-        }
         // The shortest of the tolerations counts; one without a time tolerates for ever.
-        let seconds = tolerating
-            .iter()
-            .filter_map(|toleration| toleration["tolerationSeconds"].as_i64())
-            .min();
+        let seconds = if tolerating.is_empty() {
+            if ![NOT_READY, UNREACHABLE].iter().any(|key| taint["key"] == *key) {
+                return evict(pod);
+            }
+            Some(SILENT_NODE_SECONDS)
+        } else {
+            let seconds = tolerating
+                .iter()
+                .filter_map(|toleration| toleration["tolerationSeconds"].as_i64());
+            seconds.min()
+        };
         let Some(seconds) = seconds else { continue };
         let since = time::of(taint["timeAdded"].as_str()).unwrap_or(now);
         match time::remaining(since, seconds, now) {
@@ -221,6 +230,9 @@ mod tests {
         check(&json!([]), &taint("NoExecute"), "goes");
         check(&json!([]), &taint("NoSchedule"), "stays");
         check(&json!([{"operator": "Exists"}]), &taint("NoExecute"), "stays");
+        let silent =
+            json!([{"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": "1970-01-01T00:00:00Z"}]);
+        check(&json!([]), &silent, "stays 200s");
         check(&for_seconds(300), &taint("NoExecute"), "stays 200s");
         check(&for_seconds(60), &taint("NoExecute"), "goes");
         check(

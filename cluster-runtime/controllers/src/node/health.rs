@@ -19,8 +19,8 @@ use crate::time;
 /// The namespace of the leases with which nodes show that they live.
 const LEASES: &str = "kube-node-lease";
 
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
+pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// Conditions of a node that become a taint when they hold.
@@ -106,12 +106,12 @@ fn target(node: &Object) -> Target {
 fn taints(node: &Object, conditions: &[Value], disrupted: bool, now: Timestamp) -> Vec<Value> {
     let status =
         |kind: &str| condition::find(conditions, kind).and_then(|condition| condition["status"].as_str());
-    let ready = status("Ready").unwrap_or("Unknown");
     let mut wanted: Vec<(&str, &str)> = Vec::new();
-    let unhealthy = match ready {
-        "True" => None,
-        "False" => Some(NOT_READY),
-        _ => Some(UNREACHABLE),
+    let unhealthy = match status("Ready") {
+        Some("True") => None,
+        // A node that never said anything is new.
+        Some("False") | None => Some(NOT_READY),
+        Some(_) => Some(UNREACHABLE),
     };
     if let Some(key) = unhealthy {
         wanted.push((key, "NoSchedule"));

@@ -9,6 +9,7 @@ mod idle;
 mod jobs;
 mod kubectl;
 mod namespaces;
+mod restart;
 mod services;
 mod stateful_sets;
 mod volumes;

@@ -67,12 +67,7 @@ pub(crate) async fn start(config: RaftStoreConfig) -> Result<(Running, StoreThre
     Ok((running, StoreThread { stop, thread }))
 }
 
-fn run(
-    config: RaftStoreConfig,
-    runtime: Handle,
-    ready: oneshot::Sender<Result<Running, OpenError>>,
-    stopped: oneshot::Receiver<()>,
-) {
+fn run(config: RaftStoreConfig, runtime: Handle, ready: Ready, stopped: oneshot::Receiver<()>) {
     let own = match tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -84,18 +79,29 @@ fn run(
             return;
         }
     };
-    own.block_on(async move {
-        match Opened::open(&config, runtime).await {
+    let (outcome, directory) = own.block_on(async move {
+        let directory = match Directory::open(&config.dir, config.member) {
+            Ok(directory) => directory,
+            Err(error) => return (Err((ready, error)), None),
+        };
+        let outcome = match Opened::open(&config, &directory, runtime).await {
             Ok(opened) => opened.serve(&config, ready, stopped).await,
-            Err(error) => _ = ready.send(Err(error)),
-        }
+            Err(error) => Err((ready, error)),
+        };
+        (outcome, Some(directory))
     });
+    // A snapshot that is still being written is waited for here; only then the directory is free.
+    drop(own);
+    drop(directory);
+    if let Err((ready, error)) = outcome {
+        _ = ready.send(Err(error));
+    }
 }
+
+type Ready = oneshot::Sender<Result<Running, OpenError>>;
 
 /// A store whose directory was read.
 struct Opened {
-    /// Held as long as anything is written.
-    _directory: Directory,
     raft: Raft,
     wal: Wal,
     tables: Arc<SharedTables>,
@@ -104,8 +110,11 @@ struct Opened {
 }
 
 impl Opened {
-    async fn open(config: &RaftStoreConfig, runtime: Handle) -> Result<Self, OpenError> {
-        let directory = Directory::open(&config.dir, config.member)?;
+    async fn open(
+        config: &RaftStoreConfig,
+        directory: &Directory,
+        runtime: Handle,
+    ) -> Result<Self, OpenError> {
         let health = Health::default();
         let (snapshots, meta, tables) = open_snapshots(&directory.snapshots(), config, &health)?;
         let tables = Arc::new(SharedTables::of(tables));
@@ -149,7 +158,6 @@ impl Opened {
             }
         };
         Ok(Self {
-            _directory: directory,
             raft,
             wal,
             tables,
@@ -158,42 +166,54 @@ impl Opened {
         })
     }
 
+    /// Serves until it is stopped; gives back whom to tell when it did not come to that.
     async fn serve(
         self,
         config: &RaftStoreConfig,
-        ready: oneshot::Sender<Result<Running, OpenError>>,
+        ready: Ready,
         stopped: oneshot::Receiver<()>,
-    ) {
-        let outcome = self.lead(config).await;
-        let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        let running = outcome.map(|()| Running {
-            raft: self.raft.clone(),
-            tables: self.tables.clone(),
-            queue: sender,
-            health: self.health.clone(),
-            snapshots: self.snapshots.clone(),
-        });
-        let batcher = Batcher {
-            queue,
-            raft: self.raft.clone(),
-            health: self.health.clone(),
-            log: LogGrowth::new(
-                self.wal.clone(),
-                self.snapshots.clone(),
-                config.snapshot_log_bytes,
-            ),
-        };
-        if ready.send(running).is_ok() {
-            tokio::select! {
-                () = batcher.run() => {}
-                _ = stopped => {}
+    ) -> Result<(), (Ready, OpenError)> {
+        let outcome = match self.lead(config).await {
+            Ok(()) => {
+                self.serve_writes(config, ready, stopped).await;
+                Ok(())
             }
-        }
+            Err(error) => Err((ready, error)),
+        };
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "stopping the log");
         }
         self.tables.change(Tables::close);
         self.wal.close();
+        outcome
+    }
+
+    async fn serve_writes(&self, config: &RaftStoreConfig, ready: Ready, stopped: oneshot::Receiver<()>) {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let running = Running {
+            raft: self.raft.clone(),
+            tables: self.tables.clone(),
+            queue: sender,
+            health: self.health.clone(),
+            snapshots: self.snapshots.clone(),
+        };
+        let growth = LogGrowth::new(
+            self.wal.clone(),
+            self.snapshots.clone(),
+            config.snapshot_log_bytes,
+        );
+        let batcher = Batcher {
+            queue,
+            raft: self.raft.clone(),
+            health: self.health.clone(),
+            log: growth,
+        };
+        if ready.send(Ok(running)).is_ok() {
+            tokio::select! {
+                () = batcher.run() => {}
+                _ = stopped => {}
+            }
+        }
     }
 
     /// Forms the group where that is asked, and becomes the leader of a group of one.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,10 +16,14 @@ use crate::wal::index::{Index, Slot};
 use crate::wal::record::{Entry, Position};
 use crate::wal::recovery::{RecoveryError, recover};
 use crate::wal::segment::{remove_spare, segment_path};
-use crate::wal::writer::{Command, Writer};
+use crate::wal::writer::{Command, Writer, serve};
 
 /// Bytes that are read from a segment at once.
 const READ_BYTES_MAX: u64 = 4 << 20;
+
+/// Entries that are written at once, without the writer's thread: for these, changing threads takes longer than
+/// writing.
+const WRITE_AT_ONCE_BYTES: usize = 16 << 10;
 
 /// Called when what was asked is durable, or with the reason why it is not.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -37,13 +41,17 @@ pub(crate) struct WalOptions {
 
 /// The write-ahead log of one member.
 ///
-/// All writing goes through one thread in the order of the calls. After a write fails nothing more is written:
-/// what the failed sync left behind is not known, and only reading the disk anew can tell.
+/// Writing happens in the order of the calls, by a thread of its own or, where it is little, at once. After a write
+/// fails nothing more is written: what the failed sync left behind is not known, and only reading the disk anew can
+/// tell.
 #[derive(Clone)]
 pub(crate) struct Wal {
     shared: Arc<Shared>,
     commands: Sender<Command>,
-    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// How many commands were given to the thread and are not done.
+    waiting: Arc<AtomicUsize>,
+    writer: Arc<Mutex<Writer>>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// What the handles and the writer share.
@@ -51,6 +59,8 @@ pub(crate) struct Wal {
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     index: Mutex<Index>,
+    /// How far the log is committed; it is written with whatever is written next.
+    committed: Mutex<Option<Position>>,
     /// Bytes of frames that were written and are still needed.
     pub(crate) bytes: AtomicU64,
     /// Bytes of frames that were there at the start or written since.
@@ -71,6 +81,7 @@ impl Wal {
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             index: Mutex::default(),
+            committed: Mutex::new(recovered.committed),
             bytes: AtomicU64::new(0),
             written: AtomicU64::new(0),
         });
@@ -78,23 +89,40 @@ impl Wal {
         let (commands, inbox) = mpsc::channel();
         let writer = Writer::new(shared.clone(), options, recovered).map_err(unusable)?;
         let thread = std::thread::Builder::new().name("store-log".to_owned());
-        let thread = thread.spawn(move || writer.run(&inbox)).map_err(unusable)?;
+        let writer = Arc::new(Mutex::new(writer));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (its_writer, its_waiting) = (writer.clone(), waiting.clone());
+        let thread = thread.spawn(move || serve(&its_writer, &inbox, &its_waiting));
         let wal = Self {
             shared,
             commands,
-            writer: Arc::new(Mutex::new(Some(thread))),
+            waiting,
+            writer,
+            thread: Arc::new(Mutex::new(Some(thread.map_err(unusable)?))),
         };
         Ok((wal, committed))
     }
 
     /// Appends entries that follow those before them.
     pub(crate) fn append(&self, entries: Vec<Entry>, done: Done) {
-        self.send(Command::Append { entries, done });
+        let bytes: usize = entries.iter().map(|entry| entry.payload.len()).sum();
+        let command = Command::Append { entries, done };
+        if bytes <= WRITE_AT_ONCE_BYTES && self.waiting.load(Ordering::SeqCst) == 0 {
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer.write(command);
+        } else {
+            self.send(command);
+        }
     }
 
     /// Notes how far the log is committed; it becomes durable with whatever is written next.
     pub(crate) fn set_committed(&self, position: Position) {
-        self.send(Command::Committed(position));
+        let mut committed = self
+            .shared
+            .committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *committed = Some(position);
     }
 
     /// Voids the entries from an index on.
@@ -171,13 +199,14 @@ impl Wal {
     /// Writes what is left and ends the writer.
     pub(crate) fn close(&self) {
         self.send(Command::Close);
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            _ = writer.join();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            _ = thread.join();
         }
     }
 
     fn send(&self, command: Command) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         if let Err(mpsc::SendError(command)) = self.commands.send(command) {
             command.refuse(&io::Error::other("the log is closed"));
         }
@@ -185,6 +214,10 @@ impl Wal {
 }
 
 impl Shared {
+    pub(crate) fn committed(&self) -> Option<Position> {
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }

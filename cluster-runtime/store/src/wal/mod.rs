@@ -1,6 +1,6 @@
 //! The write-ahead log: segments of checksummed frames, one sync for whatever waits.
 //!
-//! Start with [`Wal`], the handle; one [writer](writer) thread does all writing, [recovery] reads at start-up.
+//! Start with [`Wal`], the handle; the [writer] does all writing, [recovery] reads at start-up.
 
 pub(crate) mod frame;
 mod index;

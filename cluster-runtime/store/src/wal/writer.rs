@@ -1,9 +1,9 @@
-//! The thread that writes the log.
+//! Writing the log.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crc32fast::hash as crc32;
@@ -28,7 +28,6 @@ pub(crate) enum Command {
         entries: Vec<Entry>,
         done: Done,
     },
-    Committed(Position),
     Truncate {
         since_index: u64,
         done: Done,
@@ -53,12 +52,23 @@ pub(crate) struct Writer {
     older: Vec<(u64, u64)>,
     offset: u64,
     sequence: u64,
+    /// How far the log on disk says that it is committed.
     committed: Option<Position>,
-    /// Whether `committed` changed since it was written.
-    is_committed_new: bool,
     spare: Option<JoinHandle<io::Result<u64>>>,
     frame: Frame,
     failure: Option<io::Error>,
+}
+
+/// Does what comes in until the log is closed: the work of the log's own thread.
+pub(crate) fn serve(writer: &Mutex<Writer>, inbox: &Receiver<Command>, waiting: &AtomicUsize) {
+    let writer = || writer.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Ok(first) = inbox.recv() {
+        match writer().write_all(first, inbox) {
+            Some(count) => _ = waiting.fetch_sub(count, Ordering::SeqCst),
+            None => return,
+        }
+    }
+    writer().close();
 }
 
 /// What is written next.
@@ -84,7 +94,6 @@ impl Writer {
             offset: SEGMENT_HEADER_BYTES,
             sequence: recovered.sequence,
             committed: recovered.committed,
-            is_committed_new: false,
             spare: None,
             frame: Frame::default(),
             failure: None,
@@ -102,24 +111,31 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Does what comes in until the log is closed.
-    pub(crate) fn run(mut self, inbox: &Receiver<Command>) {
-        while let Ok(first) = inbox.recv() {
-            let mut next = Some(first);
-            while let Some(command) = next.take() {
-                if matches!(command, Command::Close) {
-                    self.flush();
-                    self.write_committed();
-                    return;
-                }
-                self.take(command);
-                if self.frame.buffer.len() < FRAME_BYTES_MAX {
-                    next = inbox.try_recv().ok();
-                }
+    /// Does one thing and waits for the disk.
+    pub(crate) fn write(&mut self, command: Command) {
+        self.take(command);
+        self.flush();
+    }
+
+    /// Does all that has come in, as far as one frame holds it, and says how much that was; nothing when the log is
+    /// closed.
+    fn write_all(&mut self, first: Command, inbox: &Receiver<Command>) -> Option<usize> {
+        let mut next = Some(first);
+        let mut count = 0;
+        while let Some(command) = next.take() {
+            if matches!(command, Command::Close) {
+                self.flush();
+                self.close();
+                return None;
             }
-            self.flush();
+            self.take(command);
+            count += 1;
+            if self.frame.buffer.len() < FRAME_BYTES_MAX {
+                next = inbox.try_recv().ok();
+            }
         }
-        self.write_committed();
+        self.flush();
+        Some(count)
     }
 
     fn take(&mut self, command: Command) {
@@ -140,10 +156,6 @@ impl Writer {
                     });
                 }
                 frame.done.push(done);
-            }
-            Command::Committed(position) => {
-                self.committed = Some(position);
-                self.is_committed_new = true;
             }
             Command::Truncate { since_index, done } => {
                 self.flush();
@@ -212,7 +224,8 @@ impl Writer {
     }
 
     fn write_frame(&mut self) -> io::Result<()> {
-        if let Some(committed) = self.committed.filter(|_| self.is_committed_new) {
+        let committed = self.shared.committed();
+        if let Some(committed) = committed.filter(|_| committed != self.committed) {
             put_committed(&mut self.frame.buffer, committed);
         }
         let length = frame::padded(self.frame.buffer.len() - frame::HEADER_BYTES) as u64;
@@ -242,7 +255,7 @@ impl Writer {
             }
         }
         drop(index);
-        self.is_committed_new = false;
+        self.committed = committed;
         self.sequence += 1;
         self.offset += length;
         self.shared.written.fetch_add(length, Ordering::Relaxed);
@@ -326,9 +339,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Notes how far the log is committed when nothing else is to be written.
-    fn write_committed(&mut self) {
-        if self.is_committed_new && self.failure.is_none() && self.segment.is_some() {
+    /// Ends: notes how far the log is committed.
+    fn close(&mut self) {
+        if self.shared.committed() != self.committed && self.failure.is_none() && self.segment.is_some() {
             self.frame();
             self.flush();
         }
@@ -336,6 +349,8 @@ impl Writer {
         if let Some(spare) = self.spare.take() {
             _ = spare.join();
         }
+        self.failure
+            .get_or_insert_with(|| io::Error::other("the log is closed"));
     }
 
     fn count_bytes(&self) {
@@ -359,7 +374,7 @@ impl Command {
             | Self::Truncate { done, .. }
             | Self::Purge { done, .. }
             | Self::Run { done, .. } => done(Err(same_error(error))),
-            Self::Committed(_) | Self::Close => {}
+            Self::Close => {}
         }
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn are_kept(folder: &Path, spec: &SandboxSpec) -> bool {
     wanted
         .iter()
         .filter(|(mode, _)| *mode == NamespaceMode::Own)
-        .all(|(_, pin)| rustix::fs::statfs(pin).is_ok_and(|found| found.f_type as i64 == NSFS_MAGIC))
+        .all(|(_, pin)| rustix::fs::statfs(pin).is_ok_and(|found| found.f_type == NSFS_MAGIC))
 }
 
 /// Lets the namespaces of a sandbox go. They end with their last process.
