@@ -107,6 +107,8 @@ pub(crate) struct Settings {
     pub(crate) nft: Option<PathBuf>,
     /// Revisions kept of a release: `HELM_MAX_HISTORY`, else 10; 0 is no limit.
     pub(crate) max_history: u32,
+    /// The time that packed files get: `SOURCE_DATE_EPOCH`, else now; in seconds of the epoch.
+    source_date: Option<u64>,
     pub(crate) debug: bool,
     pub(crate) console: Console,
     /// The time zone in which times are shown.
@@ -114,6 +116,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The time that packed files get, in seconds of the epoch.
+    pub(crate) fn build_time(&self) -> u64 {
+        self.source_date
+            .unwrap_or_else(|| u64::try_from(self.now().as_second()).unwrap_or_default())
+    }
+
     /// The time now.
     pub(crate) fn now(&self) -> jiff::Timestamp {
         jiff::Timestamp::now()
@@ -189,6 +197,7 @@ impl Settings {
             nft,
             home,
             max_history,
+            source_date: environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()),
             debug: flags.debug || is_true(environment("HELM_DEBUG")),
             console: Console::open(
                 color,

@@ -56,6 +56,17 @@ impl Chart {
 
     /// As [`Chart::load`], with limits of the caller's.
     pub fn load_within(path: &Path, limits: Limits) -> Result<Chart, LoadChartError> {
+        let mut budget = assemble::Budget::new(limits);
+        let files = Chart::read_within(path, &mut budget)?;
+        assemble::chart(files, &mut budget)
+    }
+
+    /// Reads the files of a folder or archive without making a chart of them, as a check of a broken chart wants it.
+    pub fn read_files(path: &Path) -> Result<Vec<File>, LoadChartError> {
+        Chart::read_within(path, &mut assemble::Budget::new(Limits::default()))
+    }
+
+    fn read_within(path: &Path, budget: &mut assemble::Budget) -> Result<Vec<File>, LoadChartError> {
         let about = path.metadata().map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => LoadChartError::NotFound {
                 path: path.to_owned(),
@@ -66,12 +77,11 @@ impl Chart {
             },
         })?;
         if about.is_dir() {
-            let files = folder::read(path, limits)?;
-            return assemble::chart(files, &mut assemble::Budget::new(limits));
+            return folder::read(path, budget.limits);
         }
-        let bytes = folder::read_archive(path, limits)?;
+        let bytes = folder::read_archive(path, budget.limits)?;
         archive::check_magic(path, &bytes)?;
-        Chart::from_archive_within(&bytes, limits)
+        Ok(archive::unpack(&bytes, budget)?)
     }
 
     /// Unpacks a chart from a gzipped tar archive.

@@ -13,7 +13,9 @@ mod folder;
 mod ignore;
 mod limits;
 mod metadata;
+mod package;
 mod pattern;
+mod scaffold;
 
 pub use chart::{Chart, File};
 pub use crds::Crd;
@@ -22,4 +24,6 @@ pub use error::{ArchiveError, LoadChartError, MetadataError, ValidationError};
 pub use ignore::{IgnoreError, IgnoreRules};
 pub use limits::Limits;
 pub use metadata::{ChartKind, Dependency, ImportValues, Lock, LockedDependency, Maintainer, Metadata};
+pub use package::{PackageError, package};
 pub use pattern::{PatternError, path_matches};
+pub use scaffold::{ChartNameError, Language, scaffold};

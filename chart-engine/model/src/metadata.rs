@@ -182,6 +182,54 @@ impl Metadata {
         Ok(())
     }
 
+    /// The fields as `Chart.yaml` has them, empty ones left out.
+    pub fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        let mut put = |key: &str, text: &str| {
+            if !text.is_empty() {
+                map.insert(key.to_owned(), text.into());
+            }
+        };
+        put("name", &self.name);
+        put("home", &self.home);
+        put("version", &self.version);
+        put("description", &self.description);
+        put("icon", &self.icon);
+        put("apiVersion", &self.api_version);
+        put("condition", &self.condition);
+        put("tags", &self.tags);
+        put("appVersion", &self.app_version);
+        put("kubeVersion", &self.kube_version);
+        put("type", &self.kind);
+        let mut put_list = |key: &str, items: Vec<Value>| {
+            if !items.is_empty() {
+                map.insert(key.to_owned(), Value::List(items));
+            }
+        };
+        let texts = |items: &[String]| items.iter().map(|item| Value::from(item.as_str())).collect();
+        put_list("sources", texts(&self.sources));
+        put_list("keywords", texts(&self.keywords));
+        put_list(
+            "maintainers",
+            self.maintainers.iter().map(Maintainer::to_value).collect(),
+        );
+        put_list(
+            "dependencies",
+            self.dependencies.iter().map(Dependency::to_value).collect(),
+        );
+        if self.deprecated {
+            map.insert("deprecated".to_owned(), true.into());
+        }
+        if !self.annotations.is_empty() {
+            let annotations = self
+                .annotations
+                .iter()
+                .map(|(key, text)| (key.as_str(), text.as_str()));
+            map.insert("annotations".to_owned(), annotations.collect());
+        }
+        Value::Map(map)
+    }
+
     /// What the chart is for; `None` for a type that is neither.
     pub fn chart_kind(&self) -> Option<ChartKind> {
         match self.kind.as_str() {
@@ -318,6 +366,15 @@ impl Maintainer {
         Ok(maintainer)
     }
 
+    fn to_value(&self) -> Value {
+        let fields = [("name", &self.name), ("email", &self.email), ("url", &self.url)];
+        fields
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(key, text)| (key, text.as_str()))
+            .collect()
+    }
+
     /// Stands for an entry of the list that is `null`; no text in a file can hold this character and pass cleaning.
     fn missing() -> Maintainer {
         Maintainer {
@@ -359,6 +416,31 @@ impl Dependency {
         }
     }
 
+    fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("name".to_owned(), self.name.as_str().into());
+        map.insert("repository".to_owned(), self.repository.as_str().into());
+        let optional = [
+            ("version", &self.version),
+            ("condition", &self.condition),
+            ("alias", &self.alias),
+        ];
+        for (key, text) in optional.into_iter().filter(|(_, text)| !text.is_empty()) {
+            map.insert(key.to_owned(), text.as_str().into());
+        }
+        if !self.tags.is_empty() {
+            map.insert("tags".to_owned(), self.tags.clone().into());
+        }
+        if self.enabled {
+            map.insert("enabled".to_owned(), true.into());
+        }
+        if !self.import_values.is_empty() {
+            let imports = self.import_values.iter().map(ImportValues::to_value).collect();
+            map.insert("import-values".to_owned(), Value::List(imports));
+        }
+        Value::Map(map)
+    }
+
     /// The alias, or else the name.
     pub fn effective_name(&self) -> &str {
         if self.alias.is_empty() {
@@ -386,7 +468,39 @@ impl ImportValues {
     }
 }
 
+impl ImportValues {
+    fn to_value(&self) -> Value {
+        match self {
+            ImportValues::Export(name) => name.as_str().into(),
+            ImportValues::Table { child, parent } => [("child", child.as_str()), ("parent", parent.as_str())]
+                .into_iter()
+                .collect(),
+            ImportValues::Other(value) => value.clone(),
+        }
+    }
+}
+
 impl Lock {
+    /// The fields as `Chart.lock` has them.
+    pub fn to_value(&self) -> Value {
+        let dependencies = self.dependencies.iter().map(|locked| {
+            let fields = [
+                ("name", &locked.name),
+                ("repository", &locked.repository),
+                ("version", &locked.version),
+            ];
+            fields
+                .into_iter()
+                .map(|(key, text)| (key, text.as_str()))
+                .collect()
+        });
+        Value::from_iter([
+            ("generated", Value::from(self.generated.as_str())),
+            ("digest", self.digest.as_str().into()),
+            ("dependencies", Value::List(dependencies.collect())),
+        ])
+    }
+
     pub(crate) fn from_value(value: &Value) -> Result<Lock, MetadataError> {
         let mut lock = Lock::default();
         let Value::Map(map) = value else { return Ok(lock) };

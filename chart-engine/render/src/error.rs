@@ -3,6 +3,7 @@
 use chart_template::TemplateError;
 use chart_values::coalesce::CoalesceError;
 
+use crate::jinja::JinjaError;
 use crate::manifest::SortManifestsError;
 use crate::schema::SchemaError;
 
@@ -47,6 +48,9 @@ pub enum RenderError {
     /// A template is wrong, or refused.
     #[error("{0}")]
     Template(#[from] TemplateError),
+    /// A Jinja template is wrong, or refused.
+    #[error("{0}")]
+    Jinja(#[from] JinjaError),
     /// A rendered file holds something else than manifests.
     #[error("{0}")]
     Manifests(#[from] SortManifestsError),
@@ -57,7 +61,10 @@ impl RenderError {
     pub fn is_of_rendering(&self) -> bool {
         matches!(
             self,
-            RenderError::KubeVersion { .. } | RenderError::Template(_) | RenderError::Manifests(_)
+            RenderError::KubeVersion { .. }
+                | RenderError::Template(_)
+                | RenderError::Jinja(_)
+                | RenderError::Manifests(_)
         )
     }
 }

@@ -10,6 +10,7 @@ use chart_values::coalesce::{CoalesceWarning, Nulls, coalesce};
 
 use crate::error::RenderError;
 use crate::hook::Hook;
+use crate::jinja;
 use crate::manifest::{Manifest, sort_manifests};
 use crate::objects::{CapabilitiesObject, Files, chart_object, subchart_values, values_map};
 use crate::options::RenderOptions;
@@ -176,8 +177,9 @@ fn execute(
     values: &Map,
     options: &RenderOptions,
 ) -> Result<BTreeMap<String, String>, RenderError> {
-    let mut sources = Vec::new();
+    let mut sources = Sources::default();
     let shared = Shared {
+        options,
         release: release_object(options),
         capabilities: Value::object(CapabilitiesObject::new(options.capabilities.clone())),
     };
@@ -186,7 +188,19 @@ fn execute(
             .iter()
             .map(|(key, value)| (Text::from(key.as_str()), Value::from(value))),
     );
-    collect(chart, chart.name(), root, true, &shared, &mut sources);
+    collect(
+        chart,
+        chart.name(),
+        root,
+        Some(values),
+        true,
+        &shared,
+        &mut sources,
+    );
+    let Sources {
+        go: mut sources,
+        jinja,
+    } = sources;
     // Deeper templates come first, and within one depth the later names: so the chart's own definitions, and among
     // files the first, are parsed last and win.
     sources.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
@@ -194,7 +208,8 @@ fn execute(
     for source in &sources {
         set.parse(&source.name, &source.text)?;
     }
-    let mut files = BTreeMap::new();
+    let set = Rc::new(set);
+    let mut files = jinja::render(&jinja, &set, options.limits.steps_max)?;
     for source in sources {
         if source
             .name
@@ -220,8 +235,16 @@ fn order(name: &str) -> (usize, &str) {
     (name.bytes().filter(|byte| *byte == b'/').count(), name)
 }
 
+/// The templates of a chart and its subcharts, by language.
+#[derive(Default)]
+struct Sources<'c> {
+    go: Vec<Source<'c>>,
+    jinja: Vec<jinja::Source>,
+}
+
 /// What all templates see alike.
-struct Shared {
+struct Shared<'o> {
+    options: &'o RenderOptions,
     release: Value,
     capabilities: Value,
 }
@@ -231,16 +254,18 @@ fn collect<'c>(
     chart: &'c Chart,
     path: &str,
     values: Value,
+    plain: Option<&Map>,
     is_root: bool,
-    shared: &Shared,
-    sources: &mut Vec<Source<'c>>,
+    shared: &Shared<'_>,
+    sources: &mut Sources<'c>,
 ) -> Value {
     let subcharts = chart.dependencies.iter().map(|subchart| {
         let path = format!("{path}/charts/{}", subchart.name());
         let values = subchart_values(&values, subchart.name());
+        let plain = plain.and_then(|plain| plain.get(subchart.name())?.as_map());
         (
             Text::from(subchart.name()),
-            collect(subchart, &path, values, false, shared, sources),
+            collect(subchart, &path, values, plain, false, shared, sources),
         )
     });
     let subcharts = Value::map(subcharts.collect::<Vec<_>>());
@@ -257,6 +282,7 @@ fn collect<'c>(
     );
     let library = chart.metadata.chart_kind() == Some(ChartKind::Library);
     let folder: Rc<str> = format!("{path}/templates").into();
+    let mut context: Option<Rc<jinja::Context>> = None;
     for file in &chart.templates {
         let partial = file
             .name
@@ -266,12 +292,32 @@ fn collect<'c>(
         if library && !partial {
             continue;
         }
-        sources.push(Source {
-            name: format!("{path}/{}", file.name),
-            folder: Rc::clone(&folder),
-            text: file.text(),
-            dot: dot.clone(),
-        });
+        let name = format!("{path}/{}", file.name);
+        if file.name.ends_with(jinja::ENDING) {
+            let context = context.get_or_insert_with(|| {
+                let empty = Map::new();
+                let RenderOptions {
+                    release,
+                    capabilities,
+                    ..
+                } = shared.options;
+                let values = plain.unwrap_or(&empty);
+                Rc::new(jinja::Context::new(chart, values, release, capabilities, is_root))
+            });
+            sources.jinja.push(jinja::Source {
+                name,
+                text: file.text().into_owned(),
+                context: Rc::clone(context),
+                dot: dot.clone(),
+            });
+        } else {
+            sources.go.push(Source {
+                name,
+                folder: Rc::clone(&folder),
+                text: file.text(),
+                dot: dot.clone(),
+            });
+        }
     }
     dot
 }
@@ -341,15 +387,16 @@ fn functions(options: &RenderOptions) -> Functions {
 /// Takes the notes out of the rendered files: they are no manifests.
 fn take_notes(files: &mut BTreeMap<String, String>, chart: &Chart, of_subcharts: bool) -> String {
     let own = format!("{}/templates/{NOTES}", chart.name());
+    let plain = |name: &str| name.strip_suffix(jinja::ENDING).unwrap_or(name).to_owned();
     let found: Vec<String> = files
         .keys()
-        .filter(|name| name.ends_with(NOTES))
+        .filter(|name| plain(name).ends_with(NOTES))
         .cloned()
         .collect();
     let mut notes = String::new();
     for name in found.into_iter().rev() {
         let text = files.remove(&name).unwrap_or_default();
-        if of_subcharts || name == own {
+        if of_subcharts || plain(&name) == own {
             if !notes.is_empty() {
                 notes.push('\n');
             }

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn answers_by_version_kind_namespace_and_name() {
         let snapshot = Snapshot::parse(
-            "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: n}\n---\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b, namespace: m}}\n",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: ns}\n---\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b, namespace: ms}}\n",
         )
         .unwrap();
         let name = |namespace: &str, name: &str| {
@@ -91,8 +91,8 @@ mod tests {
                 .and_then(Value::as_str)
                 .map(str::to_owned)
         };
-        assert_eq!(name("n", "a").as_deref(), Some("a"));
-        assert_eq!(name("n", "b"), None);
+        assert_eq!(name("ns", "a").as_deref(), Some("a"));
+        assert_eq!(name("ns", "b"), None);
         assert_eq!(name("", "b").as_deref(), Some("b"));
         let list = snapshot.lookup("v1", "Secret", "", "").unwrap();
         assert_eq!(

@@ -106,32 +106,23 @@ impl TemplateError {
         self.trace.last().map(|frame| &frame.place)
     }
 
-    /// The frames that Go's text shows: a `template` action hides the one it stands in.
-    fn shown(&self) -> impl DoubleEndedIterator<Item = &TraceFrame> {
-        let hidden = |at: usize| {
-            self.trace
+    /// The frames that Go's text shows, each with how it was entered: a `template` action hides the one it stands in.
+    fn shown(&self) -> Vec<(&TraceFrame, &Via)> {
+        let mut shown = Vec::new();
+        let mut entered = &Via::Start;
+        for (at, frame) in self.trace.iter().enumerate() {
+            if frame.via != Via::Template {
+                entered = &frame.via;
+            }
+            if self
+                .trace
                 .get(at + 1)
-                .is_some_and(|next| next.via == Via::Template)
-        };
-        self.trace
-            .iter()
-            .enumerate()
-            .filter(move |(at, _)| !hidden(*at))
-            .map(|(_, frame)| frame)
-    }
-
-    /// How the template of a shown frame came to run, looking through `template` actions.
-    fn entered(&self, shown: &TraceFrame) -> &Via {
-        let at = self
-            .trace
-            .iter()
-            .position(|frame| std::ptr::eq(frame, shown))
-            .unwrap_or(0);
-        let entries = self.trace[..=at].iter().rev().map(|frame| &frame.via);
-        entries
-            .into_iter()
-            .find(|via| **via != Via::Template)
-            .unwrap_or(&Via::Start)
+                .is_none_or(|next| next.via != Via::Template)
+            {
+                shown.push((frame, entered));
+            }
+        }
+        shown
     }
 
     /// The error in one line, as Go's `text/template` words it.
@@ -142,26 +133,28 @@ impl TemplateError {
                 None => format!("template: {}", self.message),
             };
         }
-        let mut text = self.cause();
-        for frame in self.shown().rev() {
+        let mut text = String::new();
+        for (frame, entered) in self.shown() {
+            match entered {
+                Via::Include => text.push_str("error calling include: "),
+                Via::Tpl(given) => {
+                    let given = quote(given.as_bytes());
+                    text.push_str("error calling tpl: error during tpl function execution for ");
+                    text.push_str(&given);
+                    text.push_str(": ");
+                }
+                Via::Start | Via::Template => {}
+            }
             let Place {
                 file, line, column, ..
             } = &frame.place;
             let name = quote(frame.template.as_bytes());
-            text = format!(
-                "template: {file}:{line}:{column}: executing {name} at <{}>: {text}",
-                frame.action
-            );
-            text = match self.entered(frame) {
-                Via::Include => format!("error calling include: {text}"),
-                Via::Tpl(given) => {
-                    let given = quote(given.as_bytes());
-                    format!("error calling tpl: error during tpl function execution for {given}: {text}")
-                }
-                Via::Start | Via::Template => text,
-            };
+            let action = &frame.action;
+            text.push_str(&format!(
+                "template: {file}:{line}:{column}: executing {name} at <{action}>: "
+            ));
         }
-        text
+        text + &self.cause()
     }
 
     fn cause(&self) -> String {
@@ -178,8 +171,8 @@ impl TemplateError {
             return None;
         }
         let mut paragraphs: Vec<String> = Vec::new();
-        let shown: Vec<_> = self.shown().collect();
-        for (i, frame) in shown.iter().enumerate() {
+        let shown = self.shown();
+        for (i, (frame, _)) in shown.iter().enumerate() {
             let Place {
                 file, line, column, ..
             } = &frame.place;
@@ -213,7 +206,7 @@ impl fmt::Display for TemplateError {
                 write!(f, "parse error at ({}:{}): {message}", place.file, place.line)
             }
             (ErrorKind::Raised, Some(_)) => {
-                let place = self.shown().next().map(|frame| &frame.place);
+                let place = self.shown().first().map(|(frame, _)| &frame.place);
                 let Some(Place {
                     file, line, column, ..
                 }) = place

@@ -3,23 +3,26 @@
 use crate::fault::Fault;
 use crate::value::{Contents, Value};
 
-/// Bounds on one execution, so that a hostile template is refused instead of filling the machine.
+/// Bounds on what templates may use, so that a hostile chart is refused instead of filling the machine.
 ///
-/// The defaults are far above what charts need: the largest charts known take some hundred thousand steps and
-/// write a few megabytes.
+/// The defaults leave charts plenty: the busiest template of the charts known takes a fifth of a million steps, and
+/// the largest writes a few megabytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Steps of the program; functions that walk large values count one step per element.
+    /// Steps of one execution; functions that walk large values count one step per element, and those that are slow
+    /// on purpose, such as making keys, a great many.
     pub steps_max: u64,
-    /// Bytes of the output of one execution, and of any one string.
+    /// Steps of all executions of a set.
+    pub steps_total_max: u64,
+    /// Bytes of any one string, and of the output of one execution.
     pub text_bytes_max: usize,
     /// Bytes of all strings that one execution makes, one after the other.
-    pub total_bytes_max: u64,
+    pub text_bytes_total_max: u64,
     /// Items of any one list.
     pub list_items_max: usize,
-    /// How deep `include` may nest in one name, as in Helm.
+    /// How deep `include` may nest in one name, as in Helm, and how deep `tpl` may nest.
     pub include_depth_max: usize,
-    /// How deep `template`, `include` and `tpl` may nest together.
+    /// How deep `template`, `include` and `tpl` may nest together, as in Go.
     pub template_depth_max: usize,
     /// How deep lists and maps may nest where they are walked as a whole.
     pub value_depth_max: usize,
@@ -30,9 +33,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            steps_max: 50_000_000,
-            text_bytes_max: 64 << 20,
-            total_bytes_max: 4 << 30,
+            steps_max: 10_000_000,
+            steps_total_max: 200_000_000,
+            text_bytes_max: 32 << 20,
+            text_bytes_total_max: 256 << 20,
             list_items_max: 1_000_000,
             include_depth_max: 1000,
             template_depth_max: 100_000,
@@ -80,8 +84,8 @@ impl Budget {
             )));
         }
         self.bytes = self.bytes.saturating_add(bytes as u64);
-        if self.bytes > self.limits.total_bytes_max {
-            let max = self.limits.total_bytes_max;
+        if self.bytes > self.limits.text_bytes_total_max {
+            let max = self.limits.text_bytes_total_max;
             return Err(Fault::limit(format!(
                 "template makes more than {max} bytes of text"
             )));
@@ -100,12 +104,14 @@ impl Budget {
         self.spend(items as u64)
     }
 
-    /// Counts all that a value holds, as if written out in full.
+    /// Counts all that a value holds, as if written out in full, and tells how much that is.
     ///
     /// Functions that walk values recursively ask first: a value may contain itself, or the same list many times.
-    pub(crate) fn walk(&mut self, value: &Value) -> Result<(), Fault> {
+    pub(crate) fn walk(&mut self, value: &Value) -> Result<u64, Fault> {
+        let before = self.steps;
         let depth = self.limits.value_depth_max;
-        self.walk_at(value, depth)
+        self.walk_at(value, depth)?;
+        Ok(self.steps - before + 1)
     }
 
     fn walk_at(&mut self, value: &Value, depth: usize) -> Result<(), Fault> {

@@ -19,6 +19,9 @@ use crate::value::{MapType, Text, Value};
 
 const NO_VALUE: &[u8] = b"<no value>";
 
+/// How many templates the way to a fault has at most, at its beginning and at its end.
+const TRACE_MAX: usize = 2000;
+
 /// A value where a variable or the dot holds it.
 #[derive(Clone, Debug, Default)]
 struct Held {
@@ -47,6 +50,26 @@ impl Held {
     }
 }
 
+/// How a template came to run.
+#[derive(Clone, Debug)]
+enum Entry {
+    Start,
+    Include,
+    Template,
+    Tpl(Text),
+}
+
+impl Entry {
+    fn to_via(&self) -> Via {
+        match self {
+            Entry::Start => Via::Start,
+            Entry::Include => Via::Include,
+            Entry::Template => Via::Template,
+            Entry::Tpl(text) => Via::Tpl(text.to_str().into_owned()),
+        }
+    }
+}
+
 /// A template that is being executed.
 struct Frame {
     program: Rc<Program>,
@@ -54,7 +77,7 @@ struct Frame {
     dot: Held,
     /// Where its variables begin.
     slots: usize,
-    via: Via,
+    entry: Entry,
 }
 
 /// A range that is being executed.
@@ -147,15 +170,21 @@ impl<'s> Machine<'s> {
         }
     }
 
-    pub(crate) fn execute(mut self, program: &Rc<Program>, data: &Value) -> Result<Vec<u8>, TemplateError> {
-        let started = self.enter(Rc::clone(program), data.clone().unboxed(), Via::Start);
-        match started.and_then(|()| self.run()) {
-            Ok(()) => Ok(self.out),
+    /// Executes a template; gives its output and how many steps it took.
+    pub(crate) fn execute(
+        mut self,
+        program: &Rc<Program>,
+        data: &Value,
+    ) -> (Result<Vec<u8>, TemplateError>, u64) {
+        let started = self.enter(Rc::clone(program), data.clone().unboxed(), Entry::Start);
+        let result = match started.and_then(|()| self.run()) {
+            Ok(()) => Ok(std::mem::take(&mut self.out)),
             Err(stop) => Err(self.error(stop)),
-        }
+        };
+        (result, self.scope.budget.steps)
     }
 
-    fn enter(&mut self, program: Rc<Program>, dot: Value, via: Via) -> Result<(), Stop> {
+    fn enter(&mut self, program: Rc<Program>, dot: Value, entry: Entry) -> Result<(), Stop> {
         let depth_max = self.scope.budget.limits.template_depth_max;
         if self.frames.len() > depth_max {
             return Err(Stop::execution(format!(
@@ -170,7 +199,7 @@ impl<'s> Machine<'s> {
             at: 0,
             dot: Held::plain(dot),
             slots,
-            via,
+            entry,
         });
         Ok(())
     }
@@ -267,10 +296,8 @@ impl<'s> Machine<'s> {
                     self.invoke(&program, at, name, args as usize, piped)?;
                 }
                 Op::Unbox => {
-                    if let Some(top) = self.stack.last_mut() {
-                        if let Value::Nil = top {
-                            *top = Value::Invalid;
-                        }
+                    if let Some(top @ Value::Nil) = self.stack.last_mut() {
+                        *top = Value::Invalid;
                     }
                     self.boxed = false;
                 }
@@ -385,7 +412,7 @@ impl<'s> Machine<'s> {
                         return Err(Stop::execution(format!("template {name} not defined")));
                     };
                     let dot = self.pop();
-                    self.enter(next, dot, Via::Template)?;
+                    self.enter(next, dot, Entry::Template)?;
                     go_on_in_top_frame!();
                 }
                 Op::Fail(message) => return Err(Stop::execution(&*program.texts[message as usize])),
@@ -446,14 +473,14 @@ impl<'s> Machine<'s> {
                 Err(Stop::execution(message))
             }
             Value::Map(map) => {
-                if let MapType::Named(named) = map.map_type() {
-                    if let Some(signature) = (named.method)(&name.to_str()) {
-                        signature
-                            .check_count(&name.to_str(), 0, false)
-                            .map_err(Stop::execution)?;
-                        let called = (named.call)(map, &name.to_str(), &[]);
-                        return called.map_err(|fault| Stop::called(&name.to_str(), &fault));
-                    }
+                if let MapType::Named(named) = map.map_type()
+                    && let Some(signature) = (named.method)(&name.to_str())
+                {
+                    signature
+                        .check_count(&name.to_str(), 0, false)
+                        .map_err(Stop::execution)?;
+                    let called = (named.call)(map, &name.to_str(), &[]);
+                    return called.map_err(|fault| Stop::called(&name.to_str(), &fault));
                 }
                 self.boxed = map.map_type() != MapType::Strings;
                 Ok(map
@@ -633,7 +660,7 @@ impl<'s> Machine<'s> {
             });
         }
         *count += 1;
-        self.enter(program, data.unboxed(), Via::Include)?;
+        self.enter(program, data.unboxed(), Entry::Include)?;
         self.outs.push(std::mem::take(&mut self.out));
         Ok(())
     }
@@ -653,6 +680,15 @@ impl<'s> Machine<'s> {
             self.stack.push(value);
             return Ok(false);
         }
+        let depth_max = self.scope.budget.limits.include_depth_max;
+        if self.overlays.len() > depth_max {
+            let message = format!("tpl nests deeper than {depth_max}");
+            return Err(Stop {
+                kind: ErrorKind::Limit,
+                message,
+                function: None,
+            });
+        }
         self.scope.spend(text.len() as u64 / 8)?;
         let parsed = self.set.text(&text).map_err(|err| {
             let message = format!("cannot parse template {}: {}", quote(&text), err.go_text());
@@ -668,11 +704,7 @@ impl<'s> Machine<'s> {
                 add(&mut overlay, Rc::clone(program));
             }
         }
-        self.enter(
-            Rc::clone(&parsed.main),
-            data.unboxed(),
-            Via::Tpl(text.to_str().into_owned()),
-        )?;
+        self.enter(Rc::clone(&parsed.main), data.unboxed(), Entry::Tpl(text))?;
         self.overlays.push(overlay);
         self.outs.push(std::mem::take(&mut self.out));
         Ok(true)
@@ -683,20 +715,20 @@ impl<'s> Machine<'s> {
             return Ok(());
         };
         self.slots.truncate(frame.slots);
-        match frame.via {
-            Via::Start | Via::Template => return Ok(()),
-            Via::Include => {
+        match frame.entry {
+            Entry::Start | Entry::Template => return Ok(()),
+            Entry::Include => {
                 if let Some(count) = self.included.get_mut(&frame.program.name) {
                     *count = count.saturating_sub(1);
                 }
             }
-            Via::Tpl(_) => {
+            Entry::Tpl(_) => {
                 self.overlays.pop();
             }
         }
         let mut written = std::mem::replace(&mut self.out, self.outs.pop().unwrap_or_default());
         self.scope.text(written.len())?;
-        if matches!(frame.via, Via::Tpl(_)) && contains(&written, NO_VALUE) {
+        if matches!(frame.entry, Entry::Tpl(_)) && contains(&written, NO_VALUE) {
             written = strip_no_value(&written);
         }
         self.stack.push(Value::from(written));
@@ -706,7 +738,13 @@ impl<'s> Machine<'s> {
     // Errors.
 
     fn error(&self, stop: Stop) -> TemplateError {
-        let trace = self.frames.iter().map(|frame| {
+        let middle = TRACE_MAX..self.frames.len().saturating_sub(TRACE_MAX).max(TRACE_MAX);
+        let kept = self
+            .frames
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !middle.contains(at));
+        let trace = kept.map(|(_, frame)| {
             let Program {
                 source, nodes, name, ..
             } = &*frame.program;
@@ -728,7 +766,7 @@ impl<'s> Machine<'s> {
                 place,
                 template: name.to_string(),
                 action,
-                via: frame.via.clone(),
+                via: frame.entry.to_via(),
             }
         });
         TemplateError {

@@ -1,11 +1,12 @@
 //! Named templates and what they have in common.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
-use crate::functions::{Functions, RegexCache};
+use crate::fault::Fault;
+use crate::functions::{Action, Functions, RegexCache};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::program::{Program, compile};
@@ -40,6 +41,8 @@ pub struct TemplateSet {
     surroundings: Rc<RefCell<dyn Surroundings>>,
     templates: HashMap<Rc<str>, Rc<Program>>,
     regexes: RegexCache,
+    /// Steps of all executions so far.
+    steps: Cell<u64>,
     /// Texts given to `tpl`, compiled.
     texts: RefCell<HashMap<Text, Rc<Parsed>>>,
 }
@@ -60,6 +63,7 @@ impl TemplateSet {
             surroundings: Rc::new(RefCell::new(System)),
             templates: HashMap::new(),
             regexes: RegexCache::default(),
+            steps: Cell::new(0),
             texts: RefCell::default(),
         }
     }
@@ -113,6 +117,41 @@ impl TemplateSet {
         })
     }
 
+    /// Calls a function by its name, as a template would.
+    ///
+    /// # Errors
+    /// When there is no such function, the arguments do not fit, or the function refuses. `and`, `or`, `include` and
+    /// `tpl` need a template around them and cannot be called so.
+    pub fn call(&self, name: &str, arguments: Vec<Value>) -> Result<Value, Fault> {
+        let Some((_, row)) = self.functions.find(name) else {
+            let name = crate::format::quote(name.as_bytes());
+            return Err(Fault::new(format!("function {name} not defined")));
+        };
+        row.signature
+            .check_count(name, arguments.len(), false)
+            .map_err(Fault::new)?;
+        let check = |(at, argument)| row.signature.parameter(at).check(argument);
+        let arguments: Result<Vec<Value>, String> = arguments.into_iter().enumerate().map(check).collect();
+        let arguments = arguments.map_err(Fault::new)?;
+        let mut scope = Scope::new(
+            self.limits,
+            Rc::clone(&self.surroundings),
+            Rc::clone(&self.regexes),
+        );
+        match &row.action {
+            Action::Plain(call) => call(&mut scope, &arguments),
+            Action::Shared(call) => call(&mut scope, &arguments),
+            Action::And | Action::Or | Action::Include | Action::Tpl => Err(Fault::new(format!(
+                "{name} cannot be called outside of a template"
+            ))),
+        }
+    }
+
+    /// The names of all functions, sorted.
+    pub fn function_names(&self) -> Vec<&str> {
+        self.functions.names()
+    }
+
     /// The names of all templates, sorted.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.templates.keys().map(|name| &**name).collect();
@@ -151,12 +190,15 @@ impl TemplateSet {
                 function: None,
             });
         };
-        let scope = Scope::new(
-            self.limits,
-            Rc::clone(&self.surroundings),
-            Rc::clone(&self.regexes),
-        );
-        Machine::new(self, scope).execute(program, data)
+        let left = self.limits.steps_total_max.saturating_sub(self.steps.get());
+        let limits = Limits {
+            steps_max: self.limits.steps_max.min(left),
+            ..self.limits
+        };
+        let scope = Scope::new(limits, Rc::clone(&self.surroundings), Rc::clone(&self.regexes));
+        let (result, steps) = Machine::new(self, scope).execute(program, data);
+        self.steps.set(self.steps.get().saturating_add(steps));
+        result
     }
 
     pub(crate) fn functions(&self) -> &Functions {

@@ -162,6 +162,6 @@ impl Scope {
     /// # Errors
     /// When it is too large, nests too deep, or contains itself.
     pub fn walk(&mut self, value: &Value) -> Result<(), Fault> {
-        self.budget.walk(value)
+        self.budget.walk(value).map(drop)
     }
 }

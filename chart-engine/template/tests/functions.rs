@@ -67,7 +67,12 @@ fn cases() -> Vec<Case> {
                     continue;
                 }
             };
-            cases.push(Case { file: file.clone(), line: number, expression: expression.join("\n"), expected });
+            cases.push(Case {
+                file: file.clone(),
+                line: number,
+                expression: expression.join("\n"),
+                expected,
+            });
             expression.clear();
         }
     }
@@ -101,7 +106,11 @@ fn gives_what_the_examples_say() {
             _ => false,
         };
         if !right {
-            wrong.push(format!("{}\n  expected {:?}\n  found    {found:?}", case.name(), case.expected));
+            wrong.push(format!(
+                "{}\n  expected {:?}\n  found    {found:?}",
+                case.name(),
+                case.expected
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
@@ -116,18 +125,30 @@ fn has_an_example_of_every_function() {
         .collect();
     let expressions: String = cases().into_iter().map(|case| case.expression + "\n").collect();
     for name in Functions::helm().names() {
-        assert!(headings.iter().any(|heading| heading == name), "{name} is not described");
-        let used = expressions.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == name);
+        assert!(
+            headings.iter().any(|heading| heading == name),
+            "{name} is not described"
+        );
+        let used = expressions
+            .split(|c: char| c != '_' && !c.is_alphanumeric())
+            .any(|word| word == name);
         assert!(used, "{name} has no example");
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 /// The path of a peer program; where it is missing, says so and gives nothing, unless the environment demands it.
 fn peer(program: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file()));
+    let found = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(program))
+            .find(|path| path.is_file())
+    });
     if found.is_none() {
-        assert!(std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(), "{program} is missing");
+        assert!(
+            std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(),
+            "{program} is missing"
+        );
         println!("skipped: {program} is missing");
     }
     found
@@ -138,7 +159,11 @@ fn render_by_helm(helm: &Path, cases: &[&Case]) -> Result<Vec<Vec<u8>>, String> 
     let chart = tempfile::tempdir().unwrap();
     let templates = chart.path().join("templates");
     fs::create_dir(&templates).unwrap();
-    fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: cases\nversion: 0.1.0\n").unwrap();
+    fs::write(
+        chart.path().join("Chart.yaml"),
+        "apiVersion: v2\nname: cases\nversion: 0.1.0\n",
+    )
+    .unwrap();
     fs::copy(folder().join("values.yaml"), chart.path().join("values.yaml")).unwrap();
     for (i, case) in cases.iter().enumerate() {
         let definition = format!("{{{{- define \"case{i}\" -}}}}{}{{{{ end }}}}", case.expression);
@@ -146,7 +171,12 @@ fn render_by_helm(helm: &Path, cases: &[&Case]) -> Result<Vec<Vec<u8>>, String> 
         let output = format!("case{i:05}: {{{{ include \"case{i}\" . | b64enc }}}}\n");
         fs::write(templates.join(format!("case{i:05}.yaml")), output).unwrap();
     }
-    let run = Command::new(helm).args(["template", "release"]).arg(chart.path()).env("TZ", "UTC").output().unwrap();
+    let run = Command::new(helm)
+        .args(["template", "release"])
+        .arg(chart.path())
+        .env("TZ", "UTC")
+        .output()
+        .unwrap();
     if !run.status.success() {
         return Err(String::from_utf8_lossy(&run.stderr).into_owned());
     }
@@ -176,6 +206,10 @@ fn agrees_with_helm() {
         let error = render_by_helm(&helm, &[case]).err().unwrap_or_default();
         // Helm puts a long error on several lines and indents them.
         let found = error.contains(expected.as_str());
-        assert!(found, "{}\n  expected {expected:?}\n  found {error:?}", case.name());
+        assert!(
+            found,
+            "{}\n  expected {expected:?}\n  found {error:?}",
+            case.name()
+        );
     }
 }

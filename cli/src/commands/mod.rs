@@ -5,15 +5,19 @@
 
 mod cluster;
 mod completion;
+mod create;
 mod env;
 mod explain;
 mod get;
 mod history;
 mod image;
 mod install;
+mod lint;
 mod list;
+mod package;
 mod rollback;
 mod server;
+mod show;
 mod status;
 mod template;
 mod test;
@@ -45,6 +49,11 @@ pub(crate) enum Command {
     Get(get::GetArgs),
     Test(test::TestArgs),
     Template(template::TemplateArgs),
+    Lint(lint::LintArgs),
+    #[command(visible_alias = "inspect")]
+    Show(show::ShowArgs),
+    Create(create::CreateArgs),
+    Package(package::PackageArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -68,6 +77,10 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Get(arguments) => get::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
         Command::Template(arguments) => template::run(&arguments, settings),
+        Command::Lint(arguments) => lint::run(&arguments, settings),
+        Command::Show(arguments) => show::run(&arguments, settings),
+        Command::Create(arguments) => create::run(&arguments, settings),
+        Command::Package(arguments) => package::run(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),

@@ -133,11 +133,11 @@ fn sections(table: &[ServicePort]) -> Sections {
         write_chain(&mut chains, index, service);
     }
     Sections {
-        addresses: elements(addresses),
-        node_ports: elements(node_ports),
-        refused: elements(refused),
-        refused_node_ports: elements(refused_node_ports),
-        hairpins: elements(hairpins.into_iter().collect()),
+        addresses: elements(&addresses),
+        node_ports: elements(&node_ports),
+        refused: elements(&refused),
+        refused_node_ports: elements(&refused_node_ports),
+        hairpins: elements(&hairpins.into_iter().collect::<Vec<_>>()),
         chains,
     }
 }
@@ -163,7 +163,7 @@ fn write_chain(chains: &mut String, index: usize, service: &ServicePort) {
 }
 
 /// nft refuses an empty list of elements.
-fn elements(list: Vec<String>) -> String {
+fn elements(list: &[String]) -> String {
     if list.is_empty() {
         String::new()
     } else {
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_service_leads_to_its_backends_and_one_without_refuses() {
-        let slice = web_slice(json!([{"addresses": ["10.42.0.5", "10.42.0.6"]}]));
+        let slice = web_slice(&json!([{"addresses": ["10.42.0.5", "10.42.0.6"]}]));
         let script = script(
             &config(),
             &service_table(&[web("NodePort", "10.43.0.7")], &[slice]),

@@ -188,7 +188,7 @@ pub(crate) mod tests {
         }))
     }
 
-    pub(crate) fn web_slice(endpoints: Value) -> Arc<Object> {
+    pub(crate) fn web_slice(endpoints: &Value) -> Arc<Object> {
         object(json!({
             "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {"namespace": "shop", "name": "web-1", "labels": {SERVICE_NAME_LABEL: "web"}},
@@ -196,7 +196,7 @@ pub(crate) mod tests {
         }))
     }
 
-    fn http_backends(endpoints: Value) -> Vec<String> {
+    fn http_backends(endpoints: &Value) -> Vec<String> {
         let table = service_table(&[web("ClusterIP", "10.43.0.7")], &[web_slice(endpoints)]);
         table[0].backends.iter().map(ToString::to_string).collect()
     }
@@ -208,11 +208,11 @@ pub(crate) mod tests {
         let leaving = json!({"addresses": ["10.42.0.6"], "conditions": {"ready": false, "serving": true}});
         let broken = json!({"addresses": ["10.42.0.7"], "conditions": {"ready": false, "serving": false}});
         assert_eq!(
-            http_backends(json!([ready, unknown, leaving])),
+            http_backends(&json!([ready, unknown, leaving])),
             ["10.42.0.4:8080", "10.42.0.5:8080"]
         );
-        assert_eq!(http_backends(json!([leaving, broken])), ["10.42.0.6:8080"]);
-        assert!(http_backends(json!([broken])).is_empty());
+        assert_eq!(http_backends(&json!([leaving, broken])), ["10.42.0.6:8080"]);
+        assert!(http_backends(&json!([broken])).is_empty());
     }
 
     #[test]

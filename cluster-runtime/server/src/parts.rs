@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
+use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
@@ -57,67 +58,53 @@ impl Parts {
         listener: TcpListener,
         program: PathBuf,
     ) -> Result<Self, ServeError> {
+        let now = OffsetDateTime::now_utc();
+        let authority = Authority::open(&dir.pki(), now)?;
         let nodes = NodeRegistry::default();
-        let engine_options = EngineOptions {
-            services: ServiceRanges {
-                network: settings.service_subnet.base(),
-                prefix: settings.service_subnet.prefix(),
-                ..ServiceRanges::default()
-            },
-            nodes: nodes.clone(),
-            ..EngineOptions::default()
-        };
         let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
-        let engine = Engine::new(store.clone(), engine_options);
+        let engine = Engine::new(store.clone(), engine_options(settings, &nodes));
         engine.bootstrap().await?;
         let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
 
         let network_config = network_config(dir, settings, options);
         let network = Arc::new(Network::start(network_config, api("tug-network")).await?);
         if network.balancer() == Balancer::UserSpace {
-            tracing::warn!(
-                "`nft` is not installed: services are balanced by a proxy, and pods reach only this host"
-            );
+            tracing::warn!("no `nft`: services are balanced by a proxy, and pods reach only this host");
         }
         let gateway = network.gateway();
-        let server_api = api("tug-server");
-        ensure_services(
-            server_api.as_ref(),
-            settings.service_subnet,
-            gateway,
-            settings.api_port,
-        )
-        .await?;
+        let services = settings.service_subnet;
+        ensure_services(api("tug-server").as_ref(), services, gateway, settings.api_port).await?;
+
         let node_config = node_config(dir, settings, program, gateway);
         let pod_network = Arc::new(NodeNetwork(network.clone()));
         let node = Node::start(node_config, api("tug-node"), pod_network).await?;
         nodes.register(&settings.node_name, Arc::new(node.clone()));
-        let controllers = Controllers::start(api("tug-controllers"), ControllersOptions::default());
-        let scheduler = Scheduler::start(api("tug-scheduler"), SchedulerOptions::default());
+
+        let jitter = Jitter::from_seed(seed(now));
+        let controllers_options = ControllersOptions {
+            root_certificate: Some(authority.certificate().to_owned()),
+            jitter: jitter.clone(),
+            ..ControllersOptions::default()
+        };
+        let controllers = Controllers::start(api("tug-controllers"), controllers_options);
+        let scheduler_options = SchedulerOptions {
+            jitter,
+            ..SchedulerOptions::default()
+        };
+        let scheduler = Scheduler::start(api("tug-scheduler"), scheduler_options);
         node.ready().await;
         controllers.ready().await;
         scheduler.ready().await;
 
-        let now = OffsetDateTime::now_utc();
-        let authority = Authority::open(&dir.pki(), now)?;
+        write_kubeconfig(dir, settings, &authority, now)?;
         let identity =
             authority.server(&server_names(settings), &server_addresses(settings, gateway), now)?;
-        let tls = authority.tls(&identity)?;
-        let address = SocketAddr::from((settings.api_address, settings.api_port));
-        let text = kubeconfig::kubeconfig(
-            &format!("https://{address}"),
-            authority.certificate(),
-            &authority.administrator(now)?,
-        );
-        let path = dir.kubeconfig();
-        write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })?;
         let mut listeners = vec![listener];
         // Pods call it at the node's end of their link.
-        let addressed = [Ipv4Addr::UNSPECIFIED, gateway].contains(&settings.api_address);
-        if !addressed {
+        if ![Ipv4Addr::UNSPECIFIED, gateway].contains(&settings.api_address) {
             listeners.push(listen(SocketAddr::from((gateway, settings.api_port))).await?);
         }
-        let api = ServedApi::start(&engine, listeners, &tls);
+        let api = ServedApi::start(&engine, listeners, &authority.tls(&identity)?);
         Ok(Self {
             store,
             network,
@@ -196,6 +183,38 @@ fn node_config(
         pod_cidr: Some(settings.pod_subnet.to_string()),
         ..NodeConfig::new(&settings.node_name, dir.node())
     }
+}
+
+/// What the API is made of besides its store.
+fn engine_options(settings: &ClusterSettings, nodes: &NodeRegistry) -> EngineOptions {
+    EngineOptions {
+        services: ServiceRanges {
+            network: settings.service_subnet.base(),
+            prefix: settings.service_subnet.prefix(),
+            ..ServiceRanges::default()
+        },
+        nodes: nodes.clone(),
+        ..EngineOptions::default()
+    }
+}
+
+/// Writes the file by which the administrator finds the API.
+fn write_kubeconfig(
+    dir: &ClusterDir,
+    settings: &ClusterSettings,
+    authority: &Authority,
+    now: OffsetDateTime,
+) -> Result<(), ServeError> {
+    let address = SocketAddr::from((settings.api_address, settings.api_port));
+    let url = format!("https://{address}");
+    let text = kubeconfig::kubeconfig(&url, authority.certificate(), &authority.administrator(now)?);
+    let path = dir.kubeconfig();
+    write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })
+}
+
+/// Another one at each start: the waits of several servers must not keep step.
+fn seed(now: OffsetDateTime) -> u64 {
+    u64::from(now.nanosecond()) ^ (u64::from(std::process::id()) << 32)
 }
 
 /// A control group for each data folder, so that two clusters on one host keep apart.

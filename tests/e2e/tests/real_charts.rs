@@ -72,6 +72,8 @@ fn a_chart_of_others_runs_nginx() {
             "/var/lib/nginx",
             "--folder",
             "/var/log/nginx",
+            "--file",
+            "/etc/nginx/sites-enabled/site=server { listen 80; root /var/www/html; }",
             "--port",
             "80/tcp",
             "--out",
@@ -111,7 +113,8 @@ persistence:
     .unwrap();
     // The chart's schema refers to others in the network, which nothing here may ask.
     let (chart, values) = (chart.to_str().unwrap(), values.to_str().unwrap());
-    lab.tug(["install", "web", chart, "-f", values, "--skip-schema-validation"]).ok();
+    lab.tug(["install", "web", chart, "-f", values, "--skip-schema-validation"])
+        .ok();
     let answer = until("nginx answers", Duration::from_secs(30), || {
         lab.get(30081, "/index.html")
     });

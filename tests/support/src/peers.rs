@@ -47,6 +47,10 @@ pub fn required() -> bool {
 ///
 /// # Panics
 /// When nothing may be skipped.
+#[expect(
+    clippy::print_stdout,
+    reason = "the output of a test is where its reader looks"
+)]
 pub fn skip(why: &str) {
     assert!(!required(), "{REQUIRE} is set, and {why}");
     println!("skipped: {why}");

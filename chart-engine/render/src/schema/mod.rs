@@ -64,6 +64,7 @@ impl fmt::Display for SchemaError {
                 }
                 Fault::Values(complaints) => {
                     for complaint in complaints {
+                        f.write_str("\n- ")?;
                         complaint.write(f, 0)?;
                     }
                     // Helm ends the list of a chart with an empty line.
@@ -75,22 +76,22 @@ impl fmt::Display for SchemaError {
     }
 }
 
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 0)
+    }
+}
+
 impl Complaint {
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        let pointer: String = self
-            .path
-            .iter()
-            .map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1")))
-            .collect();
-        write!(
-            f,
-            "\n{:indent$}- at {}: {}",
-            "",
-            words::quote(&pointer),
-            self.message,
-            indent = 2 * depth
-        )?;
-        self.causes.iter().try_for_each(|cause| cause.write(f, depth + 1))
+        let escape = |part: &String| format!("/{}", part.replace('~', "~0").replace('/', "~1"));
+        let pointer: String = self.path.iter().map(escape).collect();
+        write!(f, "at {}: {}", words::quote(&pointer), self.message)?;
+        for cause in &self.causes {
+            write!(f, "\n{:indent$}- ", "", indent = 2 * (depth + 1))?;
+            cause.write(f, depth + 1)?;
+        }
+        Ok(())
     }
 }
 

@@ -458,7 +458,7 @@ fn missing(fault: &Fault<'_>) -> String {
 fn wanted_types(kind: &TypeKind) -> String {
     let mut names: Vec<&str> = match kind {
         TypeKind::Single(one) => vec![one.as_str()],
-        TypeKind::Multiple(many) => many.iter().map(|one| one.as_str()).collect(),
+        TypeKind::Multiple(many) => many.iter().map(jsonschema::JsonType::as_str).collect(),
     };
     const ORDER: [&str; 7] = [
         "null", "boolean", "number", "integer", "string", "array", "object",

@@ -2,6 +2,9 @@
 
 pub(crate) use chart_values::number::go_g as shortest;
 
+/// More digits than any float has behind the point; further ones are zeros.
+const DIGITS_MAX: usize = 1100;
+
 /// A number without its sign, in a form of `printf`; `precision` is `None` for as many digits as needed.
 pub(super) fn format(number: f64, verb: char, precision: Option<usize>) -> String {
     let size = number.abs();
@@ -11,36 +14,38 @@ pub(super) fn format(number: f64, verb: char, precision: Option<usize>) -> Strin
     if size.is_infinite() {
         return "Inf".to_owned();
     }
-    match verb {
+    // The standard formatter takes no larger precision.
+    let digits = precision.map(|precision| precision.min(DIGITS_MAX));
+    let further = precision.unwrap_or(0).saturating_sub(DIGITS_MAX);
+    let text = match verb {
         'e' | 'E' => {
-            let text = match precision {
-                Some(precision) => format!("{size:.precision$e}"),
+            let text = match digits {
+                Some(digits) => format!("{size:.digits$e}"),
                 None => format!("{size:e}"),
             };
-            let text = exponent_of_two_digits(&text);
-            if verb == 'E' { text.to_uppercase() } else { text }
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let mantissa = mantissa.to_owned() + &"0".repeat(further);
+            exponent_of_two_digits(&mantissa, exponent)
         }
-        'f' | 'F' => match precision {
-            Some(precision) => format!("{size:.precision$}"),
+        'f' | 'F' => match digits {
+            Some(digits) => format!("{size:.digits$}") + &"0".repeat(further),
             None => format!("{size}"),
         },
         'b' => binary(size),
-        'x' | 'X' => {
-            let text = hexadecimal(size, precision);
-            if verb == 'X' { text.to_uppercase() } else { text }
-        }
-        _ => {
-            let text = match precision {
-                None => shortest(size),
-                Some(precision) => general(size, precision.max(1)),
-            };
-            if verb == 'G' { text.to_uppercase() } else { text }
-        }
+        'x' | 'X' => hexadecimal(size, precision),
+        _ => match digits {
+            None => shortest(size),
+            Some(digits) => general(size, digits.max(1)),
+        },
+    };
+    if verb.is_ascii_uppercase() {
+        text.to_uppercase()
+    } else {
+        text
     }
 }
 
-fn exponent_of_two_digits(text: &str) -> String {
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+fn exponent_of_two_digits(mantissa: &str, exponent: &str) -> String {
     let (sign, digits) = match exponent.strip_prefix('-') {
         Some(digits) => ('-', digits),
         None => ('+', exponent),
@@ -127,7 +132,7 @@ fn hexadecimal(size: f64, precision: Option<usize>) -> String {
     let fraction = format!("{:013x}", mantissa & ((1 << 52) - 1));
     let fraction = match precision {
         Some(count) if count <= 13 => fraction[..count].to_owned(),
-        Some(count) => format!("{fraction:0<count$}"),
+        Some(count) => fraction + &"0".repeat(count - 13),
         None => fraction.trim_end_matches('0').to_owned(),
     };
     let point = if fraction.is_empty() { "" } else { "." };

@@ -290,7 +290,7 @@ impl Printer<'_> {
             (Value::String(text), _) => self.string(text, arg, verb),
             (Value::Bytes(bytes), 's' | 'x' | 'X' | 'q') => self.string(bytes, arg, verb),
             (Value::Bytes(_) | Value::List(_), 'p') | (Value::Map(_), 'p') => {
-                self.out.extend_from_slice(b"0xc000000000")
+                self.out.extend_from_slice(b"0xc000000000");
             }
             (Value::Bytes(_) | Value::List(_), _) => {
                 let items = arg.items().unwrap_or_default().into_owned();
@@ -512,7 +512,7 @@ impl Printer<'_> {
             }
             _ => 0,
         };
-        let mut text = format!("{digits:0>least$}");
+        let mut text = zeros(digits, least);
         if self.spec.sharp {
             match verb {
                 'b' => text.insert_str(0, "0b"),
@@ -544,7 +544,7 @@ impl Printer<'_> {
 
     fn unicode(&mut self, number: i64) {
         let least = self.spec.precision.unwrap_or(4).max(4);
-        let mut text = format!("U+{:0>least$X}", number as u64);
+        let mut text = format!("U+{}", zeros(format!("{:X}", number as u64), least));
         let c = u32::try_from(number).ok().and_then(char::from_u32);
         if let Some(c) =
             c.filter(|c| self.spec.sharp && (c.is_ascii_graphic() || *c == ' ' || is_printable(*c)))
@@ -585,6 +585,16 @@ impl Printer<'_> {
         let zero = std::mem::take(&mut self.spec.zero);
         self.pad(text.as_bytes());
         self.spec.zero = zero;
+    }
+}
+
+/// Digits filled up with zeros on the left.
+fn zeros(digits: String, least: usize) -> String {
+    let missing = least.saturating_sub(digits.len());
+    if missing == 0 {
+        digits
+    } else {
+        "0".repeat(missing) + &digits
     }
 }
 

@@ -4,7 +4,7 @@ use chart_values::json::write_string;
 use chart_values::number;
 use chart_values::yaml::{Emitter, Style};
 
-use super::{Entry, Outcome, made, string, takes};
+use super::{Entry, Outcome, made, string, takes, text};
 use crate::fault::Fault;
 use crate::signature::Type;
 use crate::surroundings::Scope;
@@ -18,10 +18,14 @@ pub(super) const ROWS: &[Entry] = &[
         // What cannot be written is nothing at all; only the `must` form fails.
         lenient(to_yaml(scope, &args[0], Style::ToYaml))
     }),
-    takes("mustToYaml", ANY, |scope, args| to_yaml(scope, &args[0], Style::ToYaml)),
-    takes("toYamlPretty", ANY, |scope, args| lenient(to_yaml(scope, &args[0], Style::Pretty))),
+    takes("mustToYaml", ANY, |scope, args| {
+        to_yaml(scope, &args[0], Style::ToYaml)
+    }),
+    takes("toYamlPretty", ANY, |scope, args| {
+        lenient(to_yaml(scope, &args[0], Style::Pretty))
+    }),
     takes("fromYaml", TEXT, |scope, args| {
-        scope.text(string(&args[0]).len())?;
+        read(scope, &args[0])?;
         let parsed = chart_values::yaml::map_from_yaml(&string(&args[0]));
         Ok(match parsed {
             Ok(map) => Value::from(&map),
@@ -31,7 +35,7 @@ pub(super) const ROWS: &[Entry] = &[
     takes("fromYamlArray", TEXT, from_yaml_array),
     takes("fromJson", TEXT, from_json_object),
     takes("mustFromJson", TEXT, |scope, args| {
-        scope.text(string(&args[0]).len())?;
+        read(scope, &args[0])?;
         let parsed = chart_values::json::from_json(&string(&args[0]));
         parsed
             .map(|value| Value::from(&value))
@@ -58,6 +62,11 @@ pub(super) const ROWS: &[Entry] = &[
     }),
 ];
 
+/// Counts a text that is about to be read: a short one may hold many values.
+fn read(scope: &mut Scope, given: &Value) -> Result<(), Fault> {
+    scope.spend(text(given).len() as u64)
+}
+
 fn lenient(outcome: Outcome) -> Outcome {
     match outcome {
         Err(fault) if !fault.is_limit() => Ok(Value::from("")),
@@ -69,7 +78,9 @@ fn to_yaml(scope: &mut Scope, value: &Value, style: Style) -> Outcome {
     scope.walk(value)?;
     let mut emitter = Emitter::new(style);
     events(&mut emitter, value, style);
-    let text = emitter.finish().map_err(|err| Fault::new(format!("error marshaling into JSON: {err}")))?;
+    let text = emitter
+        .finish()
+        .map_err(|err| Fault::new(format!("error marshaling into JSON: {err}")))?;
     let mut bytes = text.into_bytes();
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
@@ -96,7 +107,11 @@ fn events(emitter: &mut Emitter, value: &Value, style: Style) {
         Value::Object(object) => match object.contents() {
             Some(Contents::Items(items)) => list_events(emitter, &items, style),
             Some(Contents::Entries(entries)) => {
-                map_events(emitter, entries.iter().map(|(key, value)| (key, value)).collect(), style);
+                map_events(
+                    emitter,
+                    entries.iter().map(|(key, value)| (key, value)).collect(),
+                    style,
+                );
             }
             None => match object.export() {
                 // Complex numbers are the only values that neither format has.
@@ -130,7 +145,7 @@ fn map_events(emitter: &mut Emitter, entries: Vec<(&Text, &Value)>, style: Style
 }
 
 fn from_yaml_array(scope: &mut Scope, args: &[Value]) -> Outcome {
-    scope.text(string(&args[0]).len())?;
+    read(scope, &args[0])?;
     let parsed = chart_values::yaml::from_yaml(&string(&args[0]));
     Ok(match parsed {
         Ok(chart_values::Value::Null) => Value::list(Vec::new()),
@@ -159,7 +174,7 @@ fn wrong_json(value: &chart_values::Value, wanted: &str) -> String {
 }
 
 fn from_json_object(scope: &mut Scope, args: &[Value]) -> Outcome {
-    scope.text(string(&args[0]).len())?;
+    read(scope, &args[0])?;
     let error = |message: String| Value::map([("Error".into(), Value::from(message))]);
     Ok(match chart_values::json::from_json(&string(&args[0])) {
         Ok(value @ chart_values::Value::Map(_)) => Value::from(&value),
@@ -170,7 +185,7 @@ fn from_json_object(scope: &mut Scope, args: &[Value]) -> Outcome {
 }
 
 fn from_json_array(scope: &mut Scope, args: &[Value]) -> Outcome {
-    scope.text(string(&args[0]).len())?;
+    read(scope, &args[0])?;
     let error = |message: String| Value::list(vec![Value::from(message)]);
     Ok(match chart_values::json::from_json(&string(&args[0])) {
         Ok(value @ chart_values::Value::List(_)) => Value::from(&value),
@@ -225,7 +240,10 @@ fn write_json(out: &mut String, value: &Value, form: Json, depth: usize) -> Resu
             }
             None => match object.export() {
                 Value::Object(_) => {
-                    return Err(Fault::new(format!("json: unsupported type: {}", object.type_name())));
+                    return Err(Fault::new(format!(
+                        "json: unsupported type: {}",
+                        object.type_name()
+                    )));
                 }
                 plain => write_json(out, &plain, form, depth)?,
             },

@@ -122,10 +122,8 @@ fn reverse(scope: &mut Scope, args: &[Value]) -> Outcome {
 
 /// Whether a list holds a value, counting the comparisons.
 fn holds(scope: &mut Scope, items: &[Value], value: &Value) -> Result<bool, Fault> {
-    scope.spend(items.len() as u64)?;
-    if value.is_collection() {
-        scope.walk(value)?;
-    }
+    let size = scope.budget.walk(value)?;
+    scope.spend(size.saturating_mul(items.len() as u64))?;
     Ok(items.iter().any(|item| item.deep_equal(value)))
 }
 

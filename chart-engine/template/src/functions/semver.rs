@@ -30,9 +30,7 @@ fn semver(_: &mut Scope, args: &[Value]) -> Outcome {
 }
 
 fn semver_compare(_: &mut Scope, args: &[Value]) -> Outcome {
-    let constraint: Constraint = string(&args[0])
-        .parse()
-        .map_err(|err| constraint_fault(&err))?;
+    let constraint: Constraint = string(&args[0]).parse().map_err(|err| constraint_fault(&err))?;
     Ok(Value::Bool(constraint.allows(&parse(&string(&args[1]))?)))
 }
 
@@ -114,14 +112,14 @@ impl Object for VersionValue {
             }),
             "IncMinor" => Self::changed(version, |version| {
                 bump(version, |version| {
-                    (version.minor, version.patch) = (version.minor.saturating_add(1), 0)
+                    (version.minor, version.patch) = (version.minor.saturating_add(1), 0);
                 });
             }),
             "IncPatch" => Self::changed(version, |version| {
                 // A pre-release is followed by what it was before.
                 let released = version.prerelease.is_empty();
                 bump(version, |version| {
-                    version.patch = version.patch.saturating_add(u64::from(released))
+                    version.patch = version.patch.saturating_add(u64::from(released));
                 });
             }),
             "Compare" => Value::int(compared() as i64),

@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Entry] = &[
     }),
     takes_many("quote", &[], Type::Any, |scope, args| {
         each(scope, args, |out, value| {
-            out.extend_from_slice(quoted(&to_text(value)).as_bytes())
+            out.extend_from_slice(quoted(&to_text(value)).as_bytes());
         })
     }),
     takes_many("squote", &[], Type::Any, |scope, args| {
@@ -436,10 +436,10 @@ fn numbered(scope: &mut Scope, parts: Vec<Text>) -> Outcome {
 }
 
 fn texts(scope: &mut Scope, value: &Value) -> Outcome {
-    if let Value::List(list) = value {
-        if list.element() == Element::String {
-            return Ok(value.clone());
-        }
+    if let Value::List(list) = value
+        && list.element() == Element::String
+    {
+        return Ok(value.clone());
     }
     scope.walk(value)?;
     Ok(Value::strings(to_texts(value)))
@@ -463,11 +463,11 @@ fn join(scope: &mut Scope, args: &[Value]) -> Outcome {
 
 fn sort_alpha(scope: &mut Scope, args: &[Value]) -> Outcome {
     scope.walk(&args[0])?;
-    if let Value::List(list) = &args[0] {
-        if list.element() == Element::String {
-            list.sort_in_place();
-            return Ok(args[0].clone());
-        }
+    if let Value::List(list) = &args[0]
+        && list.element() == Element::String
+    {
+        list.sort_in_place();
+        return Ok(args[0].clone());
     }
     if args[0].items().is_none() {
         return Ok(Value::strings([to_text(&args[0])]));

@@ -219,7 +219,7 @@ fn quoted(text: &[u8]) -> String {
 
 fn from_toml(scope: &mut Scope, args: &[Value]) -> Outcome {
     let text = string(&args[0]);
-    scope.text(text.len())?;
+    scope.spend(text.len() as u64)?;
     let local = super::dates::local(scope);
     Ok(match text.parse::<toml_edit::DocumentMut>() {
         Ok(document) => table(document.as_table(), &local),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{Op, Program, Variables};
 use crate::functions::{Action, Functions};
 use crate::signature::Type;
-use crate::syntax::{Definition, NodeId, Number, Source, Syntax, is_empty};
+use crate::syntax::{Branch, Definition, NodeId, Number, Source, Syntax, is_empty};
 use crate::value::{Integer, Text, Value};
 
 /// Compiles one named template of a source.
@@ -162,38 +162,8 @@ impl<'s> Compiler<'s> {
                     matches!(source.syntax(*pipe), Syntax::Pipe { declared, .. } if !declared.is_empty());
                 self.emit(if declares { Op::Pop } else { Op::Print });
             }
-            Syntax::If {
-                pipe,
-                then,
-                otherwise,
-            } => {
-                let visible = self.scope.len();
-                self.pipe(*pipe);
-                let in_pipe = self.scope.len();
-                let skip = self.emit(Op::JumpUnless(0));
-                self.list(then);
-                // What the first branch declares exists in the second for the parser only.
-                self.scope.truncate(in_pipe);
-                self.otherwise(skip, otherwise);
-                self.scope.truncate(visible);
-            }
-            Syntax::With {
-                pipe,
-                then,
-                otherwise,
-            } => {
-                let visible = self.scope.len();
-                self.pipe(*pipe);
-                let in_pipe = self.scope.len();
-                let skip = self.emit(Op::With(0));
-                self.withs += 1;
-                self.list(then);
-                self.scope.truncate(in_pipe);
-                self.withs -= 1;
-                self.emit(Op::Without);
-                self.otherwise(skip, otherwise);
-                self.scope.truncate(visible);
-            }
+            Syntax::If { branches, otherwise } => self.branches(branches, otherwise, false),
+            Syntax::With { branches, otherwise } => self.branches(branches, otherwise, true),
             Syntax::Range {
                 pipe,
                 body,
@@ -226,6 +196,34 @@ impl<'s> Compiler<'s> {
             }
             _ => {}
         }
+    }
+
+    /// The branches of an `if` or a `with`, and its `else`.
+    fn branches(&mut self, branches: &'s [Branch], otherwise: &'s [NodeId], with: bool) {
+        let visible = self.scope.len();
+        let mut ends = Vec::new();
+        for (i, Branch { pipe, then }) in branches.iter().enumerate() {
+            self.pipe(*pipe);
+            let in_pipe = self.scope.len();
+            let skip = self.emit(if with { Op::With(0) } else { Op::JumpUnless(0) });
+            self.withs += usize::from(with);
+            self.list(then);
+            self.withs -= usize::from(with);
+            if with {
+                self.emit(Op::Without);
+            }
+            // What a branch declares exists in the next for the parser only.
+            self.scope.truncate(in_pipe);
+            if i + 1 < branches.len() || !otherwise.is_empty() {
+                ends.push(self.emit(Op::Jump(0)));
+            }
+            self.land(skip);
+        }
+        self.list(otherwise);
+        for end in ends {
+            self.land(end);
+        }
+        self.scope.truncate(visible);
     }
 
     /// The `else` of a block whose condition jumped at `skip`.

@@ -8,4 +8,4 @@ mod unquote;
 
 pub(crate) use number::{parse_float, parse_integer};
 pub(crate) use parser::{Definition, SyntaxError, is_empty, parse};
-pub(crate) use tree::{NodeId, Number, Source, Syntax};
+pub(crate) use tree::{Branch, NodeId, Number, Source, Syntax};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::lexer::{Lexer, Token, TokenKind};
 use super::number;
-use super::tree::{Node, NodeId, Number, Source, Syntax};
+use super::tree::{Branch, Node, NodeId, Number, Source, Syntax};
 use super::unquote::{unquote, unquote_char};
 
 /// A named template of a text: a `define`, a `block`, or the text itself.
@@ -41,6 +41,7 @@ pub(crate) fn parse(
         });
     }
     let mut parser = Parser {
+        name,
         text,
         lexer: Lexer::new(text),
         waiting: VecDeque::new(),
@@ -98,6 +99,7 @@ enum Item {
 type Parsed<T> = Result<T, SyntaxError>;
 
 struct Parser<'t> {
+    name: &'t str,
     text: &'t str,
     lexer: Lexer<'t>,
     /// Tokens read ahead.
@@ -187,7 +189,7 @@ impl<'t> Parser<'t> {
         let Some(line) = self.action_line.filter(|line| *line != token.line) else {
             return self.error(message.clone());
         };
-        let name = "template";
+        let name = self.name;
         let started = if message.ends_with(" action") {
             " started at "
         } else {
@@ -366,16 +368,15 @@ impl<'t> Parser<'t> {
 
     fn control(&mut self, pos: usize, context: &str) -> Parsed<NodeId> {
         let visible = self.scope.variables.len();
-        // A chain of `else if` would nest as deep as it is long; it is read in a loop and folded afterwards.
+        // A chain of `else if` is read in a loop, as it may be longer than blocks may be deep.
         let mut branches = Vec::new();
-        let mut pos = pos;
-        let last = loop {
+        let otherwise = loop {
             let pipe = self.pipeline(context, TokenKind::RightDelim)?;
             let looping = usize::from(context == "range");
             self.scope.ranges += looping;
             let (then, ending) = self.list()?;
             self.scope.ranges -= looping;
-            branches.push((pos, pipe, then));
+            branches.push(Branch { pipe, then });
             if matches!(ending, Ending::End) {
                 break Vec::new();
             }
@@ -385,7 +386,7 @@ impl<'t> Parser<'t> {
                 _ => false,
             };
             if chained {
-                pos = self.next().start;
+                self.next();
                 continue;
             }
             let (otherwise, ending) = self.list()?;
@@ -395,28 +396,22 @@ impl<'t> Parser<'t> {
             break otherwise;
         };
         self.scope.variables.truncate(visible);
-        let mut otherwise = last;
-        for (pos, pipe, then) in branches.into_iter().rev() {
-            let syntax = match context {
-                "if" => Syntax::If {
-                    pipe,
-                    then,
-                    otherwise,
-                },
-                "with" => Syntax::With {
-                    pipe,
-                    then,
-                    otherwise,
-                },
-                _ => Syntax::Range {
-                    pipe,
-                    body: then,
-                    otherwise,
-                },
-            };
-            otherwise = vec![self.node(pos, syntax)];
-        }
-        Ok(otherwise[0])
+        let syntax = match (context, branches.pop()) {
+            ("range", Some(Branch { pipe, then: body })) => Syntax::Range {
+                pipe,
+                body,
+                otherwise,
+            },
+            (_, last) => {
+                branches.extend(last);
+                if context == "with" {
+                    Syntax::With { branches, otherwise }
+                } else {
+                    Syntax::If { branches, otherwise }
+                }
+            }
+        };
+        Ok(self.node(pos, syntax))
     }
 
     fn template_name(&self, token: &Token, context: &str) -> Parsed<Rc<str>> {
@@ -673,9 +668,7 @@ impl<'t> Parser<'t> {
     fn number(&self, token: &Token) -> Parsed<Number> {
         let text = self.value(token);
         let number = match token.kind {
-            TokenKind::CharConstant => unquote_char(text)
-                .map(number::character)
-                .ok_or_else(|| format!("malformed character constant: {text}")),
+            TokenKind::CharConstant => unquote_char(text).map(number::character),
             TokenKind::Complex => number::parse_complex(text),
             _ => number::parse(text),
         };

@@ -34,6 +34,13 @@ pub(crate) struct Number {
     pub(crate) is_float: bool,
 }
 
+/// A condition and what is done when it holds.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    pub(crate) pipe: NodeId,
+    pub(crate) then: Vec<NodeId>,
+}
+
 #[derive(Debug)]
 pub(crate) enum Syntax {
     // Statements.
@@ -43,14 +50,13 @@ pub(crate) enum Syntax {
     Action {
         pipe: NodeId,
     },
+    /// With its `else if`, which may be many.
     If {
-        pipe: NodeId,
-        then: Vec<NodeId>,
+        branches: Vec<Branch>,
         otherwise: Vec<NodeId>,
     },
     With {
-        pipe: NodeId,
-        then: Vec<NodeId>,
+        branches: Vec<Branch>,
         otherwise: Vec<NodeId>,
     },
     Range {
@@ -138,8 +144,8 @@ impl Source {
                 self.write(f, *pipe)?;
                 f.write_str("}}")
             }
-            Syntax::If { pipe, .. } => self.write_opening(f, "if", *pipe),
-            Syntax::With { pipe, .. } => self.write_opening(f, "with", *pipe),
+            Syntax::If { branches, .. } => self.write_opening(f, "if", branches[0].pipe),
+            Syntax::With { branches, .. } => self.write_opening(f, "with", branches[0].pipe),
             Syntax::Range { pipe, .. } => self.write_opening(f, "range", *pipe),
             Syntax::Template { name, pipe } => {
                 write!(f, "{{{{template {}", crate::format::quote(name.as_bytes()))?;

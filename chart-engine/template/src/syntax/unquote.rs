@@ -22,15 +22,15 @@ pub(super) fn unquote(literal: &str) -> Option<String> {
 }
 
 /// The value of a character literal.
-pub(super) fn unquote_char(literal: &str) -> Option<char> {
-    let inner = literal.strip_prefix('\'')?.strip_suffix('\'')?;
-    let (unit, rest) = next_unit(inner, '\'')?;
-    if !rest.is_empty() {
-        return None;
-    }
-    match unit {
-        Unit::Char(c) => Some(c),
-        Unit::Byte(byte) => Some(char::from(byte)),
+///
+/// The error is the message of a parse error.
+pub(super) fn unquote_char(literal: &str) -> Result<char, String> {
+    let tail = literal.strip_prefix('\'').unwrap_or(literal);
+    match next_unit(tail, '\'') {
+        None => Err("invalid syntax".to_owned()),
+        Some((_, rest)) if rest != "'" => Err(format!("malformed character constant: {literal}")),
+        Some((Unit::Char(c), _)) => Ok(c),
+        Some((Unit::Byte(byte), _)) => Ok(char::from(byte)),
     }
 }
 

@@ -362,7 +362,7 @@ fn number(text: &str, least: usize, most: usize) -> Option<(i64, &str)> {
     Some((text[..digits].parse().ok()?, &text[digits..]))
 }
 
-fn name<'v>(text: &'v str, names: impl Iterator<Item = &'static str>, short: bool) -> Option<(i64, &'v str)> {
+fn name(text: &str, names: impl Iterator<Item = &'static str>, short: bool) -> Option<(i64, &str)> {
     for (number, name) in (0..).zip(names) {
         let name = if short { &name[..3] } else { name };
         let head = text.get(..name.len());

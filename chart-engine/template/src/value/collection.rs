@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{Text, Value};
-use crate::fault::Fault;
+use crate::functions::Outcome;
 use crate::signature::Signature;
 
 /// The element type of a list, as Go declares it.
@@ -127,7 +127,7 @@ pub struct NamedMap {
     /// The parameters of a method, when the type has one of that name.
     pub method: fn(&str) -> Option<Signature>,
     /// Calls a method with checked arguments.
-    pub call: fn(&Rc<Map>, &str, &[Value]) -> Result<Value, Fault>,
+    pub call: fn(&Rc<Map>, &str, &[Value]) -> Outcome,
 }
 
 /// The type of a map, as Go declares it.

@@ -8,6 +8,7 @@ mod documents;
 mod emit;
 mod error;
 mod load;
+mod locate;
 mod natural;
 mod parse;
 mod resolve;
@@ -18,6 +19,7 @@ pub use documents::documents;
 pub use emit::{EmitError, Emitter, Style};
 pub use error::{YamlError, YamlFault};
 pub use load::{Limits, from_yaml, from_yaml_with, map_from_yaml, values_from_yaml};
+pub use locate::locate;
 pub use natural::natural_cmp;
 pub use resolve::{Scalar, resolve};
 

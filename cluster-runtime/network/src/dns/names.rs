@@ -228,7 +228,7 @@ mod tests {
                 {"addresses": ["10.42.0.10"], "hostname": "db-1", "conditions": {"ready": false}},
             ],
         }));
-        let slice = web_slice(json!([{"addresses": ["10.42.0.5"]}]));
+        let slice = web_slice(&json!([{"addresses": ["10.42.0.5"]}]));
         Names::new(
             "cluster.local",
             &[web("ClusterIP", "10.43.0.7"), headless, external],

@@ -166,6 +166,7 @@ pub(crate) fn container_spec(parts: &Parts<'_>) -> Result<ContainerSpec, String>
         image_config: Some(image.id.clone()),
         layers: image.layers.clone(),
         process,
+        stop_signal: stop_signal(container, image),
         mounts: mounts(parts)?,
         read_only_root: own.read_only_root_filesystem,
         privileged: own.privileged,
@@ -202,10 +203,8 @@ fn merged_env(pod: &Pod, image: &[String], own: &BTreeMap<String, String>) -> Ve
 }
 
 /// The signal that asks a container to stop: its own wish, the image's, or `SIGTERM`.
-pub(crate) fn stop_signal(container: &ContainerConfig, image: Option<&Image>) -> String {
-    let of_image = image
-        .map(|image| image.config.config.stop_signal.as_str())
-        .unwrap_or_default();
+fn stop_signal(container: &ContainerConfig, image: &Image) -> String {
+    let of_image = image.config.config.stop_signal.as_str();
     let wished = [container.lifecycle.stop_signal.as_str(), of_image]
         .into_iter()
         .find(|signal| !signal.is_empty());

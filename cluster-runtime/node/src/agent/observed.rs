@@ -105,6 +105,7 @@ pub(crate) struct Refusal {
 pub(crate) struct Running {
     pub id: ContainerId,
     pub image_id: String,
+    pub stop_signal: String,
     pub started: Timestamp,
     /// Whether its startup probe has succeeded; true where it has none.
     pub is_started: bool,

@@ -148,6 +148,7 @@ fn running(name: &str) -> Running {
     Running {
         id: ContainerId::of("u1", name, 0),
         image_id: "img".into(),
+        stop_signal: "SIGTERM".into(),
         started: at(100),
         is_started: true,
         is_ready: true,

@@ -12,14 +12,14 @@ use cluster_client::{DeleteOptions, EventType, Target, WriteOptions};
 use cluster_objects::Status;
 use serde_json::Value;
 
-use super::container::{Parts, PodFolder, container_spec, sandbox_spec, stop_signal};
+use super::container::{Parts, PodFolder, container_spec, sandbox_spec};
 use super::environment::{Surroundings, environment, references};
 use super::files;
 use super::lookup;
 use super::network::HostPort;
 use super::node::Shared;
+use super::patient::Patient;
 use super::pod::{ContainerConfig, Pod};
-use super::probes::Patient;
 use super::volumes::{self, VolumePaths};
 use crate::image::Image;
 use crate::runtime::{Container, ContainerExit, ContainerId, Runtime, RuntimeError, Sandbox};
@@ -297,7 +297,7 @@ pub(crate) async fn stop_container(
     shared: &Shared,
     pod: &Pod,
     patient: &Patient,
-    image: Option<&Image>,
+    signal: &str,
     grace_seconds: u64,
 ) {
     let mut left = Duration::from_secs(grace_seconds);
@@ -325,8 +325,7 @@ pub(crate) async fn stop_container(
         }
         left = left.saturating_sub(began.elapsed()).max(GRACE_AFTER_HOOK);
     }
-    let signal = stop_signal(&patient.container, image);
-    let stopped = patient.runtime.stop_container(&patient.id, &signal, left).await;
+    let stopped = patient.runtime.stop_container(&patient.id, signal, left).await;
     if let Err(error) = stopped {
         tracing::warn!(pod = %pod.long_name(), container = patient.container.name, %error, "cannot stop");
         if matches!(error, RuntimeError::Unsupported { .. }) {

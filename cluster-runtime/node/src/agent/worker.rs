@@ -20,13 +20,14 @@ use super::observed::{
     Condemned, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal, Removal,
     Running,
 };
+use super::patient::Patient;
 use super::plan::{Step, next_level, plan, wait_before_restart};
 use super::pod::{Deletion, Pod};
-use super::probes::{Patient, ProbeNews};
+use super::probes::ProbeNews;
 use super::status::{status_of, will_restart};
 use super::tasks::{self, GroundFailure, GroundMade, StartFailure, StartOrder};
+use super::unhonoured::unhonoured;
 use super::volumes::{self, VolumePaths};
-use crate::image::Image;
 use crate::runtime::{Container, Sandbox};
 
 const NEWS_WAITING_MAX: usize = 64;
@@ -90,8 +91,6 @@ pub(crate) struct Worker {
     probes: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     /// The task of each running container's probes.
     lives: HashMap<String, AbortHandle>,
-    /// Images of running containers, for their stop signal.
-    running_images: HashMap<String, Image>,
     /// How often the ground could not be made, and each container, since it last could.
     ground_failures: u32,
     refusals: HashMap<String, u32>,
@@ -124,7 +123,6 @@ impl Worker {
             tasks: JoinSet::new(),
             probes: mpsc::channel(NEWS_WAITING_MAX),
             lives: HashMap::new(),
-            running_images: HashMap::new(),
             ground_failures: 0,
             refusals: HashMap::new(),
             writing: false,
@@ -224,6 +222,7 @@ impl Worker {
             None => InstanceState::Running(Running {
                 id: container.id.clone(),
                 image_id: container.image_id.clone(),
+                stop_signal: container.stop_signal.clone(),
                 started: container.started,
                 is_started: started
                     || (config.startup_probe.is_none() && config.lifecycle.post_start.is_none()),
@@ -243,6 +242,13 @@ impl Worker {
 
     /// Works until the pod is removed.
     pub(crate) async fn run(mut self) {
+        if self.seen.containers.is_empty() && !self.seen.ended_before && self.pod.deletion.is_none() {
+            let fields = unhonoured(&self.pod.object);
+            if !fields.is_empty() {
+                let message = format!("this node does not act on {}", fields.join(", "));
+                self.record(EventType::Warning, "FieldNotHonored", message);
+            }
+        }
         self.watch_adopted().await;
         loop {
             self.seen.now = self.shared.clock.now();
@@ -436,7 +442,6 @@ impl Worker {
             instance.last = Some(ended);
         }
         instance.attempt = attempt;
-        self.running_images.insert(name.to_owned(), (*image).clone());
         let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.clone());
         let order = StartOrder {
             container,
@@ -467,6 +472,7 @@ impl Worker {
             return;
         };
         let first = running.stop_until.is_none();
+        let signal = running.stop_signal.clone();
         let grace = SignedDuration::from_secs(i64::try_from(grace_seconds).unwrap_or(i64::MAX / 4));
         running.stop_until = Some(now.checked_add(grace).unwrap_or(Timestamp::MAX));
         if self.pod.deletion.is_none() && !self.seen.deadline_passed {
@@ -480,9 +486,8 @@ impl Worker {
             }
         }
         let (shared, pod) = (self.shared.clone(), self.pod.clone());
-        let image = self.running_images.get(name).cloned();
         self.tasks.spawn(async move {
-            tasks::stop_container(&shared, &pod, &patient, image.as_ref(), grace_seconds).await;
+            tasks::stop_container(&shared, &pod, &patient, &signal, grace_seconds).await;
             News::Nothing
         });
     }
@@ -681,6 +686,7 @@ impl Worker {
                 let running = Running {
                     id: container.id.clone(),
                     image_id: container.image_id.clone(),
+                    stop_signal: container.stop_signal.clone(),
                     started: container.started,
                     is_started: config.startup_probe.is_none() && config.lifecycle.post_start.is_none(),
                     is_ready: config.readiness_probe.is_none(),
@@ -778,13 +784,6 @@ impl Worker {
                     message,
                     grace_seconds,
                 });
-            }
-            ProbeNews::Unsupported { kind, what } => {
-                let message = format!(
-                    "{} probe: {what} probes are not carried out here, it counts as passed",
-                    kind.word()
-                );
-                self.record(EventType::Warning, "ProbeNotSupported", message);
             }
         }
     }

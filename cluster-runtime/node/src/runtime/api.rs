@@ -183,6 +183,8 @@ pub struct ContainerSpec {
     pub layers: Vec<PathBuf>,
     /// Its process.
     pub process: ProcessSpec,
+    /// The signal that asks it to stop, as `SIGTERM`.
+    pub stop_signal: String,
     /// What it sees of the machine's files.
     pub mounts: Vec<MountSpec>,
     /// Whether its root is read-only.
@@ -299,6 +301,8 @@ pub struct Container {
     pub image: String,
     /// Identity of the image.
     pub image_id: String,
+    /// The signal that asks it to stop.
+    pub stop_signal: String,
     /// The file of its output.
     pub log: PathBuf,
     /// When its process began.

@@ -144,6 +144,7 @@ impl Runtime for SimulatedRuntime {
             attempt: spec.attempt,
             image: spec.image,
             image_id: spec.image_id,
+            stop_signal: spec.stop_signal,
             log: spec.log,
             started: Timestamp::now(),
             pid: 1,

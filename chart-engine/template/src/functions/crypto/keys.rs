@@ -96,7 +96,10 @@ impl PrivateKey {
                     reader.read_sequence(|reader| {
                         reader.next().read_u8()?;
                         let secret = reader.next().read_bytes()?;
-                        reader.read_optional(|reader| reader.read_der())?;
+                        reader.read_optional(|parameters| {
+                            parameters.read_tagged_der()?;
+                            Ok(())
+                        })?;
                         Ok(secret)
                     })
                 })
@@ -109,7 +112,7 @@ impl PrivateKey {
                 writer.next().write_u8(1);
                 writer.next().write_bytes(&secret);
                 writer.next().write_tagged(yasna::Tag::context(0), |writer| {
-                    writer.write_oid(&oid(PRIME256V1))
+                    writer.write_oid(&oid(PRIME256V1));
                 });
                 writer.next().write_tagged(yasna::Tag::context(1), |writer| {
                     writer.write_bitvec_bytes(public, public.len() * 8);

@@ -26,11 +26,13 @@ const COUNTED: &[Type] = &[Type::String, Type::String, Type::Int];
 pub(super) const ROWS: &[Entry] = &[
     takes("regexMatch", TWO, |scope, args| {
         // The only one that takes a broken expression for one that matches nothing.
-        let matches = compiled(scope, text(&args[0])).is_ok_and(|regex| regex.is_match(text(&args[1])));
+        scope.spend(text(&args[1]).len() as u64 / 16)?;
+        let regex = compiled(scope, text(&args[0]));
+        let matches = regex.is_ok_and(|regex| regex.is_match(text(&args[1])));
         Ok(Value::Bool(matches))
     }),
     takes("mustRegexMatch", TWO, |scope, args| {
-        let regex = compiled(scope, text(&args[0])).map_err(must)?;
+        let regex = expression(scope, args, must)?;
         Ok(Value::Bool(regex.is_match(text(&args[1]))))
     }),
     takes("regexFind", TWO, |scope, args| find(scope, args, panics)),
@@ -78,12 +80,12 @@ pub(crate) struct Broken {
 }
 
 /// How the functions that may fail word it.
-fn must(broken: Broken) -> Fault {
+fn must(broken: &Broken) -> Fault {
     Fault::new(format!("error parsing regexp: {}", broken.message))
 }
 
 /// How the others word it: in Go these panic.
-fn panics(broken: Broken) -> Fault {
+fn panics(broken: &Broken) -> Fault {
     let expression = broken.expression.to_str();
     let quoted = if expression.contains('`') {
         crate::format::quote(expression.as_bytes())
@@ -96,7 +98,13 @@ fn panics(broken: Broken) -> Fault {
     ))
 }
 
-fn compiled(scope: &mut Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
+/// The expression of the first argument; counts the second, which is searched.
+fn expression(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Result<Rc<Regex>, Fault> {
+    scope.spend(text(&args[1]).len() as u64 / 16)?;
+    compiled(scope, text(&args[0])).map_err(|broken| refuse(&broken))
+}
+
+fn compiled(scope: &Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
     let mut cache = scope.regexes.borrow_mut();
     if let Some(known) = cache.get(expression) {
         return known.clone();
@@ -124,10 +132,10 @@ fn compiled(scope: &mut Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
     compiled
 }
 
-type Refuse = fn(Broken) -> Fault;
+type Refuse = fn(&Broken) -> Fault;
 
 fn find(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
-    let regex = compiled(scope, text(&args[0])).map_err(refuse)?;
+    let regex = expression(scope, args, refuse)?;
     let found = regex.find(text(&args[1]));
     Ok(Value::String(found.map_or_else(Text::default, |found| {
         Text::from(found.as_bytes())
@@ -140,7 +148,7 @@ fn at_most(count: &Value) -> usize {
 }
 
 fn find_all(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
-    let regex = compiled(scope, text(&args[0])).map_err(refuse)?;
+    let regex = expression(scope, args, refuse)?;
     let mut found = Vec::new();
     for found_one in regex.find_iter(text(&args[1])).take(at_most(&args[2])) {
         scope.spend(1)?;
@@ -177,20 +185,20 @@ fn replace_with(
 }
 
 fn replace_all(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
-    let regex = compiled(scope, text(&args[0])).map_err(refuse)?;
+    let regex = expression(scope, args, refuse)?;
     let template = Expansion::parse(&super::string(&args[2]));
     replace_with(scope, args, &regex, |out, captures| template.write(out, captures))
 }
 
 fn replace_literal(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
-    let regex = compiled(scope, text(&args[0])).map_err(refuse)?;
+    let regex = expression(scope, args, refuse)?;
     replace_with(scope, args, &regex, |out, _| {
-        out.extend_from_slice(text(&args[2]))
+        out.extend_from_slice(text(&args[2]));
     })
 }
 
 fn split(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
-    let regex = compiled(scope, text(&args[0])).map_err(refuse)?;
+    let regex = expression(scope, args, refuse)?;
     let whole = text(&args[1]);
     let count = at_most(&args[2]);
     if count == 0 {

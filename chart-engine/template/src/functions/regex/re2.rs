@@ -362,16 +362,15 @@ impl<'e> Translator<'e> {
                 break;
             }
             first = false;
-            if self.rest().starts_with("[:") {
-                if let Some(end) = self.rest()[2..].find(":]") {
-                    let name = &self.rest()[..end + 4];
-                    if !is_posix(name) {
-                        return Err(fault("invalid character class range", name));
-                    }
-                    class.push_str(name);
-                    self.at += name.len();
-                    continue;
+            let posix = self.rest().strip_prefix("[:").and_then(|inner| inner.find(":]"));
+            if let Some(end) = posix {
+                let name = &self.rest()[..end + 4];
+                if !is_posix(name) {
+                    return Err(fault("invalid character class range", name));
                 }
+                class.push_str(name);
+                self.at += name.len();
+                continue;
             }
             if let Some(perl) = perl_class(self.rest()) {
                 self.at += 2;

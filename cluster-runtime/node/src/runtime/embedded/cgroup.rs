@@ -148,6 +148,13 @@ impl Cgroups {
         last
     }
 
+    /// Removes a group from every tree where nothing is in it.
+    pub(super) fn remove_if_empty(&self, group: &str) {
+        for folder in self.folders(group) {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
     /// Whether the kernel killed a process of the group for want of memory.
     pub(super) fn was_oom_killed(&self, group: &str) -> bool {
         let Some(root) = self.controller("memory") else {

@@ -93,6 +93,17 @@ fn create_here(folder: &Path, spec: &SandboxSpec) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// Whether the namespaces of a sandbox are still there: a start of the machine takes them.
+pub(super) fn are_kept(folder: &Path, spec: &SandboxSpec) -> bool {
+    const NSFS_MAGIC: i64 = 0x6e73_6673;
+    let [network, ipc, _] = pins(folder);
+    let wanted = [(spec.network, network), (spec.ipc, ipc)];
+    wanted
+        .iter()
+        .filter(|(mode, _)| *mode == NamespaceMode::Own)
+        .all(|(_, pin)| rustix::fs::statfs(pin).is_ok_and(|found| found.f_type == NSFS_MAGIC))
+}
+
 /// Lets the namespaces of a sandbox go. They end with their last process.
 pub(super) fn remove(folder: &Path) {
     for pin in pins(folder) {

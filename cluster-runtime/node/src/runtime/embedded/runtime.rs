@@ -100,6 +100,13 @@ impl EmbeddedRuntime {
     /// What was left half-made is removed: a container whose shim is gone is killed and counts as ended.
     pub async fn open(config: EmbeddedConfig) -> Result<Self, RuntimeError> {
         let failed = |error: io::Error| RuntimeError::machine("open the state of the runtime", error);
+        if !rustix::process::geteuid().is_root() {
+            let what = "running without root rights".to_owned();
+            return Err(RuntimeError::Unsupported {
+                what,
+                runtime: "embedded",
+            });
+        }
         for folder in ["sandboxes", "containers"] {
             fs::create_dir_all(config.root.join(folder)).map_err(failed)?;
         }
@@ -236,7 +243,15 @@ impl Runtime for EmbeddedRuntime {
         let inner = self.inner.clone();
         let id = sandbox.to_owned();
         blocking(move || inner.unmake_sandbox(&id)).await?;
-        self.inner.state().sandboxes.remove(sandbox);
+        let is_last = {
+            let mut state = self.inner.state();
+            state.sandboxes.remove(sandbox);
+            state.sandboxes.is_empty()
+        };
+        if is_last {
+            self.inner.cgroups.remove_if_empty(&self.inner.shim_cgroup());
+            self.inner.cgroups.remove_if_empty(&self.inner.config.cgroup);
+        }
         Ok(())
     }
 
@@ -482,6 +497,10 @@ impl Inner {
         format!("{}/pod{sandbox}", self.config.cgroup)
     }
 
+    fn shim_cgroup(&self) -> String {
+        format!("{}/shims", self.config.cgroup)
+    }
+
     fn cgroup_of(&self, sandbox: &str, id: &ContainerId) -> String {
         format!("{}/{id}", self.pod_cgroup(sandbox))
     }
@@ -585,7 +604,7 @@ impl Inner {
         }
         let shim_spec = ShimSpec {
             cgroup: self.cgroup_of(&spec.sandbox, &spec.id),
-            shim_cgroup: format!("{}/shims", self.config.cgroup),
+            shim_cgroup: self.shim_cgroup(),
             container,
             sandbox,
             sandbox_folder,
@@ -658,7 +677,9 @@ impl Inner {
         };
         for folder in folders(&self.config.root.join("sandboxes"))? {
             match read_json::<Sandbox>(&folder.join(SANDBOX)) {
-                Ok(Some(sandbox)) => found.sandboxes.push(sandbox),
+                Ok(Some(sandbox)) if namespaces::are_kept(&folder, &sandbox.spec) => {
+                    found.sandboxes.push(sandbox);
+                }
                 _ => {
                     let id = folder
                         .file_name()
@@ -672,10 +693,12 @@ impl Inner {
             }
         }
         for folder in folders(&self.config.root.join("containers"))? {
-            if let Some(one) = self.find_container(&folder)? {
-                found.containers.push(one);
-            } else {
-                fs::remove_dir_all(&folder)?;
+            let known = |id: &str| found.sandboxes.iter().any(|sandbox| sandbox.spec.id == id);
+            match self.find_container(&folder)? {
+                Some((container, alive)) if alive || known(&container.sandbox) => {
+                    found.containers.push((container, alive));
+                }
+                _ => fs::remove_dir_all(&folder)?,
             }
         }
         Ok(found)
@@ -736,17 +759,18 @@ fn bury(folder: &Path, cgroups: &Cgroups, group: &str) -> ContainerExit {
     exit
 }
 
-/// Waits until the shim says that its container has ended, or is gone; then `None`.
+/// Waits until the shim is gone; gives what it said about the end of its container.
 async fn watch_shim(folder: &Path) -> Option<ContainerExit> {
     let stream = connect(folder).await.ok()?;
     send(&stream, &Request::Watch, &[]).ok()?;
     let mut lines = BufReader::new(stream).lines();
+    let mut told = None;
     while let Ok(Some(line)) = lines.next_line().await {
         if let Ok(Answer::Exited(exit)) = serde_json::from_str(&line) {
-            return Some(exit);
+            told = Some(exit);
         }
     }
-    None
+    told
 }
 
 async fn connect(folder: &Path) -> io::Result<UnixStream> {
@@ -766,6 +790,7 @@ fn container_of(spec: &ContainerSpec, started: &Started) -> Container {
         attempt: spec.attempt,
         image: spec.image.clone(),
         image_id: spec.image_id.clone(),
+        stop_signal: spec.stop_signal.clone(),
         log: spec.log.clone(),
         started: started.started,
         pid: started.pid,

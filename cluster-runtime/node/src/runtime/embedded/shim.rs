@@ -100,14 +100,16 @@ fn run(folder: &Path) -> io::Result<()> {
         return Err(io::Error::other("no specification"));
     };
     let cgroups = Cgroups::detect()?;
-    // Away from the agent's group, so that stopping the agent's does not stop the containers. Where it cannot be
-    // done, as in a container without the right, the shim stays.
-    let _ = cgroups.join(&spec.shim_cgroup);
+    let shim_cgroup = spec.shim_cgroup.clone();
     match Shim::start(folder, spec, cgroups.clone(), signals) {
         Ok((shim, started)) => {
             // When the agent is gone, the next one finds the socket.
             let _ = send(&control, &StartAnswer::Started(started), &[]);
             drop(control);
+            // Away from the agent's group, so that stopping the agent's does not stop the containers. It comes last,
+            // since the kernel takes its time for it. Where it cannot be done, as in a container without the right,
+            // the shim stays where it is.
+            let _ = cgroups.join(&shim_cgroup);
             shim.attend()
         }
         Err(reason) => {

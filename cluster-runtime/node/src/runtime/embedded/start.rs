@@ -18,7 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::super::api::{ContainerSpec, MountSpec, SandboxSpec};
+use super::super::api::{ContainerSpec, MountSpec, NamespaceMode, SandboxSpec};
 use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
 use super::paths::{BUNDLE, CONSOLE, OCI_STATE};
@@ -57,9 +57,11 @@ pub(super) fn start(
     report: OwnedFd,
 ) -> Result<Started, String> {
     let failed = |action: &'static str| move |error: io::Error| format!("cannot {action}: {error}");
-    cgroups
-        .join_unified(&spec.cgroup)
-        .map_err(failed("join the control group"))?;
+    if spec.sandbox.pid == NamespaceMode::Host {
+        // Others end with their first process; these can only be found by their group.
+        let joined = cgroups.join_unified(&spec.cgroup);
+        joined.map_err(failed("join the control group"))?;
+    }
     adjust_oom_score(spec.container.resources.oom_score_adjust);
     unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| {
@@ -215,14 +217,17 @@ fn mount_layers(folder: &Path, writable: &Path, root: &Path, layers: &[PathBuf])
         name(&make(writable, "upper")?)?,
         name(&make(writable, "work")?)?
     );
-    mount(
-        Some("overlay"),
-        root,
-        Some("overlay"),
-        MsFlags::MS_NODEV,
-        Some(options.as_str()),
-    )
-    .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    let mounted = |options: &str| {
+        let flags = MsFlags::MS_NODEV;
+        let made = mount(Some("overlay"), root, Some("overlay"), flags, Some(options));
+        made.map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    };
+    // Volatile: the end of a container does not wait until the whole disk is written. Kernels before 5.10 do not
+    // know it.
+    match mounted(&format!("{options},volatile")) {
+        Err(Errno::INVAL) => mounted(&options),
+        other => other,
+    }
 }
 
 fn make_working_folder(root: &Path, cwd: &str) -> io::Result<()> {

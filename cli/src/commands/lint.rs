@@ -1,0 +1,123 @@
+//! `tug lint`
+
+use std::path::Path;
+
+use chart_model::Chart;
+use chart_render::{Finding, KubeVersion, RenderOptions, Severity, lint};
+use chart_values::Map;
+
+use crate::arguments::{ChartArgs, ValuesArgs};
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// Check charts: their files, values and templates
+#[derive(clap::Args)]
+pub(crate) struct LintArgs {
+    /// Folders or .tgz files
+    #[arg(value_name = "CHART", default_value = ".")]
+    charts: Vec<String>,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+    /// Print warnings and errors only
+    #[arg(long)]
+    quiet: bool,
+    /// Check subcharts too
+    #[arg(long)]
+    with_subcharts: bool,
+    /// Version of Kubernetes to check against
+    #[arg(long, value_name = "VERSION")]
+    kube_version: Option<String>,
+    #[command(flatten)]
+    values: ValuesArgs,
+    #[command(flatten)]
+    chart: ChartArgs,
+}
+
+pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failure> {
+    let mut options = arguments.chart.render_options();
+    if let Some(namespace) = &settings.namespace {
+        options.release.namespace.clone_from(namespace);
+    }
+    if let Some(version) = &arguments.kube_version {
+        options.capabilities.kube_version = KubeVersion::parse(version)?;
+    }
+    let values = arguments.values.read()?;
+    let fatal = if arguments.strict {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
+    let shown = if arguments.quiet {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
+    let (mut checked, mut failed) = (0, 0);
+    let mut text = String::new();
+    for chart in &arguments.charts {
+        for (path, outcome) in check(chart, &values, &options, arguments.with_subcharts) {
+            checked += 1;
+            let mut lines = Vec::new();
+            match outcome {
+                Ok(findings) => {
+                    failed += usize::from(findings.iter().any(|finding| finding.severity >= fatal));
+                    let shown = findings.iter().filter(|finding| finding.severity >= shown);
+                    lines.extend(shown.map(ToString::to_string));
+                }
+                Err(reason) => {
+                    failed += 1;
+                    lines.push(format!("Error {reason}"));
+                }
+            }
+            if !arguments.quiet || !lines.is_empty() {
+                text += &format!("==> Linting {path}\n");
+                text.extend(lines.into_iter().map(|line| line + "\n"));
+                text.push('\n');
+            }
+        }
+    }
+    let summary = format!("{checked} chart(s) linted, {failed} chart(s) failed");
+    if failed > 0 {
+        settings.console.data(&text)?;
+        return Err(Failure::new(summary));
+    }
+    if !arguments.quiet {
+        text += &format!("{summary}\n");
+    }
+    settings.console.data(&text)
+}
+
+type Outcome = Result<Vec<Finding>, String>;
+
+/// What is found in a chart, and in the folders of its subcharts if they are wanted.
+fn check(reference: &str, values: &Map, options: &RenderOptions, subcharts: bool) -> Vec<(String, Outcome)> {
+    let path = Path::new(reference);
+    let files = match Chart::read_files(path) {
+        Ok(files) if files.iter().any(|file| file.name == "Chart.yaml") => files,
+        Ok(_) => {
+            let reason = format!(
+                "unable to check Chart.yaml file in chart: stat {reference}/Chart.yaml: no such file or directory"
+            );
+            return vec![(reference.to_owned(), Err(reason))];
+        }
+        Err(error) => return vec![(reference.to_owned(), Err(error.to_string()))],
+    };
+    let mut outcomes = Vec::new();
+    if subcharts && path.is_dir() {
+        let inner = std::fs::read_dir(path.join("charts"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut folders: Vec<_> = inner
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
+        folders.sort();
+        for folder in folders {
+            outcomes.extend(check(&folder.to_string_lossy(), &Map::new(), options, true));
+        }
+    }
+    outcomes.insert(0, (reference.to_owned(), Ok(lint(files, values, options))));
+    outcomes
+}

@@ -1,0 +1,79 @@
+//! `tug show`
+
+use std::path::Path;
+
+use chart_model::Chart;
+use chart_values::yaml::to_yaml;
+
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// Show what a chart holds
+#[derive(clap::Args)]
+pub(crate) struct ShowArgs {
+    #[command(subcommand)]
+    part: Part,
+}
+
+/// What to show.
+#[derive(clap::Subcommand)]
+enum Part {
+    /// Everything
+    All(ChartRef),
+    /// What Chart.yaml says
+    Chart(ChartRef),
+    /// The default values, comments and all
+    Values(ChartRef),
+    /// The README
+    Readme(ChartRef),
+    /// The resource definitions
+    Crds(ChartRef),
+}
+
+/// A chart.
+#[derive(clap::Args)]
+struct ChartRef {
+    /// Folder or .tgz file
+    chart: String,
+}
+
+pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failure> {
+    let (Part::All(chart)
+    | Part::Chart(chart)
+    | Part::Values(chart)
+    | Part::Readme(chart)
+    | Part::Crds(chart)) = &arguments.part;
+    let all = matches!(arguments.part, Part::All(_));
+    let chart = load(&chart.chart)?;
+    let mut text = String::new();
+    if all || matches!(arguments.part, Part::Chart(_)) {
+        text += &to_yaml(&chart.metadata.to_value())?;
+        text += "\n\n";
+    }
+    if (all || matches!(arguments.part, Part::Values(_)))
+        && let Some(values) = chart.raw_file("values.yaml")
+    {
+        text += if all { "---\n" } else { "" };
+        text += &format!("{}\n", values.text());
+    }
+    if (all || matches!(arguments.part, Part::Readme(_)))
+        && let Some(readme) = chart.readme()
+    {
+        text += if all { "---\n" } else { "" };
+        text += &format!("{}\n", readme.text());
+    }
+    if all || matches!(arguments.part, Part::Crds(_)) {
+        for crd in chart.crds() {
+            let content = crd.file.text();
+            text += if content.starts_with("---") { "" } else { "---\n" };
+            text += &format!("{content}\n");
+        }
+    }
+    settings.console.data(&text)
+}
+
+fn load(reference: &str) -> Result<Chart, Failure> {
+    Chart::load(Path::new(reference)).map_err(|error| {
+        Failure::new(error.to_string()).hint("CHART is a folder with a `Chart.yaml`, or a .tgz file")
+    })
+}
