@@ -120,16 +120,16 @@ mod tests {
 
     #[test]
     fn old_values_are_used_as_asked() {
-        let given = json!({"size": 3});
+        let (none, given) = (json!({}), json!({"size": 3}));
         let united = json!({"color": "red", "size": 3});
         check(ReuseValues::WhenNoneGiven, &given, &given, None);
         check(
             ReuseValues::WhenNoneGiven,
-            &json!({}),
+            &none,
             &json!({"color": "red", "size": 2}),
             None,
         );
-        check(ReuseValues::Reset, &json!({}), &json!({}), None);
+        check(ReuseValues::Reset, &none, &none, None);
         check(ReuseValues::ResetThenReuse, &given, &united, None);
         let defaults = r#"{"color":"red","gone":"x","shape":"round","size":2}"#;
         check(ReuseValues::Reuse, &given, &united, Some(defaults));
