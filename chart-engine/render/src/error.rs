@@ -39,6 +39,9 @@ pub enum RenderError {
         /// What the cluster is.
         version: String,
     },
+    /// Values and charts do not fit together, so that it cannot be said which subcharts take part.
+    #[error("chart dependencies processing failed: {0}")]
+    Dependencies(#[source] CoalesceError),
     /// Values and charts do not fit together.
     #[error(transparent)]
     Coalesce(#[from] CoalesceError),

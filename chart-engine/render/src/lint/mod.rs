@@ -96,7 +96,13 @@ pub fn lint(files: Vec<File>, values: &Map, options: &RenderOptions) -> Vec<Find
             check_dependencies(&chart, &mut findings);
             check_templates(&chart, values, options, &mut findings);
         }
-        Err(error) => findings.push(of_loading(&error)),
+        Err(error) => {
+            let finding = of_loading(&error);
+            let known = |known: &Finding| known.path == finding.path && known.line == finding.line;
+            if !findings.iter().any(known) {
+                findings.push(finding);
+            }
+        }
     }
     findings
 }

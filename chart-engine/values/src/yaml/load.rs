@@ -47,7 +47,12 @@ pub fn from_yaml_with(text: &str, limits: Limits) -> Result<Value, YamlError> {
         aliased: 0,
         later: None,
     };
-    loader.document()
+    loader.document().map_err(|mut error| {
+        // Where the text ends too early, the fault is on its last line.
+        let lines = text.lines().count().max(1);
+        error.line = error.line.map(|line| line.min(lines));
+        error
+    })
 }
 
 /// A text with control characters is no YAML at all.
