@@ -126,7 +126,9 @@ pub fn render_files(
     }
     let mut warnings = Warnings::default();
     let mut chart = chart.clone();
-    warnings.dependencies = chart.process_dependencies(values).map_err(RenderError::Dependencies)?;
+    warnings.dependencies = chart
+        .process_dependencies(values)
+        .map_err(RenderError::Dependencies)?;
     let values = coalesce(
         &chart.scope(),
         values.clone(),

@@ -5,7 +5,10 @@ use chart_render::{RenderOptions, Severity, lint};
 use chart_values::Map;
 
 fn file(name: &str, text: &str) -> File {
-    File { name: name.to_owned(), data: text.as_bytes().into() }
+    File {
+        name: name.to_owned(),
+        data: text.as_bytes().into(),
+    }
 }
 
 /// The findings of a new chart with some of its files replaced, the one about the icon left out.
@@ -16,13 +19,21 @@ fn findings(replaced: &[(&str, &str)]) -> Vec<String> {
         files.push(file(name, text));
     }
     let found = lint(files, &Map::new(), &RenderOptions::default());
-    found.iter().map(ToString::to_string).filter(|finding| !finding.contains("icon is recommended")).collect()
+    found
+        .iter()
+        .map(ToString::to_string)
+        .filter(|finding| !finding.contains("icon is recommended"))
+        .collect()
 }
 
 #[test]
 fn new_charts_have_no_faults() {
     for language in [Language::Go, Language::Jinja] {
-        let found = lint(scaffold("web", language).unwrap(), &Map::new(), &RenderOptions::default());
+        let found = lint(
+            scaffold("web", language).unwrap(),
+            &Map::new(),
+            &RenderOptions::default(),
+        );
         let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["[INFO] Chart.yaml: icon is recommended"], "{language:?}");
         assert_eq!(found[0].severity, Severity::Info);
@@ -33,25 +44,61 @@ fn new_charts_have_no_faults() {
 fn err_faults_are_found_with_file_and_line() {
     let metadata = "apiVersion: v2\nname: web\nversion: 1.0\nicon: https://x/y\n";
     for (name, text, wanted) in [
-        ("Chart.yaml", &*format!("{metadata}foo: bar\n"), "[WARNING] Chart.yaml:5: failed to strictly parse"),
-        ("Chart.yaml", metadata, "[ERROR] Chart.yaml:3: version should be of type string but it's of type float64"),
-        ("Chart.yaml", &metadata.replace("https://x/y", "x"), "[ERROR] Chart.yaml:4: invalid icon URL 'x'"),
+        (
+            "Chart.yaml",
+            &*format!("{metadata}foo: bar\n"),
+            "[WARNING] Chart.yaml:5: failed to strictly parse",
+        ),
+        (
+            "Chart.yaml",
+            metadata,
+            "[ERROR] Chart.yaml:3: version should be of type string but it's of type float64",
+        ),
+        (
+            "Chart.yaml",
+            &metadata.replace("https://x/y", "x"),
+            "[ERROR] Chart.yaml:4: invalid icon URL 'x'",
+        ),
         (
             "Chart.yaml",
             &format!("{metadata}maintainers:\n- name: a\n- email: b\n"),
             "[ERROR] Chart.yaml:7: each maintainer requires a name",
         ),
-        ("Chart.yaml", "name: [", "[ERROR] Chart.yaml:1: unable to parse YAML"),
-        ("values.yaml", "a: 1\nb: [", "[ERROR] values.yaml:2: unable to parse YAML: error converting YAML"),
+        (
+            "Chart.yaml",
+            "name: [",
+            "[ERROR] Chart.yaml:1: unable to parse YAML",
+        ),
+        (
+            "values.yaml",
+            "a: 1\nb: [",
+            "[ERROR] values.yaml:2: unable to parse YAML: error converting YAML",
+        ),
         (
             "values.yaml",
             "image:\n  repository: 1\n",
             "[ERROR] values.yaml:2: at '/image/repository': got number, want string",
         ),
-        ("templates/x.foo", "", "[ERROR] templates/x.foo: file extension '.foo' not valid."),
-        ("templates/x.yaml", "a: {{ .Values.nope.x }}", "[ERROR] templates/x.yaml:1: web/templates/x.yaml:1:13"),
-        ("templates/x.yaml", "a: b: c", "[ERROR] templates/x.yaml: unable to parse YAML: error converting YAML"),
-        ("templates/x.yaml", "  kind: ConfigMap\n", "[WARNING] templates/x.yaml: document starts with an illegal indent:"),
+        (
+            "templates/x.foo",
+            "",
+            "[ERROR] templates/x.foo: file extension '.foo' not valid.",
+        ),
+        (
+            "templates/x.yaml",
+            "a: {{ .Values.nope.x }}",
+            "[ERROR] templates/x.yaml:1: web/templates/x.yaml:1:13",
+        ),
+        (
+            "templates/x.yaml",
+            "a: b: c",
+            "[ERROR] templates/x.yaml: unable to parse YAML: error converting YAML",
+        ),
+        (
+            "templates/x.yaml",
+            "  kind: ConfigMap\n",
+            "[WARNING] templates/x.yaml: document starts with an illegal indent:",
+        ),
         (
             "templates/x.yaml",
             "kind: ConfigMap\nmetadata: {name: A_b}\n",
@@ -69,7 +116,10 @@ fn err_faults_are_found_with_file_and_line() {
         ),
     ] {
         let found = findings(&[(name, text)]);
-        assert!(found.iter().any(|finding| finding.starts_with(wanted)), "{wanted}\nfound: {found:#?}");
+        assert!(
+            found.iter().any(|finding| finding.starts_with(wanted)),
+            "{wanted}\nfound: {found:#?}"
+        );
     }
 }
 
