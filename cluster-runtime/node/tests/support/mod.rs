@@ -11,6 +11,7 @@ pub mod conformance;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster_node::image::{BUILTIN_IMAGE, Image, ImageStore};
@@ -40,11 +41,38 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub store: ImageStore,
     pub cgroup: String,
+    _turn: Turn,
+}
+
+/// The right to make containers, which one test of a process has at a time: container starts of several tests at
+/// the very same moment wait for each other in the kernel (mount namespaces, RCU) for longer than tests wait.
+struct Turn;
+
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = GIVEN_BACK
+            .wait_while(taken, |taken| *taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        GIVEN_BACK.notify_one();
+    }
 }
 
 impl Lab {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let turn = Turn::take();
         let dir = tempfile::tempdir().unwrap();
         let store = ImageStore::open(dir.path().join("images")).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -52,6 +80,7 @@ impl Lab {
             dir,
             store,
             cgroup: format!("/tug-test-{}-{number}", std::process::id()),
+            _turn: turn,
         }
     }
 
