@@ -40,7 +40,7 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
     if running.started {
         let api = running.process.api.as_deref().unwrap_or_default();
         let console = &settings.console;
-        console.say(&format!(
+        console.say(format!(
             "started a cluster of one node at {api}, data in {}",
             settings.cluster_dir.display()
         ));

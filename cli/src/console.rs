@@ -35,7 +35,6 @@ pub(crate) enum Color {
     Green,
     Yellow,
     Cyan,
-    Bold,
 }
 
 impl Console {
@@ -146,7 +145,6 @@ fn paint(colored: bool, color: Color, text: &str) -> String {
         Color::Green => "32",
         Color::Yellow => "33",
         Color::Cyan => "36",
-        Color::Bold => "1",
     };
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }

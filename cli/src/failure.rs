@@ -61,24 +61,17 @@ impl Failure {
         self
     }
 
-    /// Puts words behind the heading.
-    #[must_use]
-    pub(crate) fn suffixed(mut self, suffix: &str) -> Self {
-        self.heading.push_str(suffix);
-        self
-    }
-
     /// Adds a cause.
     #[must_use]
-    pub(crate) fn because(mut self, cause: impl ToString) -> Self {
-        self.push_cause(cause.to_string());
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.push_cause(cause.into());
         self
     }
 
     /// Adds an error and its sources as causes.
     #[must_use]
     pub(crate) fn because_error(self, error: &dyn Error) -> Self {
-        self.because(error).because_sources(error)
+        self.because(error.to_string()).because_sources(error)
     }
 
     /// Adds a hint: something that can be typed.

@@ -71,9 +71,8 @@ impl Observer for ProgressLine {
             }
             Event::Deleted { label } => self.show(&format!("Deleted {label}")),
             Event::Waiting { pending, total } => {
-                let (label, reason) = match pending.first() {
-                    Some(first) => first,
-                    None => return self.clear(),
+                let Some((label, reason)) = pending.first() else {
+                    return self.clear();
                 };
                 let ready = total - pending.len();
                 self.show(&format!("{ready} of {total} ready; {label}: {reason}"));

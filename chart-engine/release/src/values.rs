@@ -106,12 +106,12 @@ mod tests {
     #[track_caller]
     fn check(
         reuse: ReuseValues,
-        given: serde_json::Value,
-        config: serde_json::Value,
+        given: &serde_json::Value,
+        config: &serde_json::Value,
         defaults: Option<&str>,
     ) {
-        let planned = plan(reuse, map(&given), &before());
-        assert_eq!(planned.config, map(&config));
+        let planned = plan(reuse, map(given), &before());
+        assert_eq!(planned.config, map(config));
         let found = planned
             .defaults
             .map(|defaults| json::from_value(&Value::Map(defaults)).to_string());
@@ -120,18 +120,18 @@ mod tests {
 
     #[test]
     fn old_values_are_used_as_asked() {
-        let given = json!({"size": 3});
+        let (none, given) = (json!({}), json!({"size": 3}));
         let united = json!({"color": "red", "size": 3});
-        check(ReuseValues::WhenNoneGiven, given.clone(), given.clone(), None);
+        check(ReuseValues::WhenNoneGiven, &given, &given, None);
         check(
             ReuseValues::WhenNoneGiven,
-            json!({}),
-            json!({"color": "red", "size": 2}),
+            &none,
+            &json!({"color": "red", "size": 2}),
             None,
         );
-        check(ReuseValues::Reset, json!({}), json!({}), None);
-        check(ReuseValues::ResetThenReuse, given.clone(), united.clone(), None);
+        check(ReuseValues::Reset, &none, &none, None);
+        check(ReuseValues::ResetThenReuse, &given, &united, None);
         let defaults = r#"{"color":"red","gone":"x","shape":"round","size":2}"#;
-        check(ReuseValues::Reuse, given, united, Some(defaults));
+        check(ReuseValues::Reuse, &given, &united, Some(defaults));
     }
 }

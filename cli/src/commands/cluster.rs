@@ -131,9 +131,7 @@ fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
     let running = bundled::ensure_running(settings, &options)?;
     if !running.started {
         let api = running.process.api.unwrap_or_default();
-        settings
-            .console
-            .say(&format!("the cluster already runs at {api}"));
+        settings.console.say(format!("the cluster already runs at {api}"));
     }
     Ok(())
 }

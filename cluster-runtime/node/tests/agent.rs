@@ -722,3 +722,70 @@ async fn a_container_that_does_not_stop_is_killed_when_its_time_is_over() {
     cluster.until_event("stubborn", "FailedPreStopHook", "").await;
     cluster.finish().await;
 }
+
+/// Numbers that look random and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_converge_and_nothing_leaks_after_kills_at_random() {
+    let Some(cluster) = cluster().await else { return };
+    let names: Vec<String> = (0..4).map(|number| format!("pod-{number}")).collect();
+    for name in &names {
+        let spec = json!({ "containers": [hello("main", &["hello"])], "terminationGracePeriodSeconds": 1 });
+        cluster.pod(name, spec).await;
+    }
+    futures::future::join_all(names.iter().map(|name| cluster.until_ready(name))).await;
+    let Cluster { lab, api, mut node } = cluster;
+    let mut dice = Dice(7);
+    for _ in 0..24 {
+        let running: Vec<String> = std::fs::read_dir(lab.config().root.join("containers"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path().display().to_string())
+            .filter(|folder| !std::path::Path::new(&format!("{folder}/exit.json")).exists())
+            .collect();
+        match (dice.below(3), running.get(dice.below(running.len().max(1)))) {
+            (0, _) => {
+                // The agent goes and comes back; what it was doing stays as it was.
+                node.stop().await;
+                node = start_node(&lab, api.clone()).await;
+            }
+            (what, Some(folder)) => {
+                let pid = if what == 1 {
+                    std::fs::read_to_string(format!("{folder}/shim.lock")).ok()
+                } else {
+                    let started = std::fs::read_to_string(format!("{folder}/started.json")).ok();
+                    let started = started.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+                    started.map(|started| started["pid"].to_string())
+                };
+                let pid = pid
+                    .and_then(|pid| pid.trim().parse().ok())
+                    .and_then(rustix::process::Pid::from_raw);
+                if let Some(pid) = pid {
+                    // It may have ended a moment ago.
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+            (_, None) => {}
+        }
+    }
+    let cluster = Cluster { lab, api, node };
+    // Each is deleted and made anew once, so that what is seen as ready is ready now.
+    for name in &names {
+        cluster.delete(name).await;
+        cluster.pod(name, one(hello("main", &["hello"]))).await;
+    }
+    futures::future::join_all(names.iter().map(|name| cluster.until_ready(name))).await;
+    futures::future::join_all(names.iter().map(|name| cluster.delete(name))).await;
+    assert_eq!(cluster.lab.leaks(), Vec::<String>::new());
+    cluster.finish().await;
+}

@@ -594,6 +594,102 @@ async fn a_sandbox_may_use_the_machine_and_sets_its_own_kernel_parameters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_real_shell_catches_signals_and_leaves_no_orphans() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let Some(image) = bench.lab.busybox() else { return };
+    let script = "trap 'echo bye; exit 6' TERM; sleep 600 & echo up; while :; do sleep 0.05; done";
+    let spec = container(
+        "web",
+        "main",
+        &image,
+        &bench.lab.log("main"),
+        &["sh", "-c", script],
+    );
+    let log = spec.log.clone();
+    let running = bench.start(spec).await;
+    let up = async {
+        while !content(&log).contains("up") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, up).await.unwrap();
+    let exit = bench
+        .runtime
+        .stop_container(&running.id, "TERM", SOON)
+        .await
+        .unwrap();
+    assert_eq!((exit.code, content(&log).as_str()), (6, "up\nbye\n"));
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_shell_sees_its_terminal_and_takes_archives() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let Some(image) = bench.lab.busybox() else { return };
+    let running = bench
+        .start(container(
+            "web",
+            "main",
+            &image,
+            &bench.lab.log("main"),
+            &["sleep", "600"],
+        ))
+        .await;
+    let request = ExecRequest {
+        command: vec!["sh".into()],
+        stdin: true,
+        stdout: true,
+        tty: true,
+        ..ExecRequest::default()
+    };
+    let session = bench.runtime.exec(&running.id, &request).await.unwrap();
+    let (mut stdin, mut stdout) = (session.stdin.unwrap(), session.stdout.unwrap());
+    session
+        .resize
+        .as_ref()
+        .unwrap()
+        .send(TerminalSize {
+            width: 101,
+            height: 43,
+        })
+        .await
+        .unwrap();
+    let mut seen = String::new();
+    read_until(&mut stdout, &mut seen, "# ").await;
+    stdin
+        .write_all(b"while [ \"$(stty size)\" != '43 101' ]; do :; done; echo si''zed; exit\n")
+        .await
+        .unwrap();
+    read_until(&mut stdout, &mut seen, "sized").await;
+    drop((stdin, stdout));
+
+    // As `kubectl cp` does.
+    let unpack = ExecRequest {
+        command: vec!["tar".into(), "xf".into(), "-".into(), "-C".into(), "/tmp".into()],
+        stdin: true,
+        ..ExecRequest::default()
+    };
+    let archive = support::archive::tar(&[("big".into(), vec![b'x'; 3 << 20])]);
+    let session = bench.runtime.exec(&running.id, &unpack).await.unwrap();
+    let mut stdin = session.stdin.unwrap();
+    stdin.write_all(&archive).await.unwrap();
+    drop(stdin);
+    assert_eq!(
+        tokio::time::timeout(SOON, session.exit).await.unwrap().unwrap(),
+        ExecExit::Code(0)
+    );
+    let (_, printed) = run(&bench.runtime, &running.id, &["sh", "-c", "cat /tmp/big | wc -c"]).await;
+    assert_eq!(printed.trim(), (3 << 20).to_string());
+    let (_, printed) = run(&bench.runtime, &running.id, &["cat", "/tmp/big"]).await;
+    assert_eq!(printed.len(), 3 << 20);
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: run it by name with --nocapture"]
 async fn measure_start_and_end() {
     let Some(bench) = Bench::with_sandbox().await else {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader};
+use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,6 +30,11 @@ pub const SERVER_COMMAND: &str = "__server";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pods get their own grace periods, and the server a little more.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A server that is there takes a connection at once, also when it is busy.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a process that was killed needs to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(10);
 
 /// What to do with pods when the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +128,14 @@ pub fn ensure_running(
     program: &Path,
 ) -> Result<Running, ControlError> {
     if let Some(process) = running(dir)?.filter(|process| process.api.is_some()) {
-        return Ok(Running {
-            process,
-            started: false,
-        });
+        if answers(&process) {
+            return Ok(Running {
+                process,
+                started: false,
+            });
+        }
+        // A server that was killed holds its lock a little longer than its port.
+        wait_until_gone(dir, process.pid, LAST_BREATH)?;
     }
     if !geteuid().is_root() {
         return Err(ControlError::NotRoot);
@@ -210,19 +220,31 @@ pub fn stop(dir: &ClusterDir, pods: StopPods) -> Result<bool, ControlError> {
             });
         }
     }
+    wait_until_gone(dir, pid, STOP_TIMEOUT)?;
+    Ok(true)
+}
+
+/// Whether a server takes connections.
+fn answers(process: &ServerProcess) -> bool {
+    let address = process
+        .api
+        .as_deref()
+        .and_then(|api| api.strip_prefix("https://")?.parse().ok());
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
+}
+
+/// Waits until nobody holds the lock of a folder.
+fn wait_until_gone(dir: &ClusterDir, pid: u32, limit: Duration) -> Result<(), ControlError> {
     let path = dir.lock();
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || send.send(lock::wait_until_free(&path)));
-    match receive.recv_timeout(STOP_TIMEOUT) {
-        Ok(Ok(())) => Ok(true),
+    match receive.recv_timeout(limit) {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(ControlError::File {
             path: dir.lock(),
             source,
         }),
-        Err(_) => Err(ControlError::StillRunning {
-            pid,
-            after: STOP_TIMEOUT,
-        }),
+        Err(_) => Err(ControlError::StillRunning { pid, after: limit }),
     }
 }
 

@@ -33,7 +33,7 @@ pub struct ClusterSettings {
 }
 
 /// The layout that this program writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// Why the settings of a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]

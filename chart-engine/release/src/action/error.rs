@@ -84,7 +84,7 @@ pub enum ActionError {
     LibraryChart,
     /// Records cannot be read or written.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(StorageError),
     /// The chart does not render.
     #[error(transparent)]
     Render(#[from] Box<RenderReleaseError>),
@@ -150,6 +150,16 @@ pub enum ActionError {
         /// Why it could not be undone.
         failure: Box<ActionError>,
     },
+}
+
+impl From<StorageError> for ActionError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            // It is not about the records when nobody answers.
+            StorageError::Api { source, .. } if source.code == 503 => Self::Unreachable(source),
+            error => Self::Storage(error),
+        }
+    }
 }
 
 impl From<RenderReleaseError> for ActionError {

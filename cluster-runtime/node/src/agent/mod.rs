@@ -6,6 +6,7 @@
 mod container;
 mod environment;
 mod files;
+mod grpc;
 mod images;
 mod logs;
 mod lookup;
@@ -13,6 +14,7 @@ mod netns;
 mod network;
 mod node;
 mod observed;
+mod patient;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -22,6 +24,8 @@ mod registration;
 mod status;
 mod streams;
 mod tasks;
+mod tls;
+mod unhonoured;
 mod volumes;
 mod worker;
 

@@ -20,11 +20,13 @@ use super::observed::{
     Condemned, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal, Removal,
     Running,
 };
+use super::patient::Patient;
 use super::plan::{Step, next_level, plan, wait_before_restart};
 use super::pod::{Deletion, Pod};
-use super::probes::{Patient, ProbeNews};
+use super::probes::ProbeNews;
 use super::status::{status_of, will_restart};
 use super::tasks::{self, GroundFailure, GroundMade, StartFailure, StartOrder};
+use super::unhonoured::unhonoured;
 use super::volumes::{self, VolumePaths};
 use crate::runtime::{Container, Sandbox};
 
@@ -240,6 +242,13 @@ impl Worker {
 
     /// Works until the pod is removed.
     pub(crate) async fn run(mut self) {
+        if self.seen.containers.is_empty() && !self.seen.ended_before && self.pod.deletion.is_none() {
+            let fields = unhonoured(&self.pod.object);
+            if !fields.is_empty() {
+                let message = format!("this node does not act on {}", fields.join(", "));
+                self.record(EventType::Warning, "FieldNotHonored", message);
+            }
+        }
         self.watch_adopted().await;
         loop {
             self.seen.now = self.shared.clock.now();
@@ -775,13 +784,6 @@ impl Worker {
                     message,
                     grace_seconds,
                 });
-            }
-            ProbeNews::Unsupported { kind, what } => {
-                let message = format!(
-                    "{} probe: {what} probes are not carried out here, it counts as passed",
-                    kind.word()
-                );
-                self.record(EventType::Warning, "ProbeNotSupported", message);
             }
         }
     }

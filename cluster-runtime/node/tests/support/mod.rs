@@ -11,6 +11,7 @@ pub mod conformance;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster_node::image::{BUILTIN_IMAGE, Image, ImageStore};
@@ -40,11 +41,38 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub store: ImageStore,
     pub cgroup: String,
+    _turn: Turn,
+}
+
+/// The right to make containers, which one test of a process has at a time: container starts of several tests at
+/// the very same moment wait for each other in the kernel (mount namespaces, RCU) for longer than tests wait.
+struct Turn;
+
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Self {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = GIVEN_BACK
+            .wait_while(taken, |taken| *taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        GIVEN_BACK.notify_one();
+    }
 }
 
 impl Lab {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let turn = Turn::take();
         let dir = tempfile::tempdir().unwrap();
         let store = ImageStore::open(dir.path().join("images")).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -52,6 +80,7 @@ impl Lab {
             dir,
             store,
             cgroup: format!("/tug-test-{}-{number}", std::process::id()),
+            _turn: turn,
         }
     }
 
@@ -72,6 +101,48 @@ impl Lab {
 
     pub fn hello(&self) -> Image {
         self.store.resolve(BUILTIN_IMAGE).unwrap()
+    }
+
+    /// An image of Debian's static busybox, made into an OCI archive and loaded; says so where there is none.
+    pub fn busybox(&self) -> Option<Image> {
+        let program = ["/bin/busybox", "/usr/bin/busybox"]
+            .iter()
+            .find_map(|path| std::fs::read(path).ok());
+        let Some(program) = program else {
+            assert!(
+                std::env::var_os("TUG_TEST_REQUIRE_PEERS").is_none(),
+                "this test needs busybox"
+            );
+            println!("skipped: needs the program busybox, linked statically");
+            return None;
+        };
+        let tools = [
+            "sh", "cat", "stty", "tar", "trap", "sleep", "seq", "id", "ls", "head", "wc", "kill", "ps",
+            "stat", "touch",
+        ];
+        let mut items = vec![
+            archive::folder("bin/"),
+            archive::folder("tmp/"),
+            archive::folder("etc/"),
+        ];
+        items.push(archive::Item {
+            mode: 0o755,
+            content: program,
+            ..archive::file("bin/busybox", "")
+        });
+        items.extend(
+            tools
+                .iter()
+                .map(|tool| archive::link(format!("bin/{tool}").leak(), "busybox")),
+        );
+        let layer = archive::layer(&items);
+        let process = serde_json::json!({ "Env": ["PATH=/bin"], "Cmd": ["sh"] });
+        let image = archive::parts(archive::gzip(&layer), &layer, &process);
+        let loaded = self
+            .store
+            .load(archive::gzip(&archive::tar(&archive::oci(&image, "busybox:test"))).as_slice());
+        assert_eq!(loaded.unwrap(), ["docker.io/library/busybox:test"]);
+        Some(self.store.resolve("busybox:test").unwrap())
     }
 
     pub fn log(&self, name: &str) -> PathBuf {

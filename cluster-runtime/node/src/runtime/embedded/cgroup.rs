@@ -151,7 +151,15 @@ impl Cgroups {
     /// Removes a group from every tree where nothing is in it.
     pub(super) fn remove_if_empty(&self, group: &str) {
         for folder in self.folders(group) {
-            let _ = fs::remove_dir(folder);
+            for _ in 0..REMOVAL_TRIES {
+                // A process that has ended leaves its group a moment later, also when its parent knows already.
+                let is_busy =
+                    fs::remove_dir(&folder).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy);
+                if !is_busy || !processes(&folder).is_empty() || !children(&folder).is_empty() {
+                    break;
+                }
+                thread::sleep(REMOVAL_PAUSE);
+            }
         }
     }
 

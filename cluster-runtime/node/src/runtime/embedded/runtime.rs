@@ -249,8 +249,12 @@ impl Runtime for EmbeddedRuntime {
             state.sandboxes.is_empty()
         };
         if is_last {
-            self.inner.cgroups.remove_if_empty(&self.inner.shim_cgroup());
-            self.inner.cgroups.remove_if_empty(&self.inner.config.cgroup);
+            let inner = self.inner.clone();
+            blocking(move || {
+                inner.cgroups.remove_if_empty(&inner.shim_cgroup());
+                inner.cgroups.remove_if_empty(&inner.config.cgroup);
+            })
+            .await;
         }
         Ok(())
     }

@@ -1,0 +1,6 @@
+//! The binary from outside, where no cluster is needed: exit code, stdout and stderr.
+
+mod arguments;
+mod clusters;
+mod rendering;
+mod sandbox;
