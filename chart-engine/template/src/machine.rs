@@ -148,6 +148,8 @@ pub(crate) struct Machine<'s> {
     overlays: Vec<HashMap<Rc<str>, Rc<Program>>>,
     /// How often each template is being included.
     included: HashMap<Rc<str>, usize>,
+    /// The instruction after the current one. A frame has its own only while another one runs.
+    at: usize,
     /// Whether the value on top was taken from where `interface {}` is declared.
     boxed: bool,
 }
@@ -166,6 +168,7 @@ impl<'s> Machine<'s> {
             outs: Vec::new(),
             overlays: Vec::new(),
             included: HashMap::new(),
+            at: 0,
             boxed: false,
         }
     }
@@ -179,9 +182,19 @@ impl<'s> Machine<'s> {
         let started = self.enter(Rc::clone(program), data.clone().unboxed(), Entry::Start);
         let result = match started.and_then(|()| self.run()) {
             Ok(()) => Ok(std::mem::take(&mut self.out)),
-            Err(stop) => Err(self.error(stop)),
+            Err(stop) => {
+                self.leave_mark();
+                Err(self.error(stop))
+            }
         };
         (result, self.scope.budget.steps)
+    }
+
+    /// Notes in the innermost frame where it stands.
+    fn leave_mark(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.at = self.at;
+        }
     }
 
     fn enter(&mut self, program: Rc<Program>, dot: Value, entry: Entry) -> Result<(), Stop> {
@@ -191,6 +204,7 @@ impl<'s> Machine<'s> {
                 "exceeded maximum template depth ({depth_max})"
             )));
         }
+        self.leave_mark();
         let slots = self.slots.len();
         self.slots.resize(slots + program.slots, Held::default());
         self.slots[slots] = Held::plain(dot.clone());
@@ -219,7 +233,6 @@ impl<'s> Machine<'s> {
         };
         let mut program = Rc::clone(&frame.program);
         let mut slots = frame.slots;
-        // The place of the innermost frame is kept here and written back before anything looks at it.
         let mut at = frame.at;
         macro_rules! go_on_in_top_frame {
             () => {
@@ -236,9 +249,7 @@ impl<'s> Machine<'s> {
         loop {
             let op = program.ops[at];
             at += 1;
-            if let Some(frame) = self.frames.last_mut() {
-                frame.at = at;
-            }
+            self.at = at;
             self.scope.budget.spend(1)?;
             match op {
                 Op::Text { start, end } => {
@@ -714,6 +725,7 @@ impl<'s> Machine<'s> {
         let Some(frame) = self.frames.pop() else {
             return Ok(());
         };
+        self.at = self.frames.last().map_or(self.at, |outer| outer.at);
         self.slots.truncate(frame.slots);
         match frame.entry {
             Entry::Start | Entry::Template => return Ok(()),

@@ -7,6 +7,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use yasna::models::ObjectIdentifier;
 
 use super::super::{Entry, Outcome, string, takes};
+use super::montgomery::Modulus;
 use super::primes::{is_prime, prime, random_below};
 use crate::fault::Fault;
 use crate::signature::Type;
@@ -224,12 +225,13 @@ fn dsa(scope: &mut Scope) -> Result<Vec<u8>, Fault> {
             continue;
         }
         let power = (&p - &one) / &q;
+        let modulus = Modulus::new(&p);
         let generator = (2u32..)
-            .map(|base| BigUint::from(base).modpow(&power, &p))
+            .map(|base| modulus.power(&BigUint::from(base), &power))
             .find(|found| *found != one);
         let g = generator.unwrap_or_default();
         let x = random_below(scope, &q)?;
-        let y = g.modpow(&x, &p);
+        let y = modulus.power(&g, &x);
         return Ok(integers(&[BigUint::ZERO, p, q, g, y, x]));
     }
 }

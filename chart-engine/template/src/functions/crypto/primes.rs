@@ -3,15 +3,16 @@
 use num_bigint::BigUint;
 use num_traits::{One as _, ToPrimitive as _, Zero as _};
 
+use super::montgomery::Modulus;
 use crate::fault::Fault;
 use crate::surroundings::Scope;
 
 /// How far above a random number a prime is looked for before another number is drawn.
-const WINDOW: u32 = 1 << 14;
+const WINDOW: usize = 1 << 14;
 /// Odd primes below this sort candidates out before the costly test.
-const SMALL_MAX: u32 = 1 << 13;
+const SMALL_MAX: usize = 1 << 16;
 /// Rounds of the Miller-Rabin test; for random candidates of 1024 bits five already leave less than 2^-100.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 6;
 
 /// A random number of exactly so many bits, the two highest of them set.
 fn random_number(scope: &mut Scope, bits: u64) -> Result<BigUint, Fault> {
@@ -36,40 +37,36 @@ pub(super) fn random_below(scope: &mut Scope, bound: &BigUint) -> Result<BigUint
     }
 }
 
-fn small_primes() -> Vec<u32> {
-    let mut composite = vec![false; SMALL_MAX as usize];
+fn small_primes() -> Vec<usize> {
+    let mut composite = vec![false; SMALL_MAX];
     let mut primes = Vec::new();
     for number in (3..SMALL_MAX).step_by(2) {
-        if composite[number as usize] {
+        if composite[number] {
             continue;
         }
         primes.push(number);
-        let multiples = (number.saturating_mul(number)..SMALL_MAX).step_by(2 * number as usize);
-        for multiple in multiples {
-            composite[multiple as usize] = true;
+        for multiple in (number.saturating_mul(number)..SMALL_MAX).step_by(2 * number) {
+            composite[multiple] = true;
         }
     }
     primes
 }
 
-/// A random prime of so many bits.
+/// A random prime of so many bits, which are more than those of the small primes.
 pub(super) fn prime(scope: &mut Scope, bits: u64) -> Result<BigUint, Fault> {
     let small = small_primes();
     loop {
         let mut base = random_number(scope, bits)?;
         base.set_bit(0, true);
-        let remainders: Vec<u32> = small
-            .iter()
-            .map(|prime| (&base % prime).to_u32().unwrap_or(0))
-            .collect();
-        for offset in (0..WINDOW).step_by(2) {
-            let divisible = small
-                .iter()
-                .zip(&remainders)
-                .any(|(prime, rest)| (rest + offset) % prime == 0);
-            if divisible {
-                continue;
+        // Which of the numbers above the base have a small divisor.
+        let mut composite = vec![false; WINDOW];
+        for prime in &small {
+            let rest = (&base % *prime).to_usize().unwrap_or(0);
+            for multiple in ((prime - rest) % prime..WINDOW).step_by(*prime) {
+                composite[multiple] = true;
             }
+        }
+        for offset in (0..WINDOW).step_by(2).filter(|offset| !composite[*offset]) {
             let candidate = &base + offset;
             if candidate.bits() == bits && is_prime(scope, &candidate)? {
                 return Ok(candidate);
@@ -84,9 +81,10 @@ pub(super) fn is_prime(scope: &mut Scope, number: &BigUint) -> Result<bool, Faul
     let less = number - &one;
     let twos = less.trailing_zeros().unwrap_or(0);
     let odd = &less >> twos;
+    let modulus = Modulus::new(number);
     let mut witness = BigUint::from(2u8);
     for _ in 0..ROUNDS {
-        let mut power = witness.modpow(&odd, number);
+        let mut power = modulus.power(&witness, &odd);
         if power != one && power != less {
             let mut passed = false;
             for _ in 1..twos {
