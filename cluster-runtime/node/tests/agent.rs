@@ -678,6 +678,29 @@ async fn an_agent_that_comes_back_finds_what_ended_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_does_not_change_is_not_written() {
+    let Some(cluster) = cluster().await else { return };
+    cluster.pod("idle", one(hello("main", &["hello"]))).await;
+    let before = cluster.until_ready("idle").await;
+    // Others take their time meanwhile.
+    for name in ["one", "two"] {
+        cluster
+            .pod(
+                name,
+                json!({ "containers": [hello("main", &["true"])], "restartPolicy": "Never" }),
+            )
+            .await;
+        cluster
+            .until(name, |pod| pod.text(&["status", "phase"]) == Some("Succeeded"))
+            .await;
+    }
+    let target = Target::namespaced("v1", "pods", "default", "idle");
+    let after = cluster.api.get(&target).await.unwrap();
+    assert_eq!(after.resource_version(), before.resource_version());
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_pods_come_up_together() {
     let Some(cluster) = cluster().await else { return };
     let began = Instant::now();

@@ -97,6 +97,10 @@ pub(crate) struct Worker {
     writing: bool,
     write_failures: u32,
     write_again: Option<Timestamp>,
+    /// The status that is being written.
+    wanted: Option<Value>,
+    /// The last one that was written, and as what the API keeps it.
+    written: Option<(Value, Value)>,
     /// That the object is gone, so that nothing is written any more.
     object_gone: bool,
     /// What runs already is not spoken of before it stands on its ground again.
@@ -128,6 +132,8 @@ impl Worker {
             writing: false,
             write_failures: 0,
             write_again: None,
+            wanted: None,
+            written: None,
             object_gone: false,
             adopting: found.is_some(),
             refreshed: 0,
@@ -878,10 +884,17 @@ impl Worker {
         }
         let (shared, backoff) = (&self.shared, &self.shared.config.restart_backoff);
         let status = status_of(&self.pod, &self.seen, backoff, &shared.machine.host_ip());
-        if self.pod.object.at(&["status"]) == Some(&status) {
+        let stored = self.pod.object.at(&["status"]);
+        // What was written may be kept in other words; the same words would be answered in the same way.
+        let is_known = self
+            .written
+            .as_ref()
+            .is_some_and(|(wanted, kept)| *wanted == status && stored == Some(kept));
+        if is_known || stored.map(essence).as_ref() == Some(&essence(&status)) {
             self.write_again = None;
             return;
         }
+        self.wanted = Some(status.clone());
         self.writing = true;
         let (shared, pod) = (self.shared.clone(), self.pod.clone());
         self.tasks
@@ -894,6 +907,8 @@ impl Worker {
             Ok(Some(object)) => {
                 self.write_failures = 0;
                 self.write_again = None;
+                // After a conflict nothing was written, and nothing is wanted.
+                self.written = self.wanted.take().zip(object.at(&["status"]).cloned());
                 if is_newer(&object, &self.pod.object) {
                     self.take_object(object);
                 }
@@ -902,6 +917,7 @@ impl Worker {
             Ok(None) => self.write_again = Some(self.later(3)),
             Err(status) if status.is_conflict() => {
                 // Somebody else changed the pod; the change comes through the watch, or has come.
+                self.wanted = None;
                 let shared = self.shared.clone();
                 let pod = self.pod.clone();
                 self.writing = true;
@@ -926,6 +942,29 @@ impl Worker {
     fn later(&self, failures: u32) -> Timestamp {
         let wait = self.shared.config.retry_backoff.delay(failures, 0.0);
         self.seen.now + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(60))
+    }
+}
+
+/// A status without the fields that say nothing, which the API keeps or drops as it likes.
+fn essence(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().map(|(key, value)| (key.clone(), essence(value)));
+            kept.filter(|(_, value)| !says_nothing(value)).collect()
+        }
+        Value::Array(items) => items.iter().map(essence).collect(),
+        other => other.clone(),
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(yes) => !yes,
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
     }
 }
 

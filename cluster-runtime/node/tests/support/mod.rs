@@ -172,6 +172,33 @@ impl Lab {
     }
 }
 
+/// A test that failed leaves nothing either: shims are killed, containers die with them, mounts and groups go.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let containers = self.config().root.join("containers");
+        for entry in std::fs::read_dir(containers).into_iter().flatten().flatten() {
+            if entry.path().join("exit.json").exists() {
+                continue;
+            }
+            let pid = std::fs::read_to_string(entry.path().join("shim.lock")).unwrap_or_default();
+            if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        for point in points.filter(|point| Path::new(point).starts_with(self.dir.path())) {
+            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
+        }
+        for group in groups_below(Path::new("/sys/fs/cgroup"), &self.cgroup)
+            .iter()
+            .rev()
+        {
+            let _ = std::fs::remove_dir(group);
+        }
+    }
+}
+
 fn groups_below(root: &Path, group: &str) -> Vec<String> {
     let trees = std::fs::read_dir(root)
         .into_iter()

@@ -150,15 +150,21 @@ impl Cgroups {
 
     /// Removes a group from every tree where nothing is in it.
     pub(super) fn remove_if_empty(&self, group: &str) {
-        for folder in self.folders(group) {
-            for _ in 0..REMOVAL_TRIES {
+        for attempt in 0..REMOVAL_TRIES {
+            if attempt > 0 {
                 // A process that has ended leaves its group a moment later, also when its parent knows already.
-                let is_busy =
-                    fs::remove_dir(&folder).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy);
-                if !is_busy || !processes(&folder).is_empty() || !children(&folder).is_empty() {
-                    break;
-                }
                 thread::sleep(REMOVAL_PAUSE);
+            }
+            let busy = |folder: &PathBuf| {
+                fs::remove_dir(folder).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
+            };
+            if !self
+                .folders(group)
+                .iter()
+                .filter(|folder| busy(folder))
+                .any(|folder| children(folder).is_empty())
+            {
+                return;
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use libcontainer::workload::default::DefaultExecutor;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{AccessFlags, access};
 use oci_spec::runtime::Spec;
@@ -34,6 +35,9 @@ impl FreshExecutor {
 
 impl Executor for FreshExecutor {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        // From here on it waits to be started. It must not wait for somebody who is gone, and once it runs nobody
+        // else holds its streams: it ends with the shim, or with the helper of a command.
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
         let (args, path) = args_and_path(spec);
         let name = args.first().map(String::as_str).unwrap_or_default();
         find(name, &path)
