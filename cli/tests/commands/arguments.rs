@@ -15,16 +15,18 @@ fn err_arguments_that_cannot_be_understood() {
         "  [possible values: table, json, yaml, name]",
         "Hint: a similar value exists: 'yaml'",
     ]);
-    sandbox.run(&["install", "web", "box", "--timeout", "300"]).refused(&[
-        "Error: invalid value '300' for '--timeout <DURATION>': time: missing unit in duration \"300\"",
-    ]);
+    sandbox
+        .run(&["install", "web", "box", "--timeout", "300"])
+        .refused(&[
+            "Error: invalid value '300' for '--timeout <DURATION>': time: missing unit in duration \"300\"",
+        ]);
     sandbox.run(&["install", "box"]).refused(&[
         "Error: INSTALLATION FAILED: must either provide a name or specify --generate-name",
         "Hint: `tug install NAME CHART`",
     ]);
-    sandbox.run(&["install", "web", "box", "--generate-name"]).refused(&[
-        "Error: INSTALLATION FAILED: cannot set --generate-name and also specify a name",
-    ]);
+    sandbox
+        .run(&["install", "web", "box", "--generate-name"])
+        .refused(&["Error: INSTALLATION FAILED: cannot set --generate-name and also specify a name"]);
     let alone = sandbox.run(&[]);
     assert_eq!((alone.code, alone.stdout.as_str()), (Some(1), ""));
     assert!(alone.stderr.contains("Usage: tug [OPTIONS] <COMMAND>"));
@@ -35,8 +37,18 @@ fn help_and_version_are_data() {
     let sandbox = Sandbox::new();
     let version = concat!("v", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(sandbox.run(&["version", "--short"]).ok(), version);
-    assert!(sandbox.run(&["install", "--help"]).ok().contains("--create-namespace"));
-    assert!(sandbox.run(&["completion", "bash"]).ok().contains("complete -F _tug"));
+    assert!(
+        sandbox
+            .run(&["install", "--help"])
+            .ok()
+            .contains("--create-namespace")
+    );
+    assert!(
+        sandbox
+            .run(&["completion", "bash"])
+            .ok()
+            .contains("complete -F _tug")
+    );
     let hidden = sandbox.run(&["--help"]);
     assert!(!hidden.ok().contains("__server"));
 }
@@ -71,7 +83,11 @@ fn a_reader_that_goes_away_is_no_failure_to_talk_about() {
 fn colours_are_used_when_asked_for_and_not_otherwise() {
     let sandbox = Sandbox::new();
     let colored = sandbox.run(&["--color", "always", "status", "web"]);
-    assert!(colored.stderr.starts_with("\u{1b}[31mError:\u{1b}[0m "), "{}", colored.stderr);
+    assert!(
+        colored.stderr.starts_with("\u{1b}[31mError:\u{1b}[0m "),
+        "{}",
+        colored.stderr
+    );
     let plain = sandbox.run(&["status", "web"]);
     assert!(plain.stderr.starts_with("Error: "));
     let mut command = sandbox.command(&["status", "web"]);

@@ -22,7 +22,12 @@ const REFUSED: &str = "Error: kubernetes cluster unreachable: cannot reach http:
 #[test]
 fn a_command_that_only_reads_starts_no_cluster() {
     let sandbox = Sandbox::new();
-    for arguments in [&["list"][..], &["status", "web"], &["history", "web"], &["uninstall", "web"]] {
+    for arguments in [
+        &["list"][..],
+        &["status", "web"],
+        &["history", "web"],
+        &["uninstall", "web"],
+    ] {
         sandbox.run(arguments).refused(&NO_CLUSTER);
     }
     assert!(!sandbox.path().join("cluster").exists());
@@ -33,14 +38,20 @@ fn the_first_that_names_a_cluster_is_taken() {
     let sandbox = Sandbox::new();
     let refused = |arguments: &[&str]| {
         let output = sandbox.run(arguments);
-        assert!(output.stderr.starts_with(REFUSED), "{arguments:?}: {}", output.stderr);
+        assert!(
+            output.stderr.starts_with(REFUSED),
+            "{arguments:?}: {}",
+            output.stderr
+        );
         assert_eq!(output.code, Some(1));
     };
     refused(&["list", "--kube-apiserver", "http://127.0.0.1:1"]);
     sandbox.write(".kube/config", &kubeconfig("prod", "http://127.0.0.1:1"));
     refused(&["list"]);
     // The name of the bundled cluster comes before everything else.
-    sandbox.run(&["list", "--kube-context", "tug"]).refused(&NO_CLUSTER);
+    sandbox
+        .run(&["list", "--kube-context", "tug"])
+        .refused(&NO_CLUSTER);
     sandbox.write("tug.yaml", &kubeconfig("tug", "http://127.0.0.1:1"));
     refused(&["list", "--kubeconfig", "tug.yaml"]);
     let mut command = sandbox.command(&["list"]);
@@ -64,9 +75,16 @@ fn err_kubeconfigs_that_name_no_cluster() {
         ]);
     sandbox.write("broken.yaml", "clusters: [");
     let broken = sandbox.run(&["list", "--kubeconfig", "broken.yaml"]);
-    assert!(broken.stderr.starts_with("Error: cannot use kubeconfig `broken.yaml`\nCaused by: "));
+    assert!(
+        broken
+            .stderr
+            .starts_with("Error: cannot use kubeconfig `broken.yaml`\nCaused by: ")
+    );
     sandbox.run(&["cluster", "kubeconfig"]).refused(&[
-        &format!("Error: there is no kubeconfig at `{}`", sandbox.path().join("cluster/kubeconfig").display()),
+        &format!(
+            "Error: there is no kubeconfig at `{}`",
+            sandbox.path().join("cluster/kubeconfig").display()
+        ),
         "Caused by: the bundled cluster was never started",
         "Hint: `tug cluster start` starts it",
     ]);

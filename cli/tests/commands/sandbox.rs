@@ -85,7 +85,12 @@ impl Output {
     /// Checks that the command went well, and gives what it printed.
     #[track_caller]
     pub(crate) fn ok(&self) -> &str {
-        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{}", self.stdout);
+        assert_eq!(
+            (self.code, self.stderr.as_str()),
+            (Some(0), ""),
+            "{}",
+            self.stdout
+        );
         &self.stdout
     }
 
