@@ -23,6 +23,16 @@ pub(crate) enum Start {
 
 /// Chooses the cluster and starts it if it is the bundled one and stopped. Blocks: call it outside the runtime.
 pub(crate) fn choose(settings: &Settings, start: Start) -> Result<HttpConfig, Failure> {
+    if let Some(driver) = &settings.driver
+        && !matches!(driver.as_str(), "secret" | "secrets")
+    {
+        // Its releases would not be seen, and new ones not by Helm.
+        return Err(
+            Failure::new(format!("HELM_DRIVER is `{driver}`, which is not supported"))
+                .because("releases are kept in Secrets")
+                .hint("`unset HELM_DRIVER`"),
+        );
+    }
     let kube = &settings.kube;
     let home = home_kubeconfig(settings)?;
     let (kubeconfigs, context) = match cluster_choice::choose(kube, home.as_ref()) {

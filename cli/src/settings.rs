@@ -105,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) cluster_dir: PathBuf,
     /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
     pub(crate) nft: Option<PathBuf>,
+    /// Where Helm keeps records: `HELM_DRIVER`.
+    pub(crate) driver: Option<String>,
     /// Revisions kept of a release: `HELM_MAX_HISTORY`, else 10; 0 is no limit.
     pub(crate) max_history: u32,
     /// The time that packed files get: `SOURCE_DATE_EPOCH`, else now; in seconds of the epoch.
@@ -195,6 +197,7 @@ impl Settings {
                 .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
                 .unwrap_or_else(|| CLUSTER_DIR.into()),
             nft,
+            driver: environment("HELM_DRIVER"),
             home,
             max_history,
             source_date: environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()),

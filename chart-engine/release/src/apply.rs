@@ -106,7 +106,7 @@ pub async fn apply(
     options: &ApplyOptions,
 ) -> Result<Arc<Object>, ApplyError> {
     let target = resource.target();
-    if options.migrate && !options.dry_run {
+    if options.migrate && !options.dry_run && resource.is_named() {
         hand_over(api, resource).await?;
     }
     let write = WriteOptions {
@@ -119,10 +119,15 @@ pub async fn apply(
             FieldValidation::Strict
         },
     };
-    let patch = Patch::Apply(resource.object.clone().into_value());
-    api.patch(&target, patch, &write)
-        .await
-        .map_err(|status| refusal(&resource.object, status))
+    let object = resource.object.clone();
+    let sent = if resource.is_named() {
+        api.patch(&target, Patch::Apply(object.into_value()), &write)
+            .await
+    } else {
+        // Only creation makes names.
+        api.create(&target.collection(), object, &write).await
+    };
+    sent.map_err(|status| refusal(&resource.object, status))
 }
 
 fn refusal(object: &Object, status: Status) -> ApplyError {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster_client::{ListOptions, Propagation};
-use cluster_objects::Status;
+use cluster_client::{ListOptions, Propagation, Target};
+use cluster_objects::{Object, Status};
 
 use crate::apply::{self, ApplyError, ApplyOptions};
 use crate::cluster::Cluster;
@@ -133,14 +133,18 @@ impl HookRunner<'_> {
             event: event.as_str(),
             hook: label(release, index),
         });
-        for resource in &resources {
-            apply::apply(&self.cluster.api, resource, &self.apply).await?;
+        let mut awaited = Vec::new();
+        for resource in resources {
+            let object = apply::apply(&self.cluster.api, &resource, &self.apply).await?;
+            if is_awaited(&resource) {
+                // The server may have made the name.
+                let object = Object::clone(&object);
+                awaited.push(Awaited {
+                    target: Target::of(&resource.resource, &object),
+                    kind: resource.object.kind().to_owned(),
+                });
+            }
         }
-        let awaited: Vec<Awaited> = resources
-            .iter()
-            .filter(|resource| is_awaited(resource))
-            .map(awaited)
-            .collect();
         let finish = Finish {
             jobs: true,
             pods: true,
@@ -200,7 +204,7 @@ impl HookRunner<'_> {
     async fn delete(&self, resources: &[Resource]) -> Result<(), HookFault> {
         let mut deleted = Vec::new();
         for resource in resources {
-            if resource.object.kind() == "CustomResourceDefinition" {
+            if resource.object.kind() == "CustomResourceDefinition" || !resource.is_named() {
                 continue;
             }
             if apply::delete(&self.cluster.api, resource, Propagation::Background, false)
@@ -258,7 +262,7 @@ impl HookRunner<'_> {
     }
 
     async fn containers_of(&self, namespace: &str, pod: &str) -> Vec<String> {
-        let target = cluster_client::Target::namespaced("v1", "pods", namespace, pod);
+        let target = Target::namespaced("v1", "pods", namespace, pod);
         let Ok(pod) = self.cluster.api.get(&target).await else {
             return Vec::new();
         };

@@ -81,6 +81,11 @@ impl Resource {
         }
     }
 
+    /// Whether it has a name; one that asks the server for a name is new each time.
+    pub fn is_named(&self) -> bool {
+        !self.object.name().is_empty()
+    }
+
     /// `Kind/name`, how messages name it.
     pub fn label(&self) -> String {
         format!("{}/{}", self.object.kind(), self.object.name())
@@ -139,7 +144,7 @@ pub fn dropped<'a>(before: &'a [Resource], after: &[Resource]) -> Vec<&'a Resour
     let kept: BTreeSet<Identity> = after.iter().map(Resource::identity).collect();
     before
         .iter()
-        .filter(|resource| !kept.contains(&resource.identity()))
+        .filter(|resource| resource.is_named() && !kept.contains(&resource.identity()))
         .collect()
 }
 

@@ -127,14 +127,20 @@ impl Storage {
 
     /// The revisions that a label selector finds beside `owner=helm`, in the order of namespace, name and revision.
     ///
-    /// Records are not unpacked; a Secret whose labels say no revision is left out.
-    pub async fn entries(&self, selector: &str) -> Result<Vec<Entry>, StorageError> {
+    /// Records are not read, let alone unpacked: [`Storage::read`] does. A Secret whose labels say no revision is
+    /// left out.
+    pub async fn headings(&self, selector: &str) -> Result<Vec<Entry>, StorageError> {
+        self.entries(selector, true).await
+    }
+
+    async fn entries(&self, selector: &str, metadata_only: bool) -> Result<Vec<Entry>, StorageError> {
         let mut label_selector = "owner=helm".to_owned();
         if !selector.is_empty() {
             label_selector = format!("{label_selector},{selector}");
         }
         let options = ListOptions {
             label_selector,
+            metadata_only,
             ..ListOptions::default()
         };
         let listed = self.api.list(&self.secrets(), &options).await;
@@ -146,7 +152,7 @@ impl Storage {
 
     /// The revisions of a release, oldest first; there is at least one.
     pub async fn revisions(&self, name: &str) -> Result<Vec<Entry>, StorageError> {
-        let entries = self.entries(&format!("name={name}")).await?;
+        let entries = self.entries(&format!("name={name}"), false).await?;
         if entries.is_empty() {
             return Err(StorageError::NotFound {
                 name: name.to_owned(),
@@ -169,6 +175,25 @@ impl Storage {
                 revision: revision.unwrap_or_default(),
                 known: entries.iter().map(|entry| entry.revision).collect(),
             }),
+        }
+    }
+
+    /// Reads the record of a heading; `None` where it is gone meanwhile.
+    pub async fn read(&self, entry: &Entry) -> Result<Option<Release>, StorageError> {
+        if entry.secret.at(&["data"]).is_some() {
+            return entry.decode().map(Some);
+        }
+        let target = secrets_of(&entry.namespace).target(entry.secret.name());
+        match self.api.get(&target).await {
+            Ok(secret) => {
+                let entry = Entry {
+                    secret,
+                    ..entry.clone()
+                };
+                entry.decode().map(Some)
+            }
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(source) => Err(StorageError::Api { verb: "read", source }),
         }
     }
 

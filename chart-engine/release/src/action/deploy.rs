@@ -191,7 +191,8 @@ impl Deployment<'_> {
         if self.options.wait == WaitStrategy::HooksOnly {
             return Ok(());
         }
-        let awaited: Vec<Awaited> = self.after.iter().map(awaited).collect();
+        let named = self.after.iter().filter(|resource| resource.is_named());
+        let awaited: Vec<Awaited> = named.map(awaited).collect();
         let options = WaitOptions {
             timeout: self.options.timeout,
             finish: Finish {
@@ -253,7 +254,8 @@ pub(crate) async fn check_ownership(
     made: &[&Resource],
     release: &Release,
 ) -> Result<(), ActionError> {
-    let reads = made.iter().map(|resource| async move {
+    let named = made.iter().filter(|resource| resource.is_named());
+    let reads = named.map(|resource| async move {
         let target: Target = resource.target();
         match cluster.api.get(&target).await {
             Ok(live) => Ok(Some(live)),

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use cluster_client::{Collection, ListOptions, Target};
 use cluster_objects::Object;
+use futures::{StreamExt, stream};
 use regex::Regex;
 
 use crate::action::{ActionError, check_name, deploy};
 use crate::cluster::Cluster;
 use crate::readiness::{self, Finish, Readiness};
 use crate::record::{Release, ReleaseStatus};
+use crate::resource::Resource;
 use crate::storage::{self, Storage};
+
+/// Records that are read at the same time.
+const IN_FLIGHT_MAX: usize = 16;
 
 /// Reads one revision of a release, or the last.
 #[derive(Clone, Debug, Default)]
@@ -118,14 +123,14 @@ impl History {
 }
 
 impl List {
-    /// Reads the releases. Only records that are shown are unpacked.
+    /// Reads the releases. Of all others only names and labels are read.
     pub async fn run(&self, cluster: &Cluster) -> Result<Vec<Release>, ActionError> {
         let storage = if self.all_namespaces {
             Storage::all_namespaces(cluster.api.clone(), cluster.clock.clone())
         } else {
             cluster.storage()
         };
-        let entries = storage.entries(&self.selector).await?;
+        let entries = storage.headings(&self.selector).await?;
         // Of a superseded revision there is a newer one always: asked for alone, all of them are shown.
         let mut entries = if self.statuses == [ReleaseStatus::Superseded] {
             entries
@@ -148,8 +153,12 @@ impl List {
             }
             entries = self.page(entries);
         }
-        let decoded = entries.iter().map(storage::Entry::decode);
-        let mut releases: Vec<Release> = decoded.collect::<Result<_, _>>()?;
+        let reads: Vec<_> = entries.iter().map(|entry| storage.read(entry)).collect();
+        let mut answers = stream::iter(reads).buffered(IN_FLIGHT_MAX);
+        let mut releases = Vec::with_capacity(entries.len());
+        while let Some(answer) = answers.next().await {
+            releases.extend(answer?);
+        }
         if self.by_date {
             releases.sort_by_key(|release| release.info.last_deployed.map(|time| time.timestamp()));
             if self.reverse {
@@ -170,7 +179,7 @@ impl List {
 pub async fn live_resources(cluster: &Cluster, release: &Release) -> Result<Vec<LiveResource>, ActionError> {
     let resources = deploy::old_resources(cluster, release).await?;
     let mut live = Vec::with_capacity(resources.len());
-    for resource in resources {
+    for resource in resources.into_iter().filter(Resource::is_named) {
         let target: Target = resource.target();
         let object = match cluster.api.get(&target).await {
             Ok(object) => Some(object),

@@ -168,7 +168,7 @@ impl Uninstall {
     ) -> Result<(Vec<(String, String)>, Vec<Awaited>), ActionError> {
         let mut kept = Vec::new();
         let mut deleted = Vec::new();
-        for resource in resources {
+        for resource in resources.iter().filter(|resource| resource.is_named()) {
             let live = match cluster.api.get(&resource.target()).await {
                 Ok(live) => live,
                 Err(status) if status.is_not_found() => continue,
