@@ -1,0 +1,1 @@
+//! Compose projects as Kubernetes objects and as charts.

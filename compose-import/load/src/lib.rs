@@ -1,0 +1,1 @@
+//! Reading Compose projects as `docker compose` reads them.

@@ -1,0 +1,1 @@
+//! Fetching, pushing and verifying charts.

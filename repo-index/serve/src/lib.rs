@@ -1,0 +1,1 @@
+//! Hosting charts and images.
