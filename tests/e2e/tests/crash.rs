@@ -17,7 +17,6 @@ fn kill(lab: &Lab) {
 }
 
 #[test]
-#[ignore = "the service does not answer after the restart since the node's last changes: to be mended first"]
 fn running_containers_are_adopted_not_restarted() {
     let Some(kubectl) = peer("kubectl") else {
         return skip("`kubectl` is not installed");
