@@ -261,7 +261,7 @@ pub fn delete(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlE
     }
     stop(dir, StopPods::Stop)?;
     remove_from_host(dir, options)?;
-    for name in ["store", "pki", "node", "network", "images"] {
+    for name in ["store", "pki", "node", "network", "images", "volumes"] {
         let path = dir.path().join(name);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
