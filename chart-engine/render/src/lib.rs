@@ -20,6 +20,8 @@ mod schema;
 mod snapshot;
 mod split;
 
+pub use chart_template::Limits as TemplateLimits;
+
 pub use capabilities::{Capabilities, KubeVersion, KubeVersionError};
 pub use error::RenderError;
 pub use hook::{Hook, HookDeletePolicy, HookEvent, HookOutputLogPolicy};

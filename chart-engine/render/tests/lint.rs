@@ -1,6 +1,6 @@
 //! What a check of a chart finds.
 
-use chart_model::{File, Language, scaffold};
+use chart_model::{File, Language, Limits, scaffold};
 use chart_render::{RenderOptions, Severity, lint};
 use chart_values::Map;
 
@@ -18,7 +18,7 @@ fn findings(replaced: &[(&str, &str)]) -> Vec<String> {
         files.retain(|known| known.name != *name);
         files.push(file(name, text));
     }
-    let found = lint(files, &Map::new(), &RenderOptions::default());
+    let found = lint(files, &Map::new(), &RenderOptions::default(), Limits::default());
     found
         .iter()
         .map(ToString::to_string)

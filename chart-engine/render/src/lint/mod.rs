@@ -6,9 +6,9 @@ mod removed;
 
 use std::fmt;
 
-use chart_model::{Chart, File, LoadChartError};
+use chart_model::{Chart, File, Limits, LoadChartError};
 use chart_values::coalesce::{Nulls, coalesce};
-use chart_values::yaml::values_from_yaml;
+use chart_values::yaml::values_from_yaml_with;
 use chart_values::{Map, Value};
 
 use crate::error::RenderError;
@@ -79,10 +79,10 @@ impl Finding {
 /// Finds what is wrong with a chart, given its files as [`Chart::read_files`] reads them, and a user's values.
 ///
 /// Everything is looked at, also when the chart cannot be loaded. In the templates `required` and `fail` do not count.
-pub fn lint(files: Vec<File>, values: &Map, options: &RenderOptions) -> Vec<Finding> {
+pub fn lint(files: Vec<File>, values: &Map, options: &RenderOptions, limits: Limits) -> Vec<Finding> {
     let mut findings = Vec::new();
     metadata::check(&files, &mut findings);
-    check_values(&files, &mut findings);
+    check_values(&files, limits, &mut findings);
     let text = |name: &str| {
         files
             .iter()
@@ -90,7 +90,7 @@ pub fn lint(files: Vec<File>, values: &Map, options: &RenderOptions) -> Vec<Find
             .map(|file| file.text().into_owned())
     };
     let values_text = text("values.yaml");
-    match Chart::from_files(files) {
+    match Chart::from_files_within(files, limits) {
         Ok(chart) => {
             check_schema(&chart, values, values_text.as_deref(), options, &mut findings);
             check_dependencies(&chart, &mut findings);
@@ -120,12 +120,12 @@ fn of_loading(error: &LoadChartError) -> Finding {
     Finding::new(Severity::Error, path, format!("unable to load chart\n\t{error}")).at(line)
 }
 
-fn check_values(files: &[File], findings: &mut Vec<Finding>) {
+fn check_values(files: &[File], limits: Limits, findings: &mut Vec<Finding>) {
     const PATH: &str = "values.yaml";
     match files.iter().find(|file| file.name == PATH) {
         None => findings.push(Finding::new(Severity::Info, PATH, "file does not exist")),
         Some(file) => {
-            if let Err(error) = values_from_yaml(&file.text()) {
+            if let Err(error) = values_from_yaml_with(&file.text(), limits.yaml) {
                 let message = format!("unable to parse YAML: {error}");
                 findings.push(Finding::new(Severity::Error, PATH, message).at(error.line));
             }
