@@ -3,6 +3,8 @@
 //! A file of `tests/functions` holds cases: an expression, then `=> "output"` or `=! "end of the error"`, both as JSON
 //! strings. The heading `# name: what it does` before the cases of a function documents it.
 
+mod reference;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
