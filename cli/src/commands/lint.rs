@@ -8,6 +8,7 @@ use chart_values::Map;
 
 use crate::arguments::{ChartArgs, ValuesArgs};
 use crate::failure::Failure;
+use crate::judge::ApiJudge;
 use crate::settings::Settings;
 
 /// Check charts: their files, values and templates
@@ -130,12 +131,9 @@ fn check(
             ));
         }
     }
-    outcomes.insert(
-        0,
-        (
-            reference.to_owned(),
-            Ok(lint(files, values, options, settings.limits.chart)),
-        ),
-    );
+    let api = ApiJudge::new(&files);
+    let judge = |object: &Map| api.faults(object);
+    let found = lint(files, values, options, settings.limits.chart, &judge);
+    outcomes.insert(0, (reference.to_owned(), Ok(found)));
     outcomes
 }
