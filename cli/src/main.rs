@@ -12,6 +12,8 @@ mod console;
 mod duration;
 mod failure;
 mod go_time;
+mod judge;
+mod limits;
 mod output;
 mod progress;
 mod release_text;

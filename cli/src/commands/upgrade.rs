@@ -158,7 +158,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     Ok(Upgrade {
         name: arguments.name.clone(),
         chart: load_installable_chart(&arguments.chart, settings)?,
-        values: arguments.values.read()?,
+        values: arguments.values.read(settings)?,
         reuse_values,
         description: arguments.description.clone(),
         labels: parse_labels(&arguments.labels)?,
@@ -166,7 +166,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
         max_history: arguments.history_max.unwrap_or(settings.max_history),
         cleanup_on_failure: arguments.cleanup_on_fail,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart_args.options(),
+        render: arguments.chart_args.options(settings),
         deploy,
     })
 }
