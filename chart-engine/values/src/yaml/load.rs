@@ -198,8 +198,12 @@ impl<'t> Loader<'t> {
                     Event::Scalar {
                         anchor: Some(anchor), ..
                     }
-                    | Event::SequenceStart { anchor: Some(anchor) }
-                    | Event::MappingStart { anchor: Some(anchor) },
+                    | Event::SequenceStart {
+                        anchor: Some(anchor), ..
+                    }
+                    | Event::MappingStart {
+                        anchor: Some(anchor), ..
+                    },
                     _,
                 ) => {
                     self.anchors.insert(anchor, None);
@@ -262,11 +266,11 @@ impl<'t> Loader<'t> {
                     }
                     self.place(value, mark)?
                 }
-                Event::SequenceStart { anchor } => {
+                Event::SequenceStart { anchor, .. } => {
                     self.begin(Content::List(Vec::new()), anchor, mark)?;
                     None
                 }
-                Event::MappingStart { anchor } => {
+                Event::MappingStart { anchor, .. } => {
                     self.begin(
                         Content::Map {
                             map: Map::new(),
