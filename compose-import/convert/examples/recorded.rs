@@ -1,10 +1,11 @@
-//! Converts what `docker compose config --format json` printed: `recorded FOLDER OUT < MODEL`.
+//! Converts what `docker compose config --format json` printed: `recorded FOLDER OUT [--chart | --jinja] < MODEL`.
 //!
 //! For comparing conversion alone, with the loading done by docker compose itself.
 
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use compose_convert::chart::{self, ChartOptions, Dialect};
 use compose_convert::{DiskSources, Options, convert, to_yaml};
 use serde_json::Value;
 
@@ -24,8 +25,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     project.model = model;
     let conversion = convert(&project, &DiskSources, &Options::default());
     std::fs::create_dir_all(&out)?;
-    for object in &conversion.objects {
-        std::fs::write(format!("{out}/{}.yaml", object.file_stem()), to_yaml(&object.value))?;
+    let dialect = match arguments.next().as_deref() {
+        Some("--chart") => Some(Dialect::Go),
+        Some("--jinja") => Some(Dialect::Jinja),
+        _ => None,
+    };
+    if let Some(dialect) = dialect {
+        let options = ChartOptions {
+            name: conversion.instance.clone(),
+            version: "0.1.0".to_owned(),
+            dialect,
+            with_secrets: false,
+        };
+        std::fs::create_dir_all(format!("{out}/templates"))?;
+        for (name, content) in chart::files(&conversion, &options) {
+            std::fs::write(format!("{out}/{name}"), content)?;
+        }
+    } else {
+        for object in &conversion.objects {
+            std::fs::write(format!("{out}/{}.yaml", object.file_stem()), to_yaml(&object.value))?;
+        }
     }
     for warning in &conversion.warnings {
         #[expect(clippy::print_stderr, reason = "an example is a program")]

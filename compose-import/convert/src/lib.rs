@@ -4,6 +4,7 @@
 //! they do not honour. [`chart`] makes a chart of it. [`attributes`] is the table of what becomes of what.
 
 pub mod attributes;
+pub mod chart;
 mod convert;
 mod jobs;
 mod kompose;

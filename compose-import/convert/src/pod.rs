@@ -254,6 +254,9 @@ fn marks(service: &Service<'_>, labels: &mut Map<String, Value>, annotations: &m
             annotations.insert(key.to_owned(), json!(value));
         }
     }
+    if let Some(init) = service.peek_any("init") {
+        annotations.insert("compose.tug.dev/init".to_owned(), json!(init.to_string()));
+    }
     for (key, value) in service.map("annotations") {
         if is_qualified_name(key) {
             annotations.insert(key.to_owned(), json!(scalar(value).unwrap_or_default()));

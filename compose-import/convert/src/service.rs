@@ -60,6 +60,11 @@ impl<'a> Service<'a> {
         says_something(value).then_some(value)
     }
 
+    /// An attribute of the service whatever it says, `false` included.
+    pub(crate) fn peek_any(&self, key: &str) -> Option<&'a Value> {
+        self.model.get(key)
+    }
+
     pub(crate) fn text(&self, path: &str) -> Option<&'a str> {
         self.get(path)?.as_str()
     }
