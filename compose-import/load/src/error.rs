@@ -69,3 +69,9 @@ impl From<Fault> for LoadError {
         LoadError::one(fault)
     }
 }
+
+impl From<Fault> for Vec<Fault> {
+    fn from(fault: Fault) -> Self {
+        vec![fault]
+    }
+}

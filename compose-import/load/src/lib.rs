@@ -2,25 +2,42 @@
 //!
 //! Start with [`load`]: [`Options`] and [`Files`] in, a [`Project`] or all its faults ([`LoadError`]) out. Nothing here
 //! prints or reads the environment; the variables are an argument.
+//!
+//! The stages, each in a file: `discover` finds the files, the variables and the name; `reader` reads each file
+//! (`yaml`, `interpolate`, `extends` and `include`), lays it over the ones before (`merge`), checks it (`schema`) and writes its
+//! short forms out (`short`); then `rules`, `paths` and `normalize` work on the whole, `typed` gives it its types, and
+//! `consistency` compares its parts.
 
+mod consistency;
+mod discover;
+mod dotenv;
 mod error;
 mod files;
+mod interpolate;
+mod load;
+mod merge;
+mod nearest;
+mod node;
+mod normalize;
 mod options;
+mod paths;
 mod position;
 mod project;
+mod quantity;
+mod reader;
+mod rules;
+mod schema;
+mod service_files;
+mod shell_words;
+mod short;
+mod template;
+mod typed;
+mod yaml;
 
 pub use error::{Fault, LoadError};
 pub use files::{DiskFiles, Files, MemoryFiles};
+pub use load::load;
 pub use options::Options;
 pub use position::Position;
 pub use project::{Project, Warning};
-
-/// Loads the project that `options` name, reading its files through `files`.
-///
-/// # Errors
-///
-/// All faults of the first stage that found any: with file, line and column where there is one.
-pub fn load(options: &Options, files: &dyn Files) -> Result<Project, LoadError> {
-    let _ = (options, files);
-    Err(LoadError::one(Fault::new("the loader is being built")))
-}
+pub use template::Variable;

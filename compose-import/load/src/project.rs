@@ -84,7 +84,7 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
-    fn find(&self, path: &[&str]) -> Option<Position> {
+    pub(crate) fn find(&self, path: &[&str]) -> Option<Position> {
         let deeper = path
             .split_first()
             .and_then(|(first, rest)| self.inside.get(*first)?.find(rest));

@@ -174,8 +174,12 @@ impl<'t> Loader<'t> {
                     Event::Scalar {
                         anchor: Some(anchor), ..
                     }
-                    | Event::SequenceStart { anchor: Some(anchor) }
-                    | Event::MappingStart { anchor: Some(anchor) },
+                    | Event::SequenceStart {
+                        anchor: Some(anchor), ..
+                    }
+                    | Event::MappingStart {
+                        anchor: Some(anchor), ..
+                    },
                     _,
                 ) => {
                     self.anchors.insert(anchor, None);
@@ -238,11 +242,11 @@ impl<'t> Loader<'t> {
                     }
                     self.place(value, mark)?
                 }
-                Event::SequenceStart { anchor } => {
+                Event::SequenceStart { anchor, .. } => {
                     self.begin(Content::List(Vec::new()), anchor, mark)?;
                     None
                 }
-                Event::MappingStart { anchor } => {
+                Event::MappingStart { anchor, .. } => {
                     self.begin(
                         Content::Map {
                             map: Map::new(),
