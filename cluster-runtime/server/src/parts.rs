@@ -10,7 +10,7 @@ use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
-use cluster_node::{Node, NodeConfig, NodeHandle};
+use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
 use cluster_scheduler::{Scheduler, SchedulerOptions};
 use cluster_store::{RaftStore, RaftStoreConfig};
 use rustls::ServerConfig;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap::{api_service_address, dns_address, ensure_services};
+use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure_storage_class};
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
@@ -38,6 +38,7 @@ pub(crate) struct Parts {
     store: Arc<RaftStore>,
     network: Arc<Network>,
     node: NodeHandle,
+    volumes: LocalVolumes,
     controllers: Controllers,
     scheduler: Scheduler,
     api: ServedApi,
@@ -74,6 +75,7 @@ impl Parts {
         let gateway = network.gateway();
         let services = settings.service_subnet;
         ensure_services(api("tug-server").as_ref(), services, gateway, settings.api_port).await?;
+        ensure_storage_class(api("tug-server").as_ref()).await?;
 
         let node_config = node_config(dir, settings, program, gateway);
         let pod_network = Arc::new(NodeNetwork(network.clone()));
@@ -81,6 +83,12 @@ impl Parts {
         nodes.register(&settings.node_name, Arc::new(node.clone()));
 
         let jitter = Jitter::from_seed(seed(now));
+        let volumes_config = LocalVolumesConfig {
+            node: settings.node_name.clone(),
+            root: dir.volumes(),
+            jitter: jitter.clone(),
+        };
+        let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
             jitter: jitter.clone(),
@@ -109,6 +117,7 @@ impl Parts {
             store,
             network,
             node,
+            volumes,
             controllers,
             scheduler,
             api,
@@ -120,6 +129,7 @@ impl Parts {
         self.api.stop().await;
         self.scheduler.stop().await;
         self.controllers.stop().await;
+        self.volumes.stop().await;
         match pods {
             StopPods::Keep => self.node.stop().await,
             StopPods::Stop => self.node.stop_pods().await,
