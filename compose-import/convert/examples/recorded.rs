@@ -43,7 +43,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     } else {
         for object in &conversion.objects {
-            std::fs::write(format!("{out}/{}.yaml", object.file_stem()), to_yaml(&object.value))?;
+            std::fs::write(
+                format!("{out}/{}.yaml", object.file_stem()),
+                to_yaml(&object.value),
+            )?;
         }
     }
     for warning in &conversion.warnings {

@@ -102,7 +102,11 @@ fn objects(cx: &Context<'_>) -> Vec<Object> {
         if cx.owner(service).name != service.name {
             continue;
         }
-        let guests: Vec<_> = cx.services.values().filter(|guest| guest.name != service.name && cx.owner(guest).name == service.name).collect();
+        let guests: Vec<_> = cx
+            .services
+            .values()
+            .filter(|guest| guest.name != service.name && cx.owner(guest).name == service.name)
+            .collect();
         workloads.push(workload::workload(cx, service, &guests, &mut storage));
         let controller = cx.controller(service);
         named.extend(kompose::ingress(cx, service));
@@ -163,7 +167,10 @@ fn tell_top_level(project: &Project, report: &Report<'_>) {
 
 /// The workloads that others wait for, by their names in Kubernetes.
 fn waited_for(cx: &Context<'_>) -> std::collections::BTreeSet<String> {
-    let dependencies = cx.services.values().filter_map(|service| service.peek("depends_on")?.as_object());
+    let dependencies = cx
+        .services
+        .values()
+        .filter_map(|service| service.peek("depends_on")?.as_object());
     dependencies
         .flat_map(Map::keys)
         .filter_map(|name| cx.services.get(name.as_str()))
@@ -174,15 +181,26 @@ fn waited_for(cx: &Context<'_>) -> std::collections::BTreeSet<String> {
 /// Makes pods change with the content of what they mount.
 fn roll_with_contents(files: &[Object], workloads: &mut [Object]) {
     let mut digests = BTreeMap::new();
-    for object in files.iter().filter(|object| matches!(object.role, Role::Config | Role::Secret)) {
+    for object in files
+        .iter()
+        .filter(|object| matches!(object.role, Role::Config | Role::Secret))
+    {
         let mut hash = Sha256::new();
         for key in ["data", "binaryData"] {
             hash.update(object.value.get(key).map(Value::to_string).unwrap_or_default());
         }
-        let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = hash
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         digests.insert((object.kind().to_owned(), object.name().to_owned()), digest);
     }
-    for workload in workloads.iter_mut().filter(|object| object.role == Role::Workload) {
+    for workload in workloads
+        .iter_mut()
+        .filter(|object| object.role == Role::Workload)
+    {
         let template = match workload.kind() {
             "CronJob" => workload.value.pointer_mut("/spec/jobTemplate/spec/template"),
             _ => workload.value.pointer_mut("/spec/template"),
@@ -190,8 +208,14 @@ fn roll_with_contents(files: &[Object], workloads: &mut [Object]) {
         let Some(template) = template else { continue };
         let mut found = BTreeMap::new();
         for volume in template["spec"]["volumes"].as_array().into_iter().flatten() {
-            let config = volume.pointer("/configMap/name").and_then(Value::as_str).map(|name| ("ConfigMap", name));
-            let secret = volume.pointer("/secret/secretName").and_then(Value::as_str).map(|name| ("Secret", name));
+            let config = volume
+                .pointer("/configMap/name")
+                .and_then(Value::as_str)
+                .map(|name| ("ConfigMap", name));
+            let secret = volume
+                .pointer("/secret/secretName")
+                .and_then(Value::as_str)
+                .map(|name| ("Secret", name));
             for (kind, name) in config.into_iter().chain(secret) {
                 if let Some(digest) = digests.get(&(kind.to_owned(), name.to_owned())) {
                     found.insert(format!("{}/{name}", kind.to_ascii_lowercase()), digest);
@@ -201,7 +225,11 @@ fn roll_with_contents(files: &[Object], workloads: &mut [Object]) {
         if found.is_empty() {
             continue;
         }
-        let text = found.iter().map(|(name, digest)| format!("{name}={digest}")).collect::<Vec<_>>().join(",");
+        let text = found
+            .iter()
+            .map(|(name, digest)| format!("{name}={digest}"))
+            .collect::<Vec<_>>()
+            .join(",");
         template["metadata"]["annotations"]["compose.tug.dev/contents"] = json!(text);
     }
 }
@@ -227,8 +255,11 @@ impl<'a> Context<'a> {
 
     /// How many pods a service has.
     pub(crate) fn replicas(&self, service: &Service<'_>) -> i64 {
-        let said = ["deploy.replicas", "scale"].into_iter().find_map(|path| quantity::integer(service.peek(path)?));
-        said.unwrap_or_else(|| i64::from(self.options.replicas.unwrap_or(1))).max(0)
+        let said = ["deploy.replicas", "scale"]
+            .into_iter()
+            .find_map(|path| quantity::integer(service.peek(path)?));
+        said.unwrap_or_else(|| i64::from(self.options.replicas.unwrap_or(1)))
+            .max(0)
     }
 
     /// Whether another service waits for this one.
@@ -238,7 +269,10 @@ impl<'a> Context<'a> {
 
     /// The labels by which the pods of a service are found.
     pub(crate) fn selector(&self, service: &Service<'_>) -> Value {
-        let owner = self.services.get(service.name).map_or(&service.label, |service| &self.owner(service).label);
+        let owner = self
+            .services
+            .get(service.name)
+            .map_or(&service.label, |service| &self.owner(service).label);
         json!({NAME: owner, INSTANCE: self.instance})
     }
 
@@ -271,27 +305,46 @@ impl<'a> Context<'a> {
                 continue;
             }
             match attributes::of_top_level(&format!("{kind}.*.{field}")) {
-                Some(row) if row.fate == Fate::Reported => self.report.resource(kind, key, field, row.becomes),
+                Some(row) if row.fate == Fate::Reported => {
+                    self.report.resource(kind, key, field, row.becomes)
+                }
                 Some(_) => {}
-                None => self.report.resource(kind, key, field, "it is not known, and not carried over"),
+                None => self
+                    .report
+                    .resource(kind, key, field, "it is not known, and not carried over"),
             }
         }
     }
 
     /// What Kompose's labels say of a volume: its own, or those of a service that mounts it.
-    pub(crate) fn steering_of_volume(&self, key: &str, volume: &Map<String, Value>) -> BTreeMap<String, String> {
+    pub(crate) fn steering_of_volume(
+        &self,
+        key: &str,
+        volume: &Map<String, Value>,
+    ) -> BTreeMap<String, String> {
         let mut steering = BTreeMap::new();
         for service in self.services.values() {
             let mounts = service.peek("volumes").and_then(Value::as_array);
-            if mounts.into_iter().flatten().any(|mount| mount.get("source").is_some_and(|source| source == key)) {
+            if mounts
+                .into_iter()
+                .flatten()
+                .any(|mount| mount.get("source").is_some_and(|source| source == key))
+            {
                 for (label, value) in service.steering() {
                     if let Some(label) = label.strip_prefix("volume.") {
-                        steering.entry(label.to_owned()).or_insert_with(|| value.to_owned());
+                        steering
+                            .entry(label.to_owned())
+                            .or_insert_with(|| value.to_owned());
                     }
                 }
             }
         }
-        for (label, value) in volume.get("labels").and_then(Value::as_object).into_iter().flatten() {
+        for (label, value) in volume
+            .get("labels")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             if let (Some(label), Some(value)) = (label.strip_prefix("kompose.volume."), value.as_str()) {
                 steering.insert(label.to_owned(), value.to_owned());
             }
@@ -299,4 +352,3 @@ impl<'a> Context<'a> {
         steering
     }
 }
-

@@ -31,8 +31,14 @@ impl<'a> Expected<'a> {
         for service in services {
             let dependencies = service.peek("depends_on").and_then(Value::as_object);
             for (name, dependency) in dependencies.into_iter().flatten() {
-                let ends = dependency.get("condition").is_some_and(|condition| condition == "service_completed_successfully");
-                let set = if ends { &mut expected.ends } else { &mut expected.runs };
+                let ends = dependency
+                    .get("condition")
+                    .is_some_and(|condition| condition == "service_completed_successfully");
+                let set = if ends {
+                    &mut expected.ends
+                } else {
+                    &mut expected.runs
+                };
                 set.insert(name);
             }
             expected.runs.extend(network_owner(service));
@@ -79,7 +85,11 @@ pub(crate) fn controller(cx: &Context<'_>, service: &Service<'_>) -> Controller 
     if steering.contains_key("cronjob.schedule") {
         return Controller::CronJob;
     }
-    match steering.get("controller.type").map(|kind| kind.to_ascii_lowercase()).as_deref() {
+    match steering
+        .get("controller.type")
+        .map(|kind| kind.to_ascii_lowercase())
+        .as_deref()
+    {
         Some("deployment") => return Controller::Deployment,
         Some("statefulset") => return Controller::StatefulSet,
         Some("daemonset") => return Controller::DaemonSet,
@@ -94,7 +104,8 @@ pub(crate) fn controller(cx: &Context<'_>, service: &Service<'_>) -> Controller 
         return Controller::Job;
     }
     let says = |path: &str| service.peek(path).is_some();
-    let serves = says("ports") || says("expose") || says("healthcheck") || cx.expected.runs.contains(service.name);
+    let serves =
+        says("ports") || says("expose") || says("healthcheck") || cx.expected.runs.contains(service.name);
     match restart(service) {
         Some((_, Restart::Never | Restart::OnFailure(_))) if !serves => Controller::Job,
         _ => cx.options.controller.unwrap_or(Controller::Deployment),
@@ -102,14 +113,20 @@ pub(crate) fn controller(cx: &Context<'_>, service: &Service<'_>) -> Controller 
 }
 
 /// The pod's restart policy and a Job's number of retries; tells where the file's own words do not hold.
-pub(crate) fn restart_policy(service: &Service<'_>, controller: Controller) -> (Option<&'static str>, Option<i64>) {
+pub(crate) fn restart_policy(
+    service: &Service<'_>,
+    controller: Controller,
+) -> (Option<&'static str>, Option<i64>) {
     service.get("restart");
     service.get("deploy.restart_policy");
     let said = restart(service);
     if let Some(Value::Object(policy)) = service.peek("deploy.restart_policy") {
         for key in ["delay", "window"] {
             if policy.contains_key(key) {
-                service.tell("deploy.restart_policy", format!("{key} is the cluster's own: pauses between restarts grow"));
+                service.tell(
+                    "deploy.restart_policy",
+                    format!("{key} is the cluster's own: pauses between restarts grow"),
+                );
             }
         }
         if policy.contains_key("max_attempts") && !controller.ends() {
@@ -121,7 +138,13 @@ pub(crate) fn restart_policy(service: &Service<'_>, controller: Controller) -> (
     }
     if !controller.ends() {
         if let Some((attribute, Restart::Never | Restart::OnFailure(_))) = said {
-            service.tell(attribute, format!("a {} restarts its containers whenever they end", controller.kind()));
+            service.tell(
+                attribute,
+                format!(
+                    "a {} restarts its containers whenever they end",
+                    controller.kind()
+                ),
+            );
         }
         return (None, None);
     }
@@ -129,7 +152,10 @@ pub(crate) fn restart_policy(service: &Service<'_>, controller: Controller) -> (
         None | Some((_, Restart::Never)) => (Some("Never"), Some(0)),
         Some((_, Restart::OnFailure(attempts))) => (Some("OnFailure"), attempts),
         Some((attribute, Restart::Always)) => {
-            service.tell(attribute, "a job is done when it ends, and restarted only when it fails");
+            service.tell(
+                attribute,
+                "a job is done when it ends, and restarted only when it fails",
+            );
             (Some("OnFailure"), None)
         }
     }

@@ -54,7 +54,10 @@ pub(crate) fn tell_unknown(service: &Service<'_>) {
             "service.group" => "`network_mode: service:NAME` puts services into one pod",
             _ => "it is not known",
         };
-        service.tell("labels", format!("`kompose.{label}: {value}` is not honoured: {why}"));
+        service.tell(
+            "labels",
+            format!("`kompose.{label}: {value}` is not honoured: {why}"),
+        );
     }
 }
 
@@ -73,11 +76,13 @@ pub(crate) fn pod_fields(service: &Service<'_>, spec: &mut Value) {
 pub(crate) fn init_container(service: &Service<'_>) -> Option<Value> {
     let steering = service.steering();
     let image = steering.get("init.containers.image")?;
-    let name = steering.get("init.containers.name").map_or_else(|| format!("{}-init", service.label), |name| dns_label(name));
+    let name = steering
+        .get("init.containers.name")
+        .map_or_else(|| format!("{}-init", service.label), |name| dns_label(name));
     let mut container = json!({"name": name, "image": image});
     if let Some(command) = steering.get("init.containers.command") {
-        let words: Vec<String> = serde_json::from_str(command)
-            .unwrap_or_else(|_| probes::words(&json!(command)));
+        let words: Vec<String> =
+            serde_json::from_str(command).unwrap_or_else(|_| probes::words(&json!(command)));
         container["command"] = json!(words);
     }
     Some(container)
@@ -127,10 +132,20 @@ pub(crate) fn autoscaler(cx: &Context<'_>, service: &Service<'_>, controller: Co
         return None;
     }
     if !matches!(controller, Controller::Deployment | Controller::StatefulSet) {
-        service.tell("labels", format!("a {} is not scaled: `kompose.hpa.*` is not honoured", controller.kind()));
+        service.tell(
+            "labels",
+            format!(
+                "a {} is not scaled: `kompose.hpa.*` is not honoured",
+                controller.kind()
+            ),
+        );
         return None;
     }
-    let number = |key: &str| steering.get(key).and_then(|text| text.trim().trim_end_matches('%').parse::<i64>().ok());
+    let number = |key: &str| {
+        steering
+            .get(key)
+            .and_then(|text| text.trim().trim_end_matches('%').parse::<i64>().ok())
+    };
     let min = number("hpa.replicas.min").unwrap_or(1).max(1);
     let max = number("hpa.replicas.max").unwrap_or(3).max(min);
     let mut metrics = Vec::new();
@@ -138,9 +153,14 @@ pub(crate) fn autoscaler(cx: &Context<'_>, service: &Service<'_>, controller: Co
         let Some(text) = steering.get(key) else { continue };
         let target = match number(key) {
             Some(percent) => json!({"type": "Utilization", "averageUtilization": percent}),
-            None if text.starts_with(|char: char| char.is_ascii_digit()) => json!({"type": "AverageValue", "averageValue": text}),
+            None if text.starts_with(|char: char| char.is_ascii_digit()) => {
+                json!({"type": "AverageValue", "averageValue": text})
+            }
             None => {
-                service.tell("labels", format!("`kompose.{key}: {text}` is no share: {default} % is taken"));
+                service.tell(
+                    "labels",
+                    format!("`kompose.{key}: {text}` is no share: {default} % is taken"),
+                );
                 json!({"type": "Utilization", "averageUtilization": default})
             }
         };

@@ -17,7 +17,11 @@ pub fn dns_label(name: &str) -> String {
     }
     label.truncate(CHARS_MAX);
     let label = label.trim_end_matches('-');
-    if label.is_empty() { "x".to_owned() } else { label.to_owned() }
+    if label.is_empty() {
+        "x".to_owned()
+    } else {
+        label.to_owned()
+    }
 }
 
 /// The same for a Service, whose name begins with a letter (DNS-1035).
@@ -63,7 +67,9 @@ impl Names {
 pub(crate) fn is_label_value(text: &str) -> bool {
     let edge = |char: Option<char>| char.is_none_or(|char| char.is_ascii_alphanumeric());
     text.len() <= CHARS_MAX
-        && text.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char))
+        && text
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char))
         && edge(text.chars().next())
         && edge(text.chars().next_back())
 }

@@ -58,7 +58,10 @@ fn protocol(port: &Value) -> String {
 /// The ports on the side of the container: what is published and what is exposed.
 pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
-    let on_host = service.steering().get("controller.port.expose").is_some_and(|text| *text == "true");
+    let on_host = service
+        .steering()
+        .get("controller.port.expose")
+        .is_some_and(|text| *text == "true");
     for port in service.list("ports") {
         let Some(target) = number(port.get("target")) else {
             service.tell("ports", "a port without a target");
@@ -67,7 +70,9 @@ pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
         let protocol = protocol(port);
         let published = published_number(port);
         let host_port = published.filter(|_| on_host || text(port, "mode") == Some("host"));
-        let known = ports.iter_mut().find(|known| known.number == target && known.protocol == protocol);
+        let known = ports
+            .iter_mut()
+            .find(|known| known.number == target && known.protocol == protocol);
         if let Some(known) = known {
             known.host_port = known.host_port.or(host_port);
             continue;
@@ -93,7 +98,10 @@ pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
             continue;
         };
         for number in numbers {
-            if !ports.iter().any(|port| port.number == number && port.protocol == protocol) {
+            if !ports
+                .iter()
+                .any(|port| port.number == number && port.protocol == protocol)
+            {
                 let protocol = protocol.clone();
                 ports.push(Port {
                     number,
@@ -119,7 +127,10 @@ pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
 const PORTS_MAX: usize = 1000;
 
 fn is_port_name(name: &str) -> bool {
-    is_dns_label(name) && name.len() <= 15 && !name.contains("--") && name.contains(|char: char| char.is_ascii_alphabetic())
+    is_dns_label(name)
+        && name.len() <= 15
+        && !name.contains("--")
+        && name.contains(|char: char| char.is_ascii_alphabetic())
 }
 
 impl Port {
@@ -161,7 +172,10 @@ pub(crate) fn services(cx: &Context<'_>) -> Vec<Object> {
 
 /// Whether a service has a name that others can ask for.
 fn is_addressed(cx: &Context<'_>, service: &Service<'_>, ports: &[Port]) -> bool {
-    let mode = service.peek("network_mode").and_then(Value::as_str).unwrap_or_default();
+    let mode = service
+        .peek("network_mode")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if mode == "none" || network_owner(service).is_some() {
         return false;
     }
@@ -173,7 +187,10 @@ fn own(cx: &Context<'_>, service: &Service<'_>, ports: &[Port]) -> Option<Object
     if !is_addressed(cx, service, ports) {
         return None;
     }
-    let headless = service.steering().get("service.type").is_some_and(|kind| kind.eq_ignore_ascii_case("headless"));
+    let headless = service
+        .steering()
+        .get("service.type")
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("headless"));
     let mut object = service_object(cx, &service.label, service, ports);
     if ports.is_empty() || headless || mode == Some("dnsrr") {
         object["spec"]["clusterIP"] = json!("None");
@@ -211,11 +228,18 @@ fn published(
     let node_network = service.peek("network_mode").is_some_and(|mode| mode == "host");
     let kind = steering.get("service.type").map(|kind| kind.to_ascii_lowercase());
     let ports = published_ports(service);
-    if ports.is_empty() || node_network || network_owner(service).is_some() || steering.contains_key("service.expose") {
+    if ports.is_empty()
+        || node_network
+        || network_owner(service).is_some()
+        || steering.contains_key("service.expose")
+    {
         return;
     }
     if matches!(kind.as_deref(), Some("clusterip" | "headless")) {
-        service.tell("ports", "they stay within the cluster, as the label `kompose.service.type` says");
+        service.tell(
+            "ports",
+            "they stay within the cluster, as the label `kompose.service.type` says",
+        );
         return;
     }
     let mut numbered = Vec::new();
@@ -225,7 +249,10 @@ fn published(
             Some(outside) => {
                 let key = (outside, port.protocol.clone());
                 if let Some(other) = taken.get(&key) {
-                    service.tell("ports", format!("port {outside} is published by `{other}` as well: only one of them gets it"));
+                    service.tell(
+                        "ports",
+                        format!("port {outside} is published by `{other}` as well: only one of them gets it"),
+                    );
                 }
                 taken.entry(key).or_insert_with(|| service.name.to_owned());
                 numbered.push(port);
@@ -234,9 +261,15 @@ fn published(
         }
     }
     let is_node_port = kind.as_deref() == Some("nodeport");
-    let node_port = steering.get("service.nodeport.port").and_then(|text| text.parse::<u16>().ok());
+    let node_port = steering
+        .get("service.nodeport.port")
+        .and_then(|text| text.parse::<u16>().ok());
     for (ports, suffix, kind) in [
-        (numbered, "-published", if is_node_port { "NodePort" } else { "LoadBalancer" }),
+        (
+            numbered,
+            "-published",
+            if is_node_port { "NodePort" } else { "LoadBalancer" },
+        ),
         (free, "-node", "NodePort"),
     ] {
         if ports.is_empty() {
@@ -262,7 +295,11 @@ fn published(
             entries.push(entry);
         }
         object["spec"]["ports"] = Value::Array(entries);
-        match steering.get("service.external-traffic-policy").map(|policy| policy.to_ascii_lowercase()).as_deref() {
+        match steering
+            .get("service.external-traffic-policy")
+            .map(|policy| policy.to_ascii_lowercase())
+            .as_deref()
+        {
             Some("local") => object["spec"]["externalTrafficPolicy"] = json!("Local"),
             Some("cluster") => object["spec"]["externalTrafficPolicy"] = json!("Cluster"),
             _ => {}
@@ -274,19 +311,29 @@ fn published(
 fn published_ports(service: &Service<'_>) -> Vec<Published> {
     let mut ports: Vec<Published> = Vec::new();
     for port in service.list("ports") {
-        let Some(target) = number(port.get("target")) else { continue };
+        let Some(target) = number(port.get("target")) else {
+            continue;
+        };
         let on_host = text(port, "mode") == Some("host");
         let host_ip = text(port, "host_ip").unwrap_or_default();
         let outside = published_number(port);
         if host_ip.starts_with("127.") || host_ip == "::1" {
-            let message = format!("port {target} is published on loopback only, so not at all: `kubectl port-forward` reaches it");
+            let message = format!(
+                "port {target} is published on loopback only, so not at all: `kubectl port-forward` reaches it"
+            );
             service.tell("ports", message);
             continue;
         }
         if !matches!(host_ip, "" | "0.0.0.0" | "::") {
-            service.tell("ports", format!("port {target} is published on all addresses, not on {host_ip} alone"));
+            service.tell(
+                "ports",
+                format!("port {target} is published on all addresses, not on {host_ip} alone"),
+            );
         }
-        let given = port.get("published").filter(|value| says_something(value)).and_then(Value::as_str);
+        let given = port
+            .get("published")
+            .filter(|value| says_something(value))
+            .and_then(Value::as_str);
         match (given, outside) {
             (Some(range), Some(first)) if range.contains('-') => {
                 service.tell("ports", format!("of {range}, port {first} is published"));
@@ -304,7 +351,8 @@ fn published_ports(service: &Service<'_>) -> Vec<Published> {
             app_protocol: text(port, "app_protocol").map(str::to_owned),
         };
         let same = |other: &Published| {
-            other.outside.unwrap_or(other.target) == outside.unwrap_or(target) && other.protocol == published.protocol
+            other.outside.unwrap_or(other.target) == outside.unwrap_or(target)
+                && other.protocol == published.protocol
         };
         if !ports.iter().any(same) {
             ports.push(published);
@@ -322,16 +370,24 @@ fn aliases(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
         let label = service_label(alias);
         let meant: BTreeSet<&str> = wishes.iter().map(|(_, _, meant)| *meant).collect();
         for (attribute, writer, _) in &wishes {
-            let Some(writer) = cx.services.get(*writer) else { continue };
+            let Some(writer) = cx.services.get(*writer) else {
+                continue;
+            };
             if label != *alias {
-                writer.tell(attribute, format!("the name `{alias}` is called `{label}` in Kubernetes"));
+                writer.tell(
+                    attribute,
+                    format!("the name `{alias}` is called `{label}` in Kubernetes"),
+                );
             }
         }
         let owner = cx.services.values().find(|service| service.label == label);
         if let Some(owner) = owner {
             for (attribute, writer, _) in wishes.iter().filter(|(_, _, meant)| *meant != owner.name) {
                 if let Some(writer) = cx.services.get(*writer) {
-                    writer.tell(attribute, format!("`{label}` leads to the service `{}` of that name", owner.name));
+                    writer.tell(
+                        attribute,
+                        format!("`{label}` leads to the service `{}` of that name", owner.name),
+                    );
                 }
             }
             continue;
@@ -339,10 +395,13 @@ fn aliases(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
         if names.has(&label) {
             continue;
         }
-        let mut members = meant.iter().filter_map(|name| cx.services.get(*name)).filter(|service| {
-            let ports = container_ports(service);
-            is_addressed(cx, service, &ports)
-        });
+        let mut members = meant
+            .iter()
+            .filter_map(|name| cx.services.get(*name))
+            .filter(|service| {
+                let ports = container_ports(service);
+                is_addressed(cx, service, &ports)
+            });
         let Some(first) = members.next() else { continue };
         let name = names.claim(&label);
         let mut ports = container_ports(first);
@@ -350,7 +409,10 @@ fn aliases(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
         for member in members {
             object_of_many = true;
             for port in container_ports(member) {
-                if !ports.iter().any(|known| known.number == port.number && known.protocol == port.protocol) {
+                if !ports
+                    .iter()
+                    .any(|known| known.number == port.number && known.protocol == port.protocol)
+                {
                     ports.push(port);
                 }
             }
@@ -360,7 +422,8 @@ fn aliases(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
             object["spec"]["clusterIP"] = json!("None");
         }
         if object_of_many {
-            object["spec"]["selector"] = json!({alias_label(&label): "true", crate::convert::INSTANCE: cx.instance});
+            object["spec"]["selector"] =
+                json!({alias_label(&label): "true", crate::convert::INSTANCE: cx.instance});
         }
         objects.push(Object::new(Role::Name, first.name, object));
     }
@@ -371,17 +434,32 @@ fn wishes<'a>(cx: &'a Context<'_>) -> BTreeMap<&'a str, Vec<Wish<'a>>> {
     let mut wishes: BTreeMap<&str, Vec<Wish<'_>>> = BTreeMap::new();
     for service in cx.services.values() {
         for (_, network) in service.map("networks") {
-            for alias in network.get("aliases").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-                wishes.entry(alias).or_default().push(("networks", service.name, service.name));
+            for alias in network
+                .get("aliases")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+            {
+                wishes
+                    .entry(alias)
+                    .or_default()
+                    .push(("networks", service.name, service.name));
             }
         }
         if let Some(name) = service.text("container_name") {
-            wishes.entry(name).or_default().push(("container_name", service.name, service.name));
+            wishes
+                .entry(name)
+                .or_default()
+                .push(("container_name", service.name, service.name));
         }
         for link in service.texts("links") {
             let (target, alias) = link.split_once(':').unwrap_or((link, link));
             match cx.services.get_key_value(target) {
-                Some((target, _)) => wishes.entry(alias).or_default().push(("links", service.name, target)),
+                Some((target, _)) => wishes
+                    .entry(alias)
+                    .or_default()
+                    .push(("links", service.name, target)),
                 None => service.tell("links", format!("there is no service `{target}`")),
             }
         }
@@ -405,7 +483,10 @@ pub(crate) fn alias_labels(cx: &Context<'_>) -> BTreeMap<String, Vec<String>> {
         let meant: BTreeSet<&str> = wishes.iter().map(|(_, _, meant)| *meant).collect();
         if meant.len() > 1 {
             for name in meant {
-                labels.entry(name.to_owned()).or_default().push(alias_label(&service_label(alias)));
+                labels
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(alias_label(&service_label(alias)));
             }
         }
     }
@@ -422,13 +503,18 @@ fn external_links(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>
                 continue;
             }
             if label != *alias {
-                service.tell("external_links", format!("the name `{alias}` is called `{label}` in Kubernetes"));
+                service.tell(
+                    "external_links",
+                    format!("the name `{alias}` is called `{label}` in Kubernetes"),
+                );
             }
             let name = names.claim(&label);
             let mut object = head("v1", "Service", &name);
             cx.label(&mut object, Some(service));
             object["spec"] = json!({"type": "ExternalName", "externalName": host});
-            let message = format!("`{alias}` leads to the name `{host}`, which must be a host that the cluster can resolve");
+            let message = format!(
+                "`{alias}` leads to the name `{host}`, which must be a host that the cluster can resolve"
+            );
             service.tell("external_links", message);
             objects.push(Object::new(Role::Name, service.name, object));
         }
@@ -438,7 +524,9 @@ fn external_links(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>
 /// Headless Services that give `hostname.domainname` a meaning.
 fn subdomains(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
     for service in cx.services.values() {
-        let Some(domain) = service.text("domainname").filter(|domain| is_dns_label(domain)) else { continue };
+        let Some(domain) = service.text("domainname").filter(|domain| is_dns_label(domain)) else {
+            continue;
+        };
         let label = service_label(domain);
         if label != domain || names.has(&label) {
             continue;
@@ -454,12 +542,17 @@ fn subdomains(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
 pub(crate) fn pod_names(service: &Service<'_>, spec: &mut Value) {
     let mut by_address: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in service.texts("extra_hosts") {
-        let Some((host, address)) = entry.split_once('=').or_else(|| entry.split_once(':')) else { continue };
+        let Some((host, address)) = entry.split_once('=').or_else(|| entry.split_once(':')) else {
+            continue;
+        };
         let address = address.trim_start_matches('[').trim_end_matches(']');
         if address.parse::<std::net::IpAddr>().is_ok() {
             by_address.entry(address).or_default().push(host);
         } else {
-            service.tell("extra_hosts", format!("`{host}`: the address `{address}` is known on the node only"));
+            service.tell(
+                "extra_hosts",
+                format!("`{host}`: the address `{address}` is known on the node only"),
+            );
         }
     }
     if !by_address.is_empty() {
@@ -487,7 +580,11 @@ pub(crate) fn pod_names(service: &Service<'_>, spec: &mut Value) {
         spec["dnsConfig"]["options"] = Value::Array(options);
     }
     if let Some(hostname) = service.text("hostname") {
-        let first = hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        let first = hostname
+            .split('.')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         if is_dns_label(&first) && first.len() <= 63 {
             spec["hostname"] = json!(first);
         }
@@ -508,4 +605,3 @@ pub(crate) fn pod_names(service: &Service<'_>, spec: &mut Value) {
 pub(crate) fn is_on_host(service: &Service<'_>) -> bool {
     service.peek("network_mode").is_some_and(|mode| mode == "host")
 }
-

@@ -87,7 +87,13 @@ mod tests {
 
     #[test]
     fn dollars_stay_dollars() {
-        for (text, escaped) in [("a$b", "a$b"), ("$(x)", "$$(x)"), ("$$", "$$$"), ("$$(x)", "$$$$(x)"), ("$", "$")] {
+        for (text, escaped) in [
+            ("a$b", "a$b"),
+            ("$(x)", "$$(x)"),
+            ("$$", "$$$"),
+            ("$$(x)", "$$$$(x)"),
+            ("$", "$"),
+        ] {
             assert_eq!(literal(text), escaped, "{text}");
         }
     }

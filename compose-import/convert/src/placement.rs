@@ -11,14 +11,20 @@ pub(crate) fn placement(cx: &Context<'_>, service: &Service<'_>, spec: &mut Valu
         let mut parts = platform.split('/');
         let (system, architecture) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if system == "wasi" {
-            service.tell("platform", format!("`{platform}` takes a runtime class and nodes that have it"));
+            service.tell(
+                "platform",
+                format!("`{platform}` takes a runtime class and nodes that have it"),
+            );
         } else {
             let mut selector = Map::new();
             if !system.is_empty() {
                 selector.insert("kubernetes.io/os".to_owned(), json!(system));
             }
             if !architecture.is_empty() {
-                selector.insert("kubernetes.io/arch".to_owned(), json!(go_architecture(architecture)));
+                selector.insert(
+                    "kubernetes.io/arch".to_owned(),
+                    json!(go_architecture(architecture)),
+                );
             }
             spec["nodeSelector"] = Value::Object(selector);
         }
@@ -46,7 +52,8 @@ pub(crate) fn placement(cx: &Context<'_>, service: &Service<'_>, spec: &mut Valu
                 "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
                 "labelSelector": selector,
             }));
-            let message = format!("pods are spread evenly over nodes; that a node runs {count} at most cannot be said");
+            let message =
+                format!("pods are spread evenly over nodes; that a node runs {count} at most cannot be said");
             service.tell("deploy.placement.max_replicas_per_node", message);
         }
     }
@@ -103,10 +110,16 @@ fn constraints(service: &Service<'_>, spec: &mut Value) {
                 let operator = if is_manager { "Exists" } else { "DoesNotExist" };
                 labels.push(json!({"key": "node-role.kubernetes.io/control-plane", "operator": operator}));
             }
-            "node.id" => fields.push(json!({"key": "metadata.name", "operator": operator, "values": [value]})),
+            "node.id" => {
+                fields.push(json!({"key": "metadata.name", "operator": operator, "values": [value]}))
+            }
             _ => match node_label(key) {
                 Some(label) => {
-                    let value = if label == "kubernetes.io/arch" { go_architecture(value) } else { value };
+                    let value = if label == "kubernetes.io/arch" {
+                        go_architecture(value)
+                    } else {
+                        value
+                    };
                     labels.push(json!({"key": label, "operator": operator, "values": [value]}));
                 }
                 None => service.tell(attribute, format!("`{key}` is not known of nodes")),
@@ -121,6 +134,7 @@ fn constraints(service: &Service<'_>, spec: &mut Value) {
         term.insert("matchFields".to_owned(), Value::Array(fields));
     }
     if !term.is_empty() {
-        spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] = json!([term]);
+        spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] =
+            json!([term]);
     }
 }

@@ -51,7 +51,13 @@ pub(crate) fn pod(
         let is_guest = member.name != service.name;
         let security = security::security(member);
         contexts.extend(security.pod);
-        let container = container(cx, member, Value::Object(security.container), storage, &mut volumes);
+        let container = container(
+            cx,
+            member,
+            Value::Object(security.container),
+            storage,
+            &mut volumes,
+        );
         pre_start(cx, member, &container, &mut init);
         init.extend(kompose::init_container(member));
         containers.push(container);
@@ -63,7 +69,11 @@ pub(crate) fn pod(
             grace = seconds;
         }
         network::pod_names(member, &mut spec);
-        let host = if is_guest { Some(service.name) } else { guests.first().map(|guest| guest.name) };
+        let host = if is_guest {
+            Some(service.name)
+        } else {
+            guests.first().map(|guest| guest.name)
+        };
         security::linux_namespaces(member, host, &mut spec);
         placement::placement(cx, member, &mut spec);
         marks(member, &mut labels, &mut annotations);
@@ -77,7 +87,10 @@ pub(crate) fn pod(
     if !contexts.is_empty() {
         spec["securityContext"] = Value::Object(contexts);
     }
-    if containers.iter().any(|container| container["lifecycle"]["stopSignal"].is_string()) {
+    if containers
+        .iter()
+        .any(|container| container["lifecycle"]["stopSignal"].is_string())
+    {
         // Signals are a matter of the system, which has to be named with them.
         spec["os"] = json!({"name": "linux"});
     }
@@ -134,7 +147,13 @@ fn network_mode(cx: &Context<'_>, service: &Service<'_>, spec: &mut Value, label
 }
 
 /// The container of a service.
-fn container(cx: &Context<'_>, service: &Service<'_>, security: Value, storage: &mut Storage, volumes: &mut PodVolumes) -> Value {
+fn container(
+    cx: &Context<'_>,
+    service: &Service<'_>,
+    security: Value,
+    storage: &mut Storage,
+    volumes: &mut PodVolumes,
+) -> Value {
     let mut container = json!({"name": service.label, "image": image(cx, service)});
     if let Some(policy) = pull_policy(service) {
         container["imagePullPolicy"] = json!(policy);
@@ -162,7 +181,8 @@ fn container(cx: &Context<'_>, service: &Service<'_>, security: Value, storage: 
         container["ports"] = ports
             .iter()
             .map(|port| {
-                let mut entry = json!({"name": port.label(), "containerPort": port.number, "protocol": port.protocol});
+                let mut entry =
+                    json!({"name": port.label(), "containerPort": port.number, "protocol": port.protocol});
                 if let Some(host_port) = port.host_port {
                     entry["hostPort"] = json!(host_port);
                 }
@@ -197,7 +217,10 @@ fn image(cx: &Context<'_>, service: &Service<'_>) -> String {
     let named = service.text("image").map(str::to_owned);
     let image = named.unwrap_or_else(|| format!("{}-{}", cx.project.name, service.name).to_ascii_lowercase());
     if service.get("build").is_some() {
-        service.tell("build", format!("`{image}` is not built here: a registry or the cluster must have it"));
+        service.tell(
+            "build",
+            format!("`{image}` is not built here: a registry or the cluster must have it"),
+        );
     }
     image
 }
@@ -209,7 +232,10 @@ fn pull_policy(service: &Service<'_>) -> Option<&'static str> {
             "never" => Some("Never"),
             "ifnotpresent" => Some("IfNotPresent"),
             _ => {
-                service.tell("labels", format!("`kompose.image-pull-policy: {given}` is no policy"));
+                service.tell(
+                    "labels",
+                    format!("`kompose.image-pull-policy: {given}` is no policy"),
+                );
                 None
             }
         };
@@ -220,7 +246,10 @@ fn pull_policy(service: &Service<'_>) -> Option<&'static str> {
         "never" => Some("Never"),
         "missing" | "if_not_present" | "build" => Some("IfNotPresent"),
         _ => {
-            service.tell("pull_policy", format!("`{policy}` becomes `Always`: Kubernetes looks whenever a pod starts"));
+            service.tell(
+                "pull_policy",
+                format!("`{policy}` becomes `Always`: Kubernetes looks whenever a pod starts"),
+            );
             Some("Always")
         }
     }
@@ -231,7 +260,10 @@ fn environment(service: &Service<'_>) -> Vec<Value> {
     for (name, value) in service.map("environment") {
         let Some(value) = scalar(value) else { continue };
         if name.is_empty() || name.contains('=') {
-            service.tell("environment", format!("`{name}` cannot be the name of a variable"));
+            service.tell(
+                "environment",
+                format!("`{name}` cannot be the name of a variable"),
+            );
             continue;
         }
         list.push(json!({"name": name, "value": literal(&value)}));
@@ -261,7 +293,10 @@ fn marks(service: &Service<'_>, labels: &mut Map<String, Value>, annotations: &m
         if is_qualified_name(key) {
             annotations.insert(key.to_owned(), json!(scalar(value).unwrap_or_default()));
         } else {
-            service.tell("annotations", format!("`{key}` cannot be the key of an annotation"));
+            service.tell(
+                "annotations",
+                format!("`{key}` cannot be the key of an annotation"),
+            );
         }
     }
 }
@@ -269,7 +304,11 @@ fn marks(service: &Service<'_>, labels: &mut Map<String, Value>, annotations: &m
 /// Containers that run before the service's own.
 fn pre_start(cx: &Context<'_>, service: &Service<'_>, container: &Value, init: &mut Vec<Value>) {
     for (number, hook) in service.list("pre_start").iter().enumerate() {
-        let text = |key: &str| hook.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let text = |key: &str| {
+            hook.get(key)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let image = text("image").or(container["image"].as_str()).unwrap_or_default();
         let name = crate::names::with_suffix(&service.label, &format!("-pre-start-{}", number + 1));
         let mut made = json!({"name": name, "image": image});
@@ -298,11 +337,20 @@ fn pre_start(cx: &Context<'_>, service: &Service<'_>, container: &Value, init: &
             context.insert("privileged".to_owned(), json!(true));
         }
         if let Some(user) = text("user") {
-            match user.split(':').next().and_then(|id| if id == "root" { Some(0) } else { id.parse::<u32>().ok() }) {
+            match user.split(':').next().and_then(|id| {
+                if id == "root" {
+                    Some(0)
+                } else {
+                    id.parse::<u32>().ok()
+                }
+            }) {
                 Some(id) => {
                     context.insert("runAsUser".to_owned(), json!(id));
                 }
-                None => service.tell("pre_start", format!("the user `{user}` has its number in the image only")),
+                None => service.tell(
+                    "pre_start",
+                    format!("the user `{user}` has its number in the image only"),
+                ),
             }
         }
         if !context.is_empty() {

@@ -13,7 +13,11 @@ use crate::service::{Service, says_something};
 
 /// What says of a pod that it is on a network.
 pub(crate) fn network_label(network: &str) -> String {
-    let name = if is_label_value(network) { network.to_owned() } else { dns_label(network) };
+    let name = if is_label_value(network) {
+        network.to_owned()
+    } else {
+        dns_label(network)
+    };
     format!("network.compose.tug.dev/{name}")
 }
 
@@ -33,7 +37,10 @@ fn network_field(cx: &Context<'_>, network: &str, field: &str) -> bool {
 
 /// The networks that a service is on.
 pub(crate) fn networks_of<'a>(service: &Service<'a>) -> Vec<&'a str> {
-    let mode = service.peek("network_mode").and_then(Value::as_str).unwrap_or_default();
+    let mode = service
+        .peek("network_mode")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if mode == "none" || mode == "host" || network_owner(service).is_some() {
         return Vec::new();
     }
@@ -44,7 +51,9 @@ pub(crate) fn networks_of<'a>(service: &Service<'a>) -> Vec<&'a str> {
 /// Whether the networks of the project part anything.
 pub(crate) fn are_needed(cx: &Context<'_>) -> bool {
     let used: BTreeSet<&str> = cx.services.values().flat_map(networks_of).collect();
-    cx.options.network_policies || used.len() > 1 || used.iter().any(|network| network_field(cx, network, "internal"))
+    cx.options.network_policies
+        || used.len() > 1
+        || used.iter().any(|network| network_field(cx, network, "internal"))
 }
 
 /// The policies of the project's networks, and of services that have none.
@@ -53,7 +62,11 @@ pub(crate) fn policies(cx: &Context<'_>) -> Vec<Object> {
     let mut objects = Vec::new();
     tell_networks(cx);
     if cx.services.values().any(has_no_network) {
-        let mut object = head("networking.k8s.io/v1", "NetworkPolicy", &names.claim("no-network"));
+        let mut object = head(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            &names.claim("no-network"),
+        );
         cx.label(&mut object, None);
         object["spec"] = json!({"podSelector": {"matchLabels": {NO_NETWORK: "true"}}, "policyTypes": ["Ingress", "Egress"]});
         objects.push(Object::new(Role::Policy, "none", object));
@@ -62,24 +75,43 @@ pub(crate) fn policies(cx: &Context<'_>) -> Vec<Object> {
         return objects;
     }
     let used: BTreeSet<&str> = cx.services.values().flat_map(networks_of).collect();
-    let open: Vec<&str> = used.iter().copied().filter(|network| !network_field(cx, network, "internal")).collect();
+    let open: Vec<&str> = used
+        .iter()
+        .copied()
+        .filter(|network| !network_field(cx, network, "internal"))
+        .collect();
     for network in used {
         // Pods of other projects are on it, of which nothing is known here: its members may be spoken to by anyone.
         let anyone = is_external(cx, network);
         let label = network_label(network);
         let members = json!({"podSelector": {"matchLabels": {&label: "true"}}});
-        let mut object = head("networking.k8s.io/v1", "NetworkPolicy", &names.claim(&dns_label(network)));
+        let mut object = head(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            &names.claim(&dns_label(network)),
+        );
         cx.label(&mut object, None);
-        if let Some(labels) = cx.project.model.pointer(&format!("/networks/{network}/labels")).filter(|labels| says_something(labels)) {
+        if let Some(labels) = cx
+            .project
+            .model
+            .pointer(&format!("/networks/{network}/labels"))
+            .filter(|labels| says_something(labels))
+        {
             object["metadata"]["annotations"] = labels.clone();
         }
-        let ingress = if anyone { json!([{}]) } else { json!([{"from": [members]}]) };
+        let ingress = if anyone {
+            json!([{}])
+        } else {
+            json!([{"from": [members]}])
+        };
         object["spec"] = json!({
             "podSelector": {"matchLabels": {&label: "true"}}, "policyTypes": ["Ingress"], "ingress": ingress,
         });
         if network_field(cx, network, "internal") {
-            let outside: Vec<Value> =
-                open.iter().map(|open| json!({"key": network_label(open), "operator": "DoesNotExist"})).collect();
+            let outside: Vec<Value> = open
+                .iter()
+                .map(|open| json!({"key": network_label(open), "operator": "DoesNotExist"}))
+                .collect();
             let mut egress = object.clone();
             egress["metadata"]["name"] = json!(names.claim(&with_suffix(&dns_label(network), "-internal")));
             egress["spec"] = json!({
@@ -91,13 +123,19 @@ pub(crate) fn policies(cx: &Context<'_>) -> Vec<Object> {
                 ],
             });
             if outside_is_empty(&egress) {
-                egress["spec"]["podSelector"].as_object_mut().map(|selector| selector.remove("matchExpressions"));
+                egress["spec"]["podSelector"]
+                    .as_object_mut()
+                    .map(|selector| selector.remove("matchExpressions"));
             }
             objects.push(Object::new(Role::Policy, network, egress));
         }
         objects.push(Object::new(Role::Policy, network, object));
     }
-    for service in cx.services.values().filter(|service| !networks_of(service).is_empty()) {
+    for service in cx
+        .services
+        .values()
+        .filter(|service| !networks_of(service).is_empty())
+    {
         let published: BTreeSet<u16> = service
             .list("ports")
             .iter()
@@ -123,7 +161,9 @@ pub(crate) fn policies(cx: &Context<'_>) -> Vec<Object> {
 }
 
 fn outside_is_empty(policy: &Value) -> bool {
-    policy["spec"]["podSelector"]["matchExpressions"].as_array().is_some_and(Vec::is_empty)
+    policy["spec"]["podSelector"]["matchExpressions"]
+        .as_array()
+        .is_some_and(Vec::is_empty)
 }
 
 /// Whether a service is on no network at all.
@@ -136,7 +176,9 @@ fn tell_networks(cx: &Context<'_>) {
     for (key, network) in cx.project.resources("networks") {
         let mut network = network.clone();
         // The engine's own driver and an empty `ipam` say nothing.
-        network.retain(|field, value| !(field == "driver" && matches!(value.as_str(), Some("bridge" | "overlay" | "default"))));
+        network.retain(|field, value| {
+            !(field == "driver" && matches!(value.as_str(), Some("bridge" | "overlay" | "default")))
+        });
         cx.tell_reported("networks", key, &network);
     }
 }
@@ -146,7 +188,10 @@ pub(crate) fn tell_places(service: &Service<'_>) {
     for (network, place) in service.map("networks") {
         for (field, value) in place.as_object().into_iter().flatten() {
             if field != "aliases" && !field.starts_with("x-") && says_something(value) {
-                service.tell(&format!("networks.{network}.{field}"), "addresses and interfaces of pods are the cluster's choice");
+                service.tell(
+                    &format!("networks.{network}.{field}"),
+                    "addresses and interfaces of pods are the cluster's choice",
+                );
             }
         }
     }

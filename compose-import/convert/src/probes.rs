@@ -40,14 +40,30 @@ fn healthcheck(service: &Service<'_>, check: &Value, container: &mut Value) {
         }
         Some((&"CMD", rest)) => rest.to_vec(),
         _ => {
-            service.tell("healthcheck", "it has no test; the one of the image is not known to Kubernetes");
+            service.tell(
+                "healthcheck",
+                "it has no test; the one of the image is not known to Kubernetes",
+            );
             return;
         }
     };
-    let seconds = |key: &str| check.get(key).filter(|value| says_something(value)).and_then(quantity::whole_seconds);
-    let interval = seconds("interval").filter(|seconds| *seconds > 0).unwrap_or(INTERVAL_SECONDS);
-    let timeout = seconds("timeout").filter(|seconds| *seconds > 0).unwrap_or(TIMEOUT_SECONDS);
-    let retries = check.get("retries").and_then(quantity::integer).filter(|count| *count > 0).unwrap_or(RETRIES);
+    let seconds = |key: &str| {
+        check
+            .get(key)
+            .filter(|value| says_something(value))
+            .and_then(quantity::whole_seconds)
+    };
+    let interval = seconds("interval")
+        .filter(|seconds| *seconds > 0)
+        .unwrap_or(INTERVAL_SECONDS);
+    let timeout = seconds("timeout")
+        .filter(|seconds| *seconds > 0)
+        .unwrap_or(TIMEOUT_SECONDS);
+    let retries = check
+        .get("retries")
+        .and_then(quantity::integer)
+        .filter(|count| *count > 0)
+        .unwrap_or(RETRIES);
     let start_period = seconds("start_period").unwrap_or(0);
     container["readinessProbe"] = json!({
         "exec": {"command": command}, "periodSeconds": interval, "timeoutSeconds": timeout, "failureThreshold": retries,
@@ -67,7 +83,11 @@ fn healthcheck(service: &Service<'_>, check: &Value, container: &mut Value) {
 fn kompose_probes(service: &Service<'_>, container: &mut Value) {
     let steering = service.steering();
     for (kind, field) in [("readiness", "readinessProbe"), ("liveness", "livenessProbe")] {
-        let label = |name: &str| steering.get(format!("service.healthcheck.{kind}.{name}").as_str()).copied();
+        let label = |name: &str| {
+            steering
+                .get(format!("service.healthcheck.{kind}.{name}").as_str())
+                .copied()
+        };
         let port = |name: &str| label(name).and_then(|text| text.parse::<u16>().ok());
         if label("disable") == Some("true") {
             container.as_object_mut().map(|fields| fields.remove(field));
@@ -75,7 +95,10 @@ fn kompose_probes(service: &Service<'_>, container: &mut Value) {
         }
         let mut probe = if let Some(path) = label("http_get_path") {
             let Some(port) = port("http_get_port") else {
-                service.tell("labels", format!("`kompose.service.healthcheck.{kind}.http_get_port` is missing"));
+                service.tell(
+                    "labels",
+                    format!("`kompose.service.healthcheck.{kind}.http_get_port` is missing"),
+                );
                 continue;
             };
             json!({"httpGet": {"path": path, "port": port}})
@@ -101,7 +124,10 @@ fn kompose_probes(service: &Service<'_>, container: &mut Value) {
             probe["failureThreshold"] = json!(retries);
         }
         if service.peek("healthcheck").is_some() {
-            service.tell("healthcheck", format!("the {kind} probe is the one of the labels `kompose.service.healthcheck.{kind}`"));
+            service.tell(
+                "healthcheck",
+                format!("the {kind} probe is the one of the labels `kompose.service.healthcheck.{kind}`"),
+            );
         }
         container[field] = probe;
     }
@@ -116,9 +142,10 @@ fn test_words(test: &str) -> Vec<String> {
     });
     match words.split_first() {
         Some((first, rest)) if first == "CMD" => rest.to_vec(),
-        Some((first, rest)) if first == "CMD-SHELL" => {
-            ["/bin/sh".to_owned(), "-c".to_owned()].into_iter().chain(rest.iter().cloned()).collect()
-        }
+        Some((first, rest)) if first == "CMD-SHELL" => ["/bin/sh".to_owned(), "-c".to_owned()]
+            .into_iter()
+            .chain(rest.iter().cloned())
+            .collect(),
         _ => words,
     }
 }
@@ -141,14 +168,18 @@ pub(crate) fn lifecycle(service: &Service<'_>, container: &mut Value) {
             [(words, true)] => container["lifecycle"][field] = json!({"exec": {"command": words}}),
             several => {
                 let script: Vec<String> = several.iter().map(|(words, _)| shell_line(words)).collect();
-                container["lifecycle"][field] = json!({"exec": {"command": ["/bin/sh", "-c", script.join(" && ")]}});
+                container["lifecycle"][field] =
+                    json!({"exec": {"command": ["/bin/sh", "-c", script.join(" && ")]}});
             }
         }
     }
     if let Some(signal) = service.text("stop_signal") {
         match signal_name(signal) {
             Some(name) => container["lifecycle"]["stopSignal"] = json!(name),
-            None => service.tell("stop_signal", format!("`{signal}` is no signal that Kubernetes knows")),
+            None => service.tell(
+                "stop_signal",
+                format!("`{signal}` is no signal that Kubernetes knows"),
+            ),
         }
     }
 }
@@ -157,7 +188,11 @@ pub(crate) fn lifecycle(service: &Service<'_>, container: &mut Value) {
 fn hook_command(hook: &Value) -> (Vec<String>, bool) {
     let words = hook.get("command").map(words).unwrap_or_default();
     let mut before = Vec::new();
-    if let Some(folder) = hook.get("working_dir").and_then(Value::as_str).filter(|folder| !folder.is_empty()) {
+    if let Some(folder) = hook
+        .get("working_dir")
+        .and_then(Value::as_str)
+        .filter(|folder| !folder.is_empty())
+    {
         before.extend(["env".to_owned(), "-C".to_owned(), folder.to_owned()]);
     }
     let variables: Vec<String> = match hook.get("environment") {
@@ -165,7 +200,11 @@ fn hook_command(hook: &Value) -> (Vec<String>, bool) {
             .iter()
             .filter_map(|(key, value)| Some(format!("{key}={}", scalar(value)?)))
             .collect(),
-        Some(Value::Array(entries)) => entries.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(entries)) => entries
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     };
     if !variables.is_empty() {
@@ -198,16 +237,51 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
 
 fn shell_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
-        let plain = !word.is_empty() && word.chars().all(|char| char.is_ascii_alphanumeric() || "-_./=:,@%+".contains(char));
-        if plain { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+        let plain = !word.is_empty()
+            && word
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || "-_./=:,@%+".contains(char));
+        if plain {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }
 
 const SIGNALS: &[&str] = &[
-    "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1", "SIGSEGV",
-    "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN",
-    "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
 ];
 
 /// A signal as Kubernetes names it: `TERM`, `sigterm` and `15` are `SIGTERM`.
@@ -216,11 +290,19 @@ fn signal_name(signal: &str) -> Option<String> {
         return SIGNALS.get(number.checked_sub(1)?).map(|name| (*name).to_owned());
     }
     let upper = signal.to_ascii_uppercase();
-    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    let realtime = name.strip_prefix("SIGRTMIN+").or_else(|| name.strip_prefix("SIGRTMAX-"));
+    let name = if upper.starts_with("SIG") {
+        upper
+    } else {
+        format!("SIG{upper}")
+    };
+    let realtime = name
+        .strip_prefix("SIGRTMIN+")
+        .or_else(|| name.strip_prefix("SIGRTMAX-"));
     let known = SIGNALS.contains(&name.as_str())
         || matches!(name.as_str(), "SIGRTMIN" | "SIGRTMAX")
-        || realtime.and_then(|text| text.parse::<u8>().ok()).is_some_and(|number| (1..=15).contains(&number));
+        || realtime
+            .and_then(|text| text.parse::<u8>().ok())
+            .is_some_and(|number| (1..=15).contains(&number));
     known.then_some(name)
 }
 
@@ -230,7 +312,12 @@ mod tests {
 
     #[test]
     fn signals_have_one_name() {
-        for (given, name) in [("TERM", "SIGTERM"), ("sigint", "SIGINT"), ("15", "SIGTERM"), ("RTMIN+3", "SIGRTMIN+3")] {
+        for (given, name) in [
+            ("TERM", "SIGTERM"),
+            ("sigint", "SIGINT"),
+            ("15", "SIGTERM"),
+            ("RTMIN+3", "SIGRTMIN+3"),
+        ] {
             assert_eq!(signal_name(given).as_deref(), Some(name));
         }
         assert_eq!(signal_name("SIGNONE"), None);
@@ -239,6 +326,9 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_a_shell() {
-        assert_eq!(shell_line(&["echo".into(), "it's $1".into()]), r"echo 'it'\''s $1'");
+        assert_eq!(
+            shell_line(&["echo".into(), "it's $1".into()]),
+            r"echo 'it'\''s $1'"
+        );
     }
 }

@@ -51,7 +51,9 @@ pub(crate) fn size(value: &Value) -> Option<u64> {
         "t" => 40,
         _ => return None,
     };
-    let count = digits.parse::<f64>().ok()? * f64::from(1_u32 << (shift % 32)) * if shift == 40 { 4294967296.0 } else { 1.0 };
+    let count = digits.parse::<f64>().ok()?
+        * f64::from(1_u32 << (shift % 32))
+        * if shift == 40 { 4294967296.0 } else { 1.0 };
     // Sizes beyond 2^53 bytes are nobody's; the cast saturates.
     Some(count as u64)
 }
@@ -113,7 +115,13 @@ mod tests {
 
     #[test]
     fn durations_round_up() {
-        for (text, seconds) in [("1m30s", 90), ("500ms", 1), ("1h0m0s", 3600), ("30s", 30), ("0s", 0)] {
+        for (text, seconds) in [
+            ("1m30s", 90),
+            ("500ms", 1),
+            ("1h0m0s", 3600),
+            ("30s", 30),
+            ("0s", 0),
+        ] {
             assert_eq!(whole_seconds(&text.into()), Some(seconds), "{text}");
         }
         assert_eq!(whole_seconds(&"soon".into()), None);

@@ -18,12 +18,19 @@ pub(crate) fn resources(service: &Service<'_>) -> Value {
     if service.peek("cpu_period").is_some() && quota.is_none() {
         service.tell("cpu_period", "it says nothing without cpu_quota");
     }
-    let cpus = [service.number("deploy.resources.limits.cpus"), service.number("cpus"), quota.map(|quota| quota / period)];
+    let cpus = [
+        service.number("deploy.resources.limits.cpus"),
+        service.number("cpus"),
+        quota.map(|quota| quota / period),
+    ];
     let cpu_limit = cpus.into_iter().flatten().find(|cpus| *cpus > 0.0);
     if let Some(cpus) = cpu_limit {
         limits.insert("cpu".to_owned(), json!(quantity::cpus(cpus)));
     }
-    let memory = [service.size("deploy.resources.limits.memory"), service.size("mem_limit")];
+    let memory = [
+        service.size("deploy.resources.limits.memory"),
+        service.size("mem_limit"),
+    ];
     let memory_limit = memory.into_iter().flatten().find(|bytes| *bytes > 0);
     if let Some(bytes) = memory_limit {
         limits.insert("memory".to_owned(), json!(quantity::bytes(bytes)));
@@ -34,7 +41,10 @@ pub(crate) fn resources(service: &Service<'_>) -> Value {
         let cpus = cpu_limit.map_or(cpus, |limit| cpus.min(limit));
         requests.insert("cpu".to_owned(), json!(quantity::cpus(cpus)));
     }
-    let memory = [service.size("deploy.resources.reservations.memory"), service.size("mem_reservation")];
+    let memory = [
+        service.size("deploy.resources.reservations.memory"),
+        service.size("mem_reservation"),
+    ];
     if let Some(bytes) = memory.into_iter().flatten().find(|bytes| *bytes > 0) {
         let bytes = memory_limit.map_or(bytes, |limit| bytes.min(limit));
         requests.insert("memory".to_owned(), json!(quantity::bytes(bytes)));
@@ -53,11 +63,17 @@ pub(crate) fn resources(service: &Service<'_>) -> Value {
             ("size", Some(bytes)) => {
                 limits.insert("ephemeral-storage".to_owned(), json!(quantity::bytes(bytes)));
             }
-            _ => service.tell("storage_opt", format!("`{option}` is an option of the engine's storage")),
+            _ => service.tell(
+                "storage_opt",
+                format!("`{option}` is an option of the engine's storage"),
+            ),
         }
     }
     let steering = service.steering();
-    for (label, map) in [("ephemeral-storage.limit", &mut limits), ("ephemeral-storage.request", &mut requests)] {
+    for (label, map) in [
+        ("ephemeral-storage.limit", &mut limits),
+        ("ephemeral-storage.request", &mut requests),
+    ] {
         if let Some(size) = steering.get(label) {
             map.insert("ephemeral-storage".to_owned(), json!(size));
         }
@@ -74,31 +90,56 @@ pub(crate) fn resources(service: &Service<'_>) -> Value {
 
 /// Accelerators, which Kubernetes counts as resources of device plugins.
 fn devices(service: &Service<'_>, path: &str, limits: &mut Map<String, Value>) {
-    let attribute = if path == "gpus" { "gpus" } else { "deploy.resources.reservations.devices" };
+    let attribute = if path == "gpus" {
+        "gpus"
+    } else {
+        "deploy.resources.reservations.devices"
+    };
     for device in service.list(path) {
         let text = |key: &str| device.get(key).and_then(Value::as_str).unwrap_or_default();
-        let capabilities: Vec<&str> =
-            device.get("capabilities").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let capabilities: Vec<&str> = device
+            .get("capabilities")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let resource = match text("driver") {
             "amd" => "amd.com/gpu".to_owned(),
             "intel" => "gpu.intel.com/i915".to_owned(),
             "" | "nvidia" => "nvidia.com/gpu".to_owned(),
-            other => format!("{}/{}", dns_label(other), dns_label(capabilities.first().copied().unwrap_or("gpu"))),
+            other => format!(
+                "{}/{}",
+                dns_label(other),
+                dns_label(capabilities.first().copied().unwrap_or("gpu"))
+            ),
         };
-        let ids = device.get("device_ids").and_then(Value::as_array).map_or(0, Vec::len);
+        let ids = device
+            .get("device_ids")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
         let count = device.get("count").and_then(quantity::integer);
         let count = match (count, ids) {
             (Some(count), _) if count > 0 => count,
             (_, ids) if ids > 0 => {
-                service.tell(attribute, "which devices they are is the device plugin's choice: only their number is kept");
+                service.tell(
+                    attribute,
+                    "which devices they are is the device plugin's choice: only their number is kept",
+                );
                 i64::try_from(ids).unwrap_or(1)
             }
             _ => {
-                service.tell(attribute, "`all` is not known before a node is chosen: one is asked for");
+                service.tell(
+                    attribute,
+                    "`all` is not known before a node is chosen: one is asked for",
+                );
                 1
             }
         };
-        if !device.get("options").is_none_or(|options| options.as_object().is_none_or(Map::is_empty)) {
+        if !device
+            .get("options")
+            .is_none_or(|options| options.as_object().is_none_or(Map::is_empty))
+        {
             service.tell(attribute, "options are not given to device plugins");
         }
         limits.insert(resource, json!(count.to_string()));
@@ -109,7 +150,9 @@ fn devices(service: &Service<'_>, path: &str, limits: &mut Map<String, Value>) {
 fn generic(service: &Service<'_>, limits: &mut Map<String, Value>) {
     let attribute = "deploy.resources.reservations.generic_resources";
     for resource in service.list(attribute) {
-        let Some(spec) = resource.get("discrete_resource_spec") else { continue };
+        let Some(spec) = resource.get("discrete_resource_spec") else {
+            continue;
+        };
         let kind = spec.get("kind").and_then(Value::as_str).unwrap_or_default();
         let count = spec.get("value").and_then(quantity::integer).unwrap_or(1);
         let name = match kind.to_ascii_lowercase().as_str() {

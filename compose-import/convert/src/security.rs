@@ -19,14 +19,21 @@ pub(crate) fn security(service: &Service<'_>) -> Security {
         match crate::quantity::integer(group) {
             Some(id) => groups.push(id),
             None if group == "root" => groups.push(0),
-            None => service.tell("group_add", format!("the number of the group {group} is in the image only")),
+            None => service.tell(
+                "group_add",
+                format!("the number of the group {group} is in the image only"),
+            ),
         }
     }
     if !groups.is_empty() {
-        security.pod.insert("supplementalGroups".to_owned(), json!(groups));
+        security
+            .pod
+            .insert("supplementalGroups".to_owned(), json!(groups));
     }
     if service.flag("read_only") {
-        security.container.insert("readOnlyRootFilesystem".to_owned(), json!(true));
+        security
+            .container
+            .insert("readOnlyRootFilesystem".to_owned(), json!(true));
     }
     if service.flag("privileged") {
         security.container.insert("privileged".to_owned(), json!(true));
@@ -40,21 +47,36 @@ pub(crate) fn security(service: &Service<'_>) -> Security {
         }
     }
     if !capabilities.is_empty() {
-        security.container.insert("capabilities".to_owned(), Value::Object(capabilities));
+        security
+            .container
+            .insert("capabilities".to_owned(), Value::Object(capabilities));
     }
     for option in service.texts("security_opt") {
         security_option(service, option, &mut security.container);
     }
     let is_mighty = security.container.contains_key("privileged")
-        || service.texts("cap_add").any(|name| matches!(capability(name).as_str(), "SYS_ADMIN" | "ALL"));
-    if is_mighty && security.container.get("allowPrivilegeEscalation").is_some_and(|flag| flag == false) {
+        || service
+            .texts("cap_add")
+            .any(|name| matches!(capability(name).as_str(), "SYS_ADMIN" | "ALL"));
+    if is_mighty
+        && security
+            .container
+            .get("allowPrivilegeEscalation")
+            .is_some_and(|flag| flag == false)
+    {
         security.container.remove("allowPrivilegeEscalation");
-        service.tell("security_opt", "`no-new-privileges` cannot hold for a container with all rights");
+        service.tell(
+            "security_opt",
+            "`no-new-privileges` cannot hold for a container with all rights",
+        );
     }
     let mut sysctls = Vec::new();
     for (name, value) in service.map("sysctls") {
         if name.starts_with("net.") && crate::network::is_on_host(service) {
-            service.tell("sysctls", format!("`{name}` is the node's own with `network_mode: host`"));
+            service.tell(
+                "sysctls",
+                format!("`{name}` is the node's own with `network_mode: host`"),
+            );
         } else if let Some(value) = crate::probes::scalar(value) {
             sysctls.push(json!({"name": name, "value": value}));
         }
@@ -62,7 +84,11 @@ pub(crate) fn security(service: &Service<'_>) -> Security {
     if !sysctls.is_empty() {
         security.pod.insert("sysctls".to_owned(), Value::Array(sysctls));
     }
-    if let Some(group) = service.steering().get("security-context.fsgroup").and_then(|text| text.parse::<i64>().ok()) {
+    if let Some(group) = service
+        .steering()
+        .get("security-context.fsgroup")
+        .and_then(|text| text.parse::<i64>().ok())
+    {
         security.pod.insert("fsGroup".to_owned(), json!(group));
     }
     security
@@ -82,9 +108,17 @@ fn user(service: &Service<'_>, context: &mut Map<String, Value>) {
         if name.is_empty() {
             continue;
         }
-        let id = if name == "root" { Some(0) } else { name.parse::<u32>().ok() };
+        let id = if name == "root" {
+            Some(0)
+        } else {
+            name.parse::<u32>().ok()
+        };
         if id.is_none_or(|_| name == "root") {
-            let kept = if name == "root" { "is number 0" } else { "has its number in the image only" };
+            let kept = if name == "root" {
+                "is number 0"
+            } else {
+                "has its number in the image only"
+            };
             service.tell("user", format!("the {noun} `{name}` {kept}"));
         }
         if let Some(id) = id {
@@ -106,15 +140,24 @@ fn security_option(service: &Service<'_>, option: &str, context: &mut Map<String
             context.insert("seccompProfile".to_owned(), json!({"type": "Unconfined"}));
         }
         ("seccomp", profile) if !profile.is_empty() => {
-            service.tell("security_opt", format!("the seccomp profile `{profile}` must be in the kubelet's folder on every node"));
+            service.tell(
+                "security_opt",
+                format!("the seccomp profile `{profile}` must be in the kubelet's folder on every node"),
+            );
             let name = profile.trim_start_matches(['.', '/']).replace("../", "");
-            context.insert("seccompProfile".to_owned(), json!({"type": "Localhost", "localhostProfile": name}));
+            context.insert(
+                "seccompProfile".to_owned(),
+                json!({"type": "Localhost", "localhostProfile": name}),
+            );
         }
         ("apparmor", "unconfined") => {
             context.insert("appArmorProfile".to_owned(), json!({"type": "Unconfined"}));
         }
         ("apparmor", profile) if !profile.is_empty() => {
-            context.insert("appArmorProfile".to_owned(), json!({"type": "Localhost", "localhostProfile": profile}));
+            context.insert(
+                "appArmorProfile".to_owned(),
+                json!({"type": "Localhost", "localhostProfile": profile}),
+            );
         }
         ("label", rule) => match rule.split_once([':', '=']) {
             Some((field @ ("user" | "role" | "type" | "level"), value)) => {
@@ -136,17 +179,32 @@ pub(crate) fn linux_namespaces(service: &Service<'_>, in_pod_of: Option<&str>, s
     match service.text("pid") {
         None => {}
         Some("host") => spec["hostPID"] = json!(true),
-        Some(other) if other.strip_prefix("service:").is_some_and(|name| in_pod_of == Some(name)) => {
+        Some(other)
+            if other
+                .strip_prefix("service:")
+                .is_some_and(|name| in_pod_of == Some(name)) =>
+        {
             spec["shareProcessNamespace"] = json!(true);
         }
-        Some(other) => service.tell("pid", format!("`{other}` takes one pod for both: `network_mode: {other}` makes it")),
+        Some(other) => service.tell(
+            "pid",
+            format!("`{other}` takes one pod for both: `network_mode: {other}` makes it"),
+        ),
     }
     match service.text("ipc") {
         None => {}
         Some("host") => spec["hostIPC"] = json!(true),
-        Some(other) if other.strip_prefix("service:").is_some_and(|name| in_pod_of == Some(name)) => {}
-        Some("shareable" | "private") => service.tell("ipc", "containers of one pod share it, those of others do not"),
-        Some(other) => service.tell("ipc", format!("`{other}` takes one pod for both: `network_mode: {other}` makes it")),
+        Some(other)
+            if other
+                .strip_prefix("service:")
+                .is_some_and(|name| in_pod_of == Some(name)) => {}
+        Some("shareable" | "private") => {
+            service.tell("ipc", "containers of one pod share it, those of others do not")
+        }
+        Some(other) => service.tell(
+            "ipc",
+            format!("`{other}` takes one pod for both: `network_mode: {other}` makes it"),
+        ),
     }
     if let Some(uts) = service.text("uts")
         && !on_host

@@ -32,7 +32,12 @@ pub(crate) fn says_something(value: &Value) -> bool {
 }
 
 impl<'a> Service<'a> {
-    pub(crate) fn new(name: &'a str, label: String, model: &'a Map<String, Value>, report: &'a Report<'a>) -> Self {
+    pub(crate) fn new(
+        name: &'a str,
+        label: String,
+        model: &'a Map<String, Value>,
+        report: &'a Report<'a>,
+    ) -> Self {
         Self {
             name,
             label,
@@ -74,7 +79,9 @@ impl<'a> Service<'a> {
     }
 
     pub(crate) fn list(&self, path: &str) -> &'a [Value] {
-        self.get(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.get(path)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn texts(&self, path: &str) -> impl Iterator<Item = &'a str> {
@@ -83,7 +90,10 @@ impl<'a> Service<'a> {
 
     pub(crate) fn map(&self, path: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let entries = self.get(path).and_then(Value::as_object);
-        entries.into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+        entries
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.as_str(), value))
     }
 
     pub(crate) fn number(&self, path: &str) -> Option<f64> {

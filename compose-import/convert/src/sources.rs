@@ -73,8 +73,14 @@ impl Walk {
         paths.sort();
         for path in paths {
             let name = path.file_name()?.to_string_lossy().into_owned();
-            let inner = if below.is_empty() { name } else { format!("{below}/{name}") };
-            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let inner = if below.is_empty() {
+                name
+            } else {
+                format!("{below}/{name}")
+            };
+            let Ok(metadata) = fs::metadata(&path) else {
+                continue;
+            };
             if metadata.is_dir() {
                 if depth == DEPTH_MAX {
                     return None;

@@ -31,7 +31,9 @@ impl PodVolumes {
     /// A volume of a source that mounts may share; gives its name.
     fn shared(&mut self, wanted: &str, source: &Value) -> String {
         for volume in &self.list {
-            let Some(fields) = volume.as_object() else { continue };
+            let Some(fields) = volume.as_object() else {
+                continue;
+            };
             let mut rest = fields.clone();
             if let Some(Value::String(name)) = rest.remove("name")
                 && Value::Object(rest) == *source
@@ -103,11 +105,15 @@ impl Storage {
             cx.tell_reported("volumes", key, volume);
             let steering = cx.steering_of_volume(key, volume);
             let default_name = format!("{}_{key}", cx.project.name);
-            let given = volume.get("name").and_then(Value::as_str).filter(|name| *name != default_name);
+            let given = volume
+                .get("name")
+                .and_then(Value::as_str)
+                .filter(|name| *name != default_name);
             let external = volume.get("external").is_some_and(says_something);
             if external {
                 let name = dns_label(given.unwrap_or(key));
-                self.volumes.insert(key.to_owned(), Backing::Named(name, String::new()));
+                self.volumes
+                    .insert(key.to_owned(), Backing::Named(name, String::new()));
                 continue;
             }
             if let Some(driver) = volume.get("driver").and_then(Value::as_str)
@@ -120,13 +126,19 @@ impl Storage {
                     format!("`{driver}` is not used: the storage class of the claim decides"),
                 );
             }
-            let inline = volume.get("driver_opts").and_then(Value::as_object).and_then(driver_volume);
+            let inline = volume
+                .get("driver_opts")
+                .and_then(Value::as_object)
+                .and_then(driver_volume);
             if volume.get("driver_opts").is_some_and(says_something) && inline.is_none() {
-                cx.report.resource("volumes", key, "driver_opts", "they mean nothing to a claim");
+                cx.report
+                    .resource("volumes", key, "driver_opts", "they mean nothing to a claim");
             }
-            let kind_is_empty = cx.options.volumes == VolumeKind::EmptyDir || steering.get("type").is_some_and(|kind| kind == "emptyDir");
+            let kind_is_empty = cx.options.volumes == VolumeKind::EmptyDir
+                || steering.get("type").is_some_and(|kind| kind == "emptyDir");
             if kind_is_empty {
-                self.volumes.insert(key.to_owned(), Backing::Inline(json!({"emptyDir": {}})));
+                self.volumes
+                    .insert(key.to_owned(), Backing::Inline(json!({"emptyDir": {}})));
                 continue;
             }
             if let Some(inline) = inline {
@@ -139,7 +151,8 @@ impl Storage {
             annotate(&mut claim, labels);
             cx.label(&mut claim, None);
             self.objects.push(Object::new(Role::Claim, key, claim));
-            self.volumes.insert(key.to_owned(), Backing::Named(name, String::new()));
+            self.volumes
+                .insert(key.to_owned(), Backing::Named(name, String::new()));
         }
     }
 
@@ -154,25 +167,46 @@ impl Storage {
                 let given = entry.get("name").and_then(Value::as_str).unwrap_or(key);
                 Backing::Named(dns_label(given), file_key)
             } else {
-                let names = if is_secret { &mut secret_names } else { &mut self.config_names };
+                let names = if is_secret {
+                    &mut secret_names
+                } else {
+                    &mut self.config_names
+                };
                 let name = names.claim(&dns_label(key));
                 let content = self::content(cx, kind, key, entry);
-                let content = if is_secret && cx.options.leave_secrets_out { Vec::new() } else { content };
+                let content = if is_secret && cx.options.leave_secrets_out {
+                    Vec::new()
+                } else {
+                    content
+                };
                 let files = [(file_key.clone(), content)];
-                let mut object = if is_secret { secret(&name, &files) } else { config_map(&name, &files) };
+                let mut object = if is_secret {
+                    secret(&name, &files)
+                } else {
+                    config_map(&name, &files)
+                };
                 annotate(&mut object, entry.get("labels").and_then(Value::as_object));
                 cx.label(&mut object, None);
                 let role = if is_secret { Role::Secret } else { Role::Config };
                 self.objects.push(Object::new(role, key, object));
                 Backing::Named(name, file_key)
             };
-            let map = if is_secret { &mut self.secrets } else { &mut self.configs };
+            let map = if is_secret {
+                &mut self.secrets
+            } else {
+                &mut self.configs
+            };
             map.insert(key.to_owned(), backing);
         }
     }
 
     /// The mounts of a service's container.
-    pub(crate) fn mounts(&mut self, cx: &Context<'_>, service: &Service<'_>, pod: &mut PodVolumes) -> Vec<Value> {
+    pub(crate) fn mounts(
+        &mut self,
+        cx: &Context<'_>,
+        service: &Service<'_>,
+        pod: &mut PodVolumes,
+    ) -> Vec<Value> {
         let mut mounts = Mounts::default();
         for volume in service.list("volumes") {
             self.volume(cx, service, volume, pod, &mut mounts);
@@ -191,14 +225,30 @@ impl Storage {
         if let Some(bytes) = service.size("shm_size") {
             let source = json!({"emptyDir": {"medium": "Memory", "sizeLimit": quantity::bytes(bytes)}});
             let name = pod.own(&format!("{}-shm", service.label), &source);
-            mounts.add(service, "shm_size", json!({"name": name, "mountPath": "/dev/shm"}));
+            mounts.add(
+                service,
+                "shm_size",
+                json!({"name": name, "mountPath": "/dev/shm"}),
+            );
         }
         devices(service, pod, &mut mounts);
         mounts.list
     }
 
-    fn volume(&mut self, cx: &Context<'_>, service: &Service<'_>, volume: &Value, pod: &mut PodVolumes, mounts: &mut Mounts) {
-        let text = |key: &str| volume.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    fn volume(
+        &mut self,
+        cx: &Context<'_>,
+        service: &Service<'_>,
+        volume: &Value,
+        pod: &mut PodVolumes,
+        mounts: &mut Mounts,
+    ) {
+        let text = |key: &str| {
+            volume
+                .get(key)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let Some(target) = text("target") else {
             service.tell("volumes", "a volume without a target");
             return;
@@ -212,7 +262,10 @@ impl Storage {
         let name = match (text("type").unwrap_or("volume"), text("source")) {
             ("volume", None) => pod.own(&format!("{}-data", service.label), &json!({"emptyDir": {}})),
             ("volume", Some(key)) => {
-                sub_path = volume.pointer("/volume/subpath").and_then(Value::as_str).map(str::to_owned);
+                sub_path = volume
+                    .pointer("/volume/subpath")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned);
                 let source = match self.volumes.get(key) {
                     Some(Backing::Named(claim, _)) => json!({"persistentVolumeClaim": {"claimName": claim}}),
                     Some(Backing::Inline(source)) => source.clone(),
@@ -230,24 +283,45 @@ impl Storage {
             }
             ("tmpfs", _) => {
                 let mut empty = json!({"emptyDir": {"medium": "Memory"}});
-                if let Some(bytes) = volume.pointer("/tmpfs/size").and_then(quantity::size).filter(|bytes| *bytes > 0) {
+                if let Some(bytes) = volume
+                    .pointer("/tmpfs/size")
+                    .and_then(quantity::size)
+                    .filter(|bytes| *bytes > 0)
+                {
                     empty["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes));
                 }
                 if volume.pointer("/tmpfs/mode").is_some_and(says_something) {
-                    service.tell("volumes", format!("the mode of the tmpfs at `{target}` is not set"));
+                    service.tell(
+                        "volumes",
+                        format!("the mode of the tmpfs at `{target}` is not set"),
+                    );
                 }
                 pod.own(&format!("{}-tmpfs", service.label), &empty)
             }
             ("image", Some(image)) => {
-                sub_path = volume.pointer("/image/subpath").and_then(Value::as_str).map(|path| path.trim_start_matches('/').to_owned());
-                pod.shared(&format!("{}-image", service.label), &json!({"image": {"reference": image}}))
+                sub_path = volume
+                    .pointer("/image/subpath")
+                    .and_then(Value::as_str)
+                    .map(|path| path.trim_start_matches('/').to_owned());
+                pod.shared(
+                    &format!("{}-image", service.label),
+                    &json!({"image": {"reference": image}}),
+                )
             }
             (kind, _) => {
-                service.tell("volumes", format!("`{target}`: a volume of type {kind} cannot be had"));
+                service.tell(
+                    "volumes",
+                    format!("`{target}`: a volume of type {kind} cannot be had"),
+                );
                 return;
             }
         };
-        let sub_path = sub_path.or_else(|| service.steering().get("volume.subpath").map(|path| (*path).to_owned()));
+        let sub_path = sub_path.or_else(|| {
+            service
+                .steering()
+                .get("volume.subpath")
+                .map(|path| (*path).to_owned())
+        });
         let mut mount = json!({"name": name, "mountPath": target});
         if let Some(path) = sub_path {
             mount["subPath"] = json!(path);
@@ -261,19 +335,37 @@ impl Storage {
             Some("shared" | "rshared") => {
                 mount["mountPropagation"] = json!("Bidirectional");
                 if !service.peek("privileged").is_some_and(|value| value == true) {
-                    service.tell("volumes", format!("`{target}`: shared propagation takes a privileged container"));
-                    mount.as_object_mut().map(|fields| fields.remove("mountPropagation"));
+                    service.tell(
+                        "volumes",
+                        format!("`{target}`: shared propagation takes a privileged container"),
+                    );
+                    mount
+                        .as_object_mut()
+                        .map(|fields| fields.remove("mountPropagation"));
                 }
             }
-            Some(other) => service.tell("volumes", format!("`{target}`: propagation `{other}` is not known")),
+            Some(other) => service.tell(
+                "volumes",
+                format!("`{target}`: propagation `{other}` is not known"),
+            ),
         }
         mounts.add(service, "volumes", mount);
     }
 
-    fn volumes_from(&mut self, cx: &Context<'_>, service: &Service<'_>, text: &str, pod: &mut PodVolumes, mounts: &mut Mounts) {
+    fn volumes_from(
+        &mut self,
+        cx: &Context<'_>,
+        service: &Service<'_>,
+        text: &str,
+        pod: &mut PodVolumes,
+        mounts: &mut Mounts,
+    ) {
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         if kind == "container" {
-            service.tell("volumes_from", format!("`{rest}` is a container that this project does not have"));
+            service.tell(
+                "volumes_from",
+                format!("`{rest}` is a container that this project does not have"),
+            );
             return;
         }
         let Some(other) = cx.services.get(kind) else {
@@ -281,13 +373,21 @@ impl Storage {
             return;
         };
         let read_only = rest.split(',').any(|option| option == "ro");
-        for volume in other.peek("volumes").and_then(Value::as_array).into_iter().flatten() {
+        for volume in other
+            .peek("volumes")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let target = volume.get("target").and_then(Value::as_str).unwrap_or_default();
             if mounts.has(target) {
                 continue;
             }
             if volume.get("source").is_none_or(|source| !says_something(source)) {
-                service.tell("volumes_from", format!("`{target}` of `{kind}` has no name, so both have one of their own"));
+                service.tell(
+                    "volumes_from",
+                    format!("`{target}` of `{kind}` has no name, so both have one of their own"),
+                );
             }
             let mut volume = volume.clone();
             if read_only {
@@ -297,24 +397,51 @@ impl Storage {
         }
     }
 
-    fn reference(&self, service: &Service<'_>, kind: &str, reference: &Value, pod: &mut PodVolumes, mounts: &mut Mounts) {
-        let text = |key: &str| reference.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    fn reference(
+        &self,
+        service: &Service<'_>,
+        kind: &str,
+        reference: &Value,
+        pod: &mut PodVolumes,
+        mounts: &mut Mounts,
+    ) {
+        let text = |key: &str| {
+            reference
+                .get(key)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let Some(source) = text("source") else { return };
         let is_secret = kind == "secrets";
-        let backing = if is_secret { self.secrets.get(source) } else { self.configs.get(source) };
+        let backing = if is_secret {
+            self.secrets.get(source)
+        } else {
+            self.configs.get(source)
+        };
         let Some(Backing::Named(object, key)) = backing else {
             service.tell(kind, format!("there is no `{source}`"));
             return;
         };
         let folder = if is_secret { "/run/secrets/" } else { "/" };
         let target = text("target").unwrap_or(source);
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("{folder}{target}") };
+        let target = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("{folder}{target}")
+        };
         for owner in ["uid", "gid"] {
             if let Some(id) = text(owner).filter(|id| *id != "0") {
-                service.tell(kind, format!("{owner} `{id}` of `{source}` is not set: the file belongs to root"));
+                service.tell(
+                    kind,
+                    format!("{owner} `{id}` of `{source}` is not set: the file belongs to root"),
+                );
             }
         }
-        let (part, name_key) = if is_secret { ("secret", "secretName") } else { ("configMap", "name") };
+        let (part, name_key) = if is_secret {
+            ("secret", "secretName")
+        } else {
+            ("configMap", "name")
+        };
         let mut volume = json!({part: {name_key: object}});
         if let Some(mode) = reference.get("mode").and_then(file_mode) {
             volume[part]["defaultMode"] = json!(mode);
@@ -325,7 +452,14 @@ impl Storage {
     }
 
     /// The volume of a path of the host, and what of it is mounted.
-    fn bind(&mut self, cx: &Context<'_>, service: &Service<'_>, path: &str, volume: &Value, pod: &mut PodVolumes) -> (String, Option<String>) {
+    fn bind(
+        &mut self,
+        cx: &Context<'_>,
+        service: &Service<'_>,
+        path: &str,
+        volume: &Value,
+        pod: &mut PodVolumes,
+    ) -> (String, Option<String>) {
         let target = volume.get("target").and_then(Value::as_str).unwrap_or_default();
         let read_only = volume.get("read_only").and_then(Value::as_bool) == Some(true);
         if volume.pointer("/bind/selinux").is_some_and(says_something) {
@@ -341,16 +475,29 @@ impl Storage {
             }
         };
         if source.get("configMap").is_some() && !read_only {
-            service.tell("volumes", format!("`{target}` is a copy of `{path}` as it is now, and cannot be written to"));
+            service.tell(
+                "volumes",
+                format!("`{target}` is a copy of `{path}` as it is now, and cannot be written to"),
+            );
         }
         if source.get("hostPath").is_some() && cx.options.bind_mounts != BindMounts::HostPath {
-            service.tell("volumes", format!("`{path}` must be there on every node that runs the service"));
+            service.tell(
+                "volumes",
+                format!("`{path}` must be there on every node that runs the service"),
+            );
         }
-        let stem = Path::new(path).file_name().map_or_else(|| "host".into(), |name| name.to_string_lossy());
+        let stem = Path::new(path)
+            .file_name()
+            .map_or_else(|| "host".into(), |name| name.to_string_lossy());
         (pod.shared(&format!("host-{}", dns_label(&stem)), &source), key)
     }
 
-    fn bind_source(&mut self, cx: &Context<'_>, service: &Service<'_>, path: &str) -> (Value, Option<String>) {
+    fn bind_source(
+        &mut self,
+        cx: &Context<'_>,
+        service: &Service<'_>,
+        path: &str,
+    ) -> (Value, Option<String>) {
         let host_path = || (json!({"hostPath": {"path": path}}), None);
         match cx.options.bind_mounts {
             BindMounts::HostPath => return host_path(),
@@ -361,16 +508,24 @@ impl Storage {
         if path.ends_with(".sock") || !is_of_project(&cx.project.working_dir, Path::new(path)) {
             return host_path();
         }
-        match cx.sources.look(Path::new(path), CONTENT_BYTES_MAX, CONTENT_FILES_MAX) {
+        match cx
+            .sources
+            .look(Path::new(path), CONTENT_BYTES_MAX, CONTENT_FILES_MAX)
+        {
             Source::Special => host_path(),
             Source::TooLarge => {
-                service.tell("volumes", format!("`{path}` is too large for a ConfigMap, so it stays a path of the host"));
+                service.tell(
+                    "volumes",
+                    format!("`{path}` is too large for a ConfigMap, so it stays a path of the host"),
+                );
                 host_path()
             }
             Source::Missing => (self.folder_claim(cx, service, path), None),
             Source::Folder(files) if files.is_empty() => (self.folder_claim(cx, service, path), None),
             Source::File(content) => {
-                let stem = Path::new(path).file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
+                let stem = Path::new(path)
+                    .file_name()
+                    .map_or_else(|| "file".into(), |name| name.to_string_lossy());
                 let key = content_key(&stem);
                 let name = self.files_object(cx, path, &[(key.clone(), content)]);
                 (json!({"configMap": {"name": name}}), Some(key))
@@ -391,7 +546,9 @@ impl Storage {
     }
 
     fn files_object(&mut self, cx: &Context<'_>, path: &str, files: &[(String, Vec<u8>)]) -> String {
-        let name = self.config_names.claim(&dns_label(&below(&cx.project.working_dir, path)));
+        let name = self
+            .config_names
+            .claim(&dns_label(&below(&cx.project.working_dir, path)));
         let mut object = config_map(&name, files);
         cx.label(&mut object, None);
         self.objects.push(Object::new(Role::Config, path, object));
@@ -399,7 +556,9 @@ impl Storage {
     }
 
     fn folder_claim(&mut self, cx: &Context<'_>, service: &Service<'_>, path: &str) -> Value {
-        let name = self.claim_names.claim(&dns_label(&below(&cx.project.working_dir, path)));
+        let name = self
+            .claim_names
+            .claim(&dns_label(&below(&cx.project.working_dir, path)));
         let steering = service.steering();
         let steering = steering
             .iter()
@@ -429,7 +588,10 @@ impl Mounts {
         if self.paths.insert(path.trim_end_matches('/').to_owned()) {
             self.list.push(mount);
         } else {
-            service.tell(attribute, format!("something else is mounted at `{path}` already"));
+            service.tell(
+                attribute,
+                format!("something else is mounted at `{path}` already"),
+            );
         }
     }
 }
@@ -439,8 +601,13 @@ fn tmpfs(service: &Service<'_>, text: &str, pod: &mut PodVolumes, mounts: &mut M
     let mut source = json!({"emptyDir": {"medium": "Memory"}});
     let mut left = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option.split_once('=').map(|(key, value)| (key, quantity::size(&value.into()))) {
-            Some(("size", Some(bytes))) if bytes > 0 => source["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes)),
+        match option
+            .split_once('=')
+            .map(|(key, value)| (key, quantity::size(&value.into())))
+        {
+            Some(("size", Some(bytes))) if bytes > 0 => {
+                source["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes))
+            }
             _ if option == "rw" => {}
             _ => left.push(option),
         }
@@ -457,14 +624,25 @@ fn devices(service: &Service<'_>, pod: &mut PodVolumes, mounts: &mut Mounts) {
         let text = |key: &str| device.get(key).and_then(Value::as_str);
         let source = text("source").unwrap_or_default();
         if !source.starts_with('/') {
-            service.tell("devices", format!("`{source}`: CDI devices come through device plugins or resource claims"));
+            service.tell(
+                "devices",
+                format!("`{source}`: CDI devices come through device plugins or resource claims"),
+            );
             continue;
         }
-        let target = text("target").filter(|target| !target.is_empty()).unwrap_or(source);
-        let name = pod.shared(&format!("device-{}", dns_label(source)), &json!({"hostPath": {"path": source}}));
+        let target = text("target")
+            .filter(|target| !target.is_empty())
+            .unwrap_or(source);
+        let name = pod.shared(
+            &format!("device-{}", dns_label(source)),
+            &json!({"hostPath": {"path": source}}),
+        );
         mounts.add(service, "devices", json!({"name": name, "mountPath": target}));
         if !service.peek("privileged").is_some_and(|value| value == true) {
-            service.tell("devices", format!("`{target}` is there, but to use it takes `privileged` or a device plugin"));
+            service.tell(
+                "devices",
+                format!("`{target}` is there, but to use it takes `privileged` or a device plugin"),
+            );
         }
     }
 }
@@ -490,13 +668,17 @@ fn driver_volume(options: &Map<String, Value>) -> Option<Value> {
         }
         "tmpfs" => {
             let mut empty = json!({"emptyDir": {"medium": "Memory"}});
-            let size = flags.iter().find_map(|flag| quantity::size(&flag.strip_prefix("size=")?.into()));
+            let size = flags
+                .iter()
+                .find_map(|flag| quantity::size(&flag.strip_prefix("size=")?.into()));
             if let Some(bytes) = size {
                 empty["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes));
             }
             Some(empty)
         }
-        _ if flags.contains(&"bind") && device.starts_with('/') => Some(json!({"hostPath": {"path": device}})),
+        _ if flags.contains(&"bind") && device.starts_with('/') => {
+            Some(json!({"hostPath": {"path": device}}))
+        }
         _ => None,
     }
 }
@@ -533,22 +715,37 @@ fn content(cx: &Context<'_>, kind: &str, key: &str, entry: &Map<String, Value>) 
     }
     let Some(path) = text("file") else {
         if !entry.contains_key("driver") {
-            cx.report.resource(kind, key, "file", "nothing says what it holds, so it is empty");
+            cx.report
+                .resource(kind, key, "file", "nothing says what it holds, so it is empty");
         }
         return Vec::new();
     };
-    match cx.sources.look(Path::new(path), CONTENT_BYTES_MAX, CONTENT_FILES_MAX) {
+    match cx
+        .sources
+        .look(Path::new(path), CONTENT_BYTES_MAX, CONTENT_FILES_MAX)
+    {
         Source::File(content) => content,
         Source::TooLarge => {
-            cx.report.resource(kind, key, "file", format!("`{path}` is larger than a cluster takes, so it is empty"));
+            cx.report.resource(
+                kind,
+                key,
+                "file",
+                format!("`{path}` is larger than a cluster takes, so it is empty"),
+            );
             Vec::new()
         }
         Source::Missing | Source::Special => {
-            cx.report.resource(kind, key, "file", format!("`{path}` cannot be read, so it is empty"));
+            cx.report.resource(
+                kind,
+                key,
+                "file",
+                format!("`{path}` cannot be read, so it is empty"),
+            );
             Vec::new()
         }
         Source::Folder(_) => {
-            cx.report.resource(kind, key, "file", format!("`{path}` is a folder, so it is empty"));
+            cx.report
+                .resource(kind, key, "file", format!("`{path}` is a folder, so it is empty"));
             Vec::new()
         }
     }
@@ -576,14 +773,22 @@ fn config_map(name: &str, files: &[(String, Vec<u8>)]) -> Value {
 fn secret(name: &str, files: &[(String, Vec<u8>)]) -> Value {
     let mut object = head("v1", "Secret", name);
     object["type"] = json!("Opaque");
-    let data = files.iter().map(|(key, content)| (key.clone(), BASE64.encode(content).into()));
+    let data = files
+        .iter()
+        .map(|(key, content)| (key.clone(), BASE64.encode(content).into()));
     object["data"] = Value::Object(data.collect());
     object
 }
 
 /// A key of a ConfigMap or a Secret for a file of that name.
 fn content_key(name: &str) -> String {
-    let keep = |char: char| if char.is_ascii_alphanumeric() || "-._".contains(char) { char } else { '_' };
+    let keep = |char: char| {
+        if char.is_ascii_alphanumeric() || "-._".contains(char) {
+            char
+        } else {
+            '_'
+        }
+    };
     let key: String = name.chars().map(keep).take(253).collect();
     match key.as_str() {
         "" | "." | ".." => format!("file{key}"),
@@ -611,11 +816,19 @@ fn annotate(object: &mut Value, labels: Option<&Map<String, Value>>) {
 fn below(folder: &Path, path: &str) -> String {
     let relative = Path::new(path).strip_prefix(folder).unwrap_or(Path::new(path));
     let text = relative.to_string_lossy().into_owned();
-    if text.is_empty() { "project".to_owned() } else { text }
+    if text.is_empty() {
+        "project".to_owned()
+    } else {
+        text
+    }
 }
 
 /// Whether a path stands in the project's folder, or beside it with more in common than the root and one folder.
 fn is_of_project(folder: &Path, path: &Path) -> bool {
-    let common = folder.components().zip(path.components()).take_while(|(a, b)| a == b).count();
+    let common = folder
+        .components()
+        .zip(path.components())
+        .take_while(|(a, b)| a == b)
+        .count();
     path.starts_with(folder) || common >= 3
 }

@@ -49,6 +49,11 @@ fn table(page: &mut String, rows: &[Attribute]) {
             Fate::Used => "used",
             Fate::Reported => "reported",
         };
-        let _ = writeln!(page, "| `{}` | {fate} | {} |", row.path, row.becomes.replace('|', "\\|"));
+        let _ = writeln!(
+            page,
+            "| `{}` | {fate} | {} |",
+            row.path,
+            row.becomes.replace('|', "\\|")
+        );
     }
 }

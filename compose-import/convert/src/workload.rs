@@ -13,7 +13,12 @@ use crate::service::{Service, says_something};
 use crate::storage::Storage;
 
 /// The workload of a service and of those that share its network.
-pub(crate) fn workload(cx: &Context<'_>, service: &Service<'_>, guests: &[&Service<'_>], storage: &mut Storage) -> Object {
+pub(crate) fn workload(
+    cx: &Context<'_>,
+    service: &Service<'_>,
+    guests: &[&Service<'_>],
+    storage: &mut Storage,
+) -> Object {
     let controller = cx.controller(service);
     let pod = pod::pod(cx, service, guests, controller, storage);
     let api = if controller.ends() { "batch/v1" } else { "apps/v1" };
@@ -25,8 +30,14 @@ pub(crate) fn workload(cx: &Context<'_>, service: &Service<'_>, guests: &[&Servi
         for attribute in ["scale", "deploy.replicas"] {
             member.get(attribute);
         }
-        if member.name != service.name && cx.replicas(member) != 1 && cx.replicas(member) != cx.replicas(service) {
-            member.tell("scale", format!("its pod has as many replicas as `{}`", service.name));
+        if member.name != service.name
+            && cx.replicas(member) != 1
+            && cx.replicas(member) != cx.replicas(service)
+        {
+            member.tell(
+                "scale",
+                format!("its pod has as many replicas as `{}`", service.name),
+            );
         }
     }
     order(cx, service, guests, &mut object);
@@ -47,7 +58,10 @@ pub(crate) fn workload(cx: &Context<'_>, service: &Service<'_>, guests: &[&Servi
         }
         Controller::Job => {
             *spec = job(service, pod, replicas);
-            if service.peek("deploy.mode").is_some_and(|mode| mode == "global-job") {
+            if service
+                .peek("deploy.mode")
+                .is_some_and(|mode| mode == "global-job")
+            {
                 service.tell("deploy.mode", "`global-job` runs once, not once on each node");
             }
         }
@@ -55,9 +69,15 @@ pub(crate) fn workload(cx: &Context<'_>, service: &Service<'_>, guests: &[&Servi
             let steering = service.steering();
             spec["schedule"] = json!(steering.get("cronjob.schedule").copied().unwrap_or("@daily"));
             if let Some(policy) = steering.get("cronjob.concurrency_policy") {
-                match ["Allow", "Forbid", "Replace"].into_iter().find(|known| known.eq_ignore_ascii_case(policy)) {
+                match ["Allow", "Forbid", "Replace"]
+                    .into_iter()
+                    .find(|known| known.eq_ignore_ascii_case(policy))
+                {
                     Some(known) => spec["concurrencyPolicy"] = json!(known),
-                    None => service.tell("labels", format!("`kompose.cronjob.concurrency_policy: {policy}` is no policy")),
+                    None => service.tell(
+                        "labels",
+                        format!("`kompose.cronjob.concurrency_policy: {policy}` is no policy"),
+                    ),
                 }
             }
             spec["jobTemplate"] = json!({"spec": job(service, pod, replicas)});
@@ -72,7 +92,10 @@ fn job(service: &Service<'_>, pod: pod::Pod, replicas: i64) -> Value {
         spec["parallelism"] = json!(replicas);
         spec["completions"] = json!(replicas);
     }
-    let label = service.steering().get("cronjob.backoff_limit").and_then(|text| text.parse::<i64>().ok());
+    let label = service
+        .steering()
+        .get("cronjob.backoff_limit")
+        .and_then(|text| text.parse::<i64>().ok());
     if let Some(limit) = label.or(pod.backoff_limit) {
         spec["backoffLimit"] = json!(limit);
     }
@@ -91,7 +114,11 @@ fn deploy_labels(service: &Service<'_>, object: &mut Value) {
             service.tell("deploy.labels", format!("`{key}` cannot be the key of a label"));
             continue;
         }
-        let kind = if is_label_value(&value) && !key.starts_with("app.kubernetes.io/") { "labels" } else { "annotations" };
+        let kind = if is_label_value(&value) && !key.starts_with("app.kubernetes.io/") {
+            "labels"
+        } else {
+            "annotations"
+        };
         object["metadata"][kind][key] = json!(value);
     }
 }
@@ -103,14 +130,22 @@ fn order(cx: &Context<'_>, service: &Service<'_>, guests: &[&Service<'_>], objec
     let mut conditions = serde_json::Map::new();
     for member in std::iter::once(&service).chain(guests) {
         for (name, dependency) in member.map("depends_on") {
-            let Some(other) = cx.services.get(name) else { continue };
+            let Some(other) = cx.services.get(name) else {
+                continue;
+            };
             let owner = cx.owner(other);
             if owner.name == service.name || other.peek("provider").is_some() {
                 continue;
             }
-            let condition = dependency.get("condition").and_then(Value::as_str).unwrap_or("service_started");
+            let condition = dependency
+                .get("condition")
+                .and_then(Value::as_str)
+                .unwrap_or("service_started");
             conditions.insert(other.label.clone(), json!(condition));
-            if dependency.get("required").is_some_and(|required| required == false) {
+            if dependency
+                .get("required")
+                .is_some_and(|required| required == false)
+            {
                 continue;
             }
             if !groups.contains(&owner.label) {
@@ -133,7 +168,13 @@ fn order(cx: &Context<'_>, service: &Service<'_>, guests: &[&Service<'_>], objec
 }
 
 /// How pods are replaced.
-fn strategy(cx: &Context<'_>, service: &Service<'_>, controller: Controller, template: &Value, spec: &mut Value) {
+fn strategy(
+    cx: &Context<'_>,
+    service: &Service<'_>,
+    controller: Controller,
+    template: &Value,
+    spec: &mut Value,
+) {
     let config = service.get("deploy.update_config");
     let known = config.or(cx.options.swarm.then_some(&Value::Null));
     if known.is_none() {
@@ -158,7 +199,11 @@ fn strategy(cx: &Context<'_>, service: &Service<'_>, controller: Controller, tem
     } else {
         json!({"maxSurge": 0, "maxUnavailable": amount})
     };
-    let field = if controller == Controller::Deployment { "strategy" } else { "updateStrategy" };
+    let field = if controller == Controller::Deployment {
+        "strategy"
+    } else {
+        "updateStrategy"
+    };
     spec[field] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
     let attribute = "deploy.update_config";
     for (key, value) in config.as_object().into_iter().flatten() {
@@ -172,19 +217,30 @@ fn strategy(cx: &Context<'_>, service: &Service<'_>, controller: Controller, tem
                 spec_failure(service, value);
             }
             "max_failure_ratio" if quantity::number(value) == Some(0.0) => {}
-            "monitor" => service.tell(attribute, "monitor: a release is watched until all its pods are ready"),
-            other if says_something(value) => service.tell(attribute, format!("{other} cannot be said in Kubernetes")),
+            "monitor" => service.tell(
+                attribute,
+                "monitor: a release is watched until all its pods are ready",
+            ),
+            other if says_something(value) => {
+                service.tell(attribute, format!("{other} cannot be said in Kubernetes"))
+            }
             _ => {}
         }
     }
     if start_first && controller == Controller::StatefulSet {
-        service.tell(attribute, "order: a StatefulSet always ends a pod before it starts the next");
+        service.tell(
+            attribute,
+            "order: a StatefulSet always ends a pod before it starts the next",
+        );
     }
 }
 
 fn spec_failure(service: &Service<'_>, action: &Value) {
     if action == "continue" {
-        service.tell("deploy.update_config", "failure_action: `continue` is not possible: a failed update waits");
+        service.tell(
+            "deploy.update_config",
+            "failure_action: `continue` is not possible: a failed update waits",
+        );
     }
 }
 

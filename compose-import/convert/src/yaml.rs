@@ -110,7 +110,9 @@ impl<'a> Writer<'a> {
                         pad(&mut self.out, indent);
                     }
                     self.out.push_str("- ");
-                    self.within(&number.to_string(), |writer| writer.value(item, indent + 2, Place::Item));
+                    self.within(&number.to_string(), |writer| {
+                        writer.value(item, indent + 2, Place::Item)
+                    });
                 }
             }
             Value::String(text) if place == Place::Value && is_block(text) => {
@@ -171,11 +173,15 @@ fn pad(out: &mut String, indent: usize) {
 
 /// Whether a text reads better, and as itself, as a literal block.
 fn is_block(text: &str) -> bool {
-    let Some(first) = text.lines().next() else { return false };
+    let Some(first) = text.lines().next() else {
+        return false;
+    };
     text.contains('\n')
         && !first.is_empty()
         && !first.starts_with([' ', '\t'])
-        && text.chars().all(|char| char == '\n' || char == '\t' || is_printable(char))
+        && text
+            .chars()
+            .all(|char| char == '\n' || char == '\t' || is_printable(char))
 }
 
 /// Writes a literal block with its head: `|`, and how it ends.
@@ -186,7 +192,11 @@ fn block(out: &mut String, text: &str, indent: usize) {
         1 => "|\n",
         _ => "|+\n",
     });
-    let lines = if text.ends_with('\n') { &text[..text.len() - 1] } else { text };
+    let lines = if text.ends_with('\n') {
+        &text[..text.len() - 1]
+    } else {
+        text
+    };
     for line in lines.split('\n') {
         if !line.is_empty() {
             pad(out, indent);
@@ -198,14 +208,24 @@ fn block(out: &mut String, text: &str, indent: usize) {
 
 /// A text as a scalar on one line: plain where every reader takes it for a text, else in double quotes.
 pub(crate) fn scalar(text: &str) -> String {
-    if is_plain(text) { text.to_owned() } else { quoted(text) }
+    if is_plain(text) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
 }
 
 fn is_plain(text: &str) -> bool {
-    let Some(first) = text.chars().next() else { return false };
-    let words = ["true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"];
+    let Some(first) = text.chars().next() else {
+        return false;
+    };
+    let words = [
+        "true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf",
+    ];
     first.is_ascii_alphabetic()
-        && text.chars().all(|char| char.is_ascii_alphanumeric() || "-_./:@+=".contains(char))
+        && text
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || "-_./:@+=".contains(char))
         && !text.contains(": ")
         && !text.ends_with(':')
         && !words.contains(&text.to_ascii_lowercase().as_str())
@@ -229,7 +249,11 @@ fn quoted(text: &str) -> String {
             char if is_printable(char) => out.push(char),
             char => {
                 let code = u32::from(char);
-                out.push_str(&if code <= 0xff { format!("\\x{code:02x}") } else { format!("\\u{code:04x}") });
+                out.push_str(&if code <= 0xff {
+                    format!("\\x{code:02x}")
+                } else {
+                    format!("\\u{code:04x}")
+                });
             }
         }
     }
@@ -254,7 +278,9 @@ mod tests {
 
     #[test]
     fn texts_that_look_like_something_else_are_quoted() {
-        for text in ["", "yes", "1", "a: b", "- a", "#", "null", "0x1", "a:", "é", "a b", "\u{85}"] {
+        for text in [
+            "", "yes", "1", "a: b", "- a", "#", "null", "0x1", "a:", "é", "a b", "\u{85}",
+        ] {
             assert!(scalar(text).starts_with('"'), "{text}");
         }
         assert_eq!(scalar("nginx:1.25"), "nginx:1.25");

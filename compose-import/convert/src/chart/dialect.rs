@@ -38,7 +38,9 @@ impl Dialect {
         };
         for key in path {
             let is_word = key.starts_with(|char: char| char.is_ascii_alphabetic())
-                && key.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
+                && key
+                    .chars()
+                    .all(|char| char.is_ascii_alphanumeric() || char == '_');
             text = match self {
                 _ if is_word => format!("{text}.{key}"),
                 Go => format!("(index {text} {key:?})"),
@@ -103,8 +105,12 @@ impl Dialect {
         let pad = " ".repeat(indent);
         let deep = indent + 2;
         match self {
-            Go => format!("{pad}{{{{- with {value} }}}}\n{pad}{key}:\n{pad}  {{{{- toYaml . | nindent {deep} }}}}\n{pad}{{{{- end }}}}\n"),
-            Jinja => format!("{{% if {value} %}}\n{pad}{key}: {{{{ {value} | toYaml | nindent({deep}) }}}}\n{{% endif %}}\n"),
+            Go => format!(
+                "{pad}{{{{- with {value} }}}}\n{pad}{key}:\n{pad}  {{{{- toYaml . | nindent {deep} }}}}\n{pad}{{{{- end }}}}\n"
+            ),
+            Jinja => format!(
+                "{{% if {value} %}}\n{pad}{key}: {{{{ {value} | toYaml | nindent({deep}) }}}}\n{{% endif %}}\n"
+            ),
         }
     }
 
@@ -112,7 +118,9 @@ impl Dialect {
     pub(super) fn text_entry(self, key: &str, value: &str, indent: usize) -> String {
         let pad = " ".repeat(indent);
         match self {
-            Go => format!("{pad}{{{{- with {value} }}}}\n{pad}{key}: {{{{ . | quote }}}}\n{pad}{{{{- end }}}}\n"),
+            Go => format!(
+                "{pad}{{{{- with {value} }}}}\n{pad}{key}: {{{{ . | quote }}}}\n{pad}{{{{- end }}}}\n"
+            ),
             Jinja => format!("{{% if {value} %}}\n{pad}{key}: {{{{ {value} | quote }}}}\n{{% endif %}}\n"),
         }
     }
@@ -147,7 +155,9 @@ impl Dialect {
         let pad = " ".repeat(indent);
         match self {
             Go => format!("{pad}{{{{- include \"{chart}.labels\" . | nindent {indent} }}}}\n"),
-            Jinja => format!("{pad}{{{{ names.labels(release, chart) | trim | indent({indent}) | trim }}}}\n"),
+            Jinja => {
+                format!("{pad}{{{{ names.labels(release, chart) | trim | indent({indent}) | trim }}}}\n")
+            }
         }
     }
 
@@ -244,7 +254,11 @@ impl Dialect {
         text.push_str(&self.text_entry("ingressClassName", &field("className"), 2));
         let tls = field("tlsSecret");
         let host = field("host");
-        let body = format!("  tls:\n  - hosts:\n    - {}\n    secretName: {}\n", self.quoted(&host), self.quoted(&tls));
+        let body = format!(
+            "  tls:\n  - hosts:\n    - {}\n    secretName: {}\n",
+            self.quoted(&host),
+            self.quoted(&tls)
+        );
         text.push_str(&match self {
             Go => format!("  {{{{- if {tls} }}}}\n{body}  {{{{- end }}}}\n"),
             Jinja => format!("{{% if {tls} %}}\n{body}{{% endif %}}\n"),
@@ -264,9 +278,18 @@ mod tests {
 
     #[test]
     fn values_are_reached_by_any_key() {
-        assert_eq!(Go.value(&["services", "web", "replicas"]), ".Values.services.web.replicas");
-        assert_eq!(Go.value(&["services", "my-app", "env"]), "(index .Values.services \"my-app\").env");
-        assert_eq!(Jinja.value(&["services", "my-app", "env"]), "values.services[\"my-app\"].env");
+        assert_eq!(
+            Go.value(&["services", "web", "replicas"]),
+            ".Values.services.web.replicas"
+        );
+        assert_eq!(
+            Go.value(&["services", "my-app", "env"]),
+            "(index .Values.services \"my-app\").env"
+        );
+        assert_eq!(
+            Jinja.value(&["services", "my-app", "env"]),
+            "values.services[\"my-app\"].env"
+        );
     }
 
     #[test]

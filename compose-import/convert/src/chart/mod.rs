@@ -33,11 +33,23 @@ pub fn files(conversion: &Conversion, options: &ChartOptions) -> Vec<(String, St
     let mut files = vec![
         (".helmignore".to_owned(), texts::HELMIGNORE.to_owned()),
         ("Chart.yaml".to_owned(), texts::chart_yaml(options)),
-        ("README.md".to_owned(), texts::readme(conversion, options, &values)),
-        (format!("templates/{}", dialect.helpers_name()), dialect.helpers(&options.name)),
-        (format!("templates/NOTES.txt{}", dialect.ending()), texts::notes(conversion, options)),
+        (
+            "README.md".to_owned(),
+            texts::readme(conversion, options, &values),
+        ),
+        (
+            format!("templates/{}", dialect.helpers_name()),
+            dialect.helpers(&options.name),
+        ),
+        (
+            format!("templates/NOTES.txt{}", dialect.ending()),
+            texts::notes(conversion, options),
+        ),
         ("values.schema.json".to_owned(), values::schema(&values)),
-        ("values.yaml".to_owned(), format!("{}{}", texts::VALUES_HEAD, to_yaml(&values))),
+        (
+            "values.yaml".to_owned(),
+            format!("{}{}", texts::VALUES_HEAD, to_yaml(&values)),
+        ),
     ];
     for object in &conversion.objects {
         if object.role == Role::Namespace {
@@ -52,9 +64,18 @@ pub fn files(conversion: &Conversion, options: &ChartOptions) -> Vec<(String, St
         let name = format!("templates/{}.yaml{}", object.file_stem(), dialect.ending());
         files.push((name, dialect.with_import(&options.name, text)));
     }
-    for object in conversion.objects.iter().filter(|object| values::can_have_ingress(conversion, object)) {
+    for object in conversion
+        .objects
+        .iter()
+        .filter(|object| values::can_have_ingress(conversion, object))
+    {
         let service = holes::service_of(object);
-        let text = dialect.ingress(&options.name, service, &object.value["spec"]["ports"][0]["port"], &conversion.instance);
+        let text = dialect.ingress(
+            &options.name,
+            service,
+            &object.value["spec"]["ports"][0]["port"],
+            &conversion.instance,
+        );
         let name = format!("templates/{service}-ingress.yaml{}", dialect.ending());
         files.push((name, dialect.with_import(&options.name, text)));
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::chart::{ChartOptions, Dialect};
 use crate::chart::holes::service_of;
+use crate::chart::{ChartOptions, Dialect};
 use crate::convert::Conversion;
 use crate::object::Role;
 use crate::yaml::to_yaml;
@@ -33,9 +33,19 @@ pub(super) fn readme(conversion: &Conversion, options: &ChartOptions, values: &V
     text.push_str("| service | image | replicas |\n|---|---|---|\n");
     for (service, value) in values["services"].as_object().into_iter().flatten() {
         let part = |key: &str| value["image"][key].as_str().unwrap_or_default();
-        let tag = if part("tag").is_empty() { String::new() } else { format!(":{}", part("tag")) };
-        let replicas = value.get("replicas").map_or_else(|| "-".to_owned(), Value::to_string);
-        let _ = writeln!(text, "| `{service}` | `{}{tag}` | {replicas} |", part("repository"));
+        let tag = if part("tag").is_empty() {
+            String::new()
+        } else {
+            format!(":{}", part("tag"))
+        };
+        let replicas = value
+            .get("replicas")
+            .map_or_else(|| "-".to_owned(), Value::to_string);
+        let _ = writeln!(
+            text,
+            "| `{service}` | `{}{tag}` | {replicas} |",
+            part("repository")
+        );
     }
     if let Some(secrets) = values["secrets"].as_object() {
         text.push_str("\nSecrets whose content must be given, as `--set-file secrets.NAME=FILE`:\n\n");
@@ -46,7 +56,11 @@ pub(super) fn readme(conversion: &Conversion, options: &ChartOptions, values: &V
     if !conversion.warnings.is_empty() {
         text.push_str("\nWhat of the project is not carried over, or differs:\n\n");
         for warning in &conversion.warnings {
-            let _ = writeln!(text, "- {}: {}: {}", warning.subject, warning.attribute, warning.message);
+            let _ = writeln!(
+                text,
+                "- {}: {}: {}",
+                warning.subject, warning.attribute, warning.message
+            );
         }
     }
     text.push_str("\nAll values, with their defaults, are in `values.yaml`.\n");
@@ -59,8 +73,15 @@ pub(super) fn notes(conversion: &Conversion, options: &ChartOptions) -> String {
         Dialect::Go => ("{{ .Release.Name }}", "{{ .Release.Namespace }}"),
         Dialect::Jinja => ("{{ release.name }}", "{{ release.namespace }}"),
     };
-    let mut text = format!("{} is installed as `{name}` in the namespace `{namespace}`.\n", options.name);
-    for object in conversion.objects.iter().filter(|object| object.role == Role::Published) {
+    let mut text = format!(
+        "{} is installed as `{name}` in the namespace `{namespace}`.\n",
+        options.name
+    );
+    for object in conversion
+        .objects
+        .iter()
+        .filter(|object| object.role == Role::Published)
+    {
         let ports: Vec<String> = object.value["spec"]["ports"]
             .as_array()
             .into_iter()
@@ -75,9 +96,17 @@ pub(super) fn notes(conversion: &Conversion, options: &ChartOptions) -> String {
             object.name(),
         );
     }
-    for object in conversion.objects.iter().filter(|object| object.role == Role::Secret) {
+    for object in conversion
+        .objects
+        .iter()
+        .filter(|object| object.role == Role::Secret)
+    {
         let value = dialect.value(&["secrets", object.name()]);
-        let line = format!("The secret {} is empty: give it with --set-file secrets.{}=FILE\n", object.name(), object.name());
+        let line = format!(
+            "The secret {} is empty: give it with --set-file secrets.{}=FILE\n",
+            object.name(),
+            object.name()
+        );
         text.push_str(&match dialect {
             Dialect::Go => format!("{{{{- if not {value} }}}}\n{line}{{{{- end }}}}\n"),
             Dialect::Jinja => format!("{{% if not {value} %}}\n{line}{{% endif %}}\n"),

@@ -16,7 +16,10 @@ pub(super) fn can_have_ingress(conversion: &Conversion, object: &Object) -> bool
     object.role == Role::Name
         && object.name() == service
         && ports.is_some_and(|ports| ports.iter().any(|port| port["protocol"] == "TCP"))
-        && !conversion.objects.iter().any(|other| other.role == Role::Ingress && service_of(other) == service)
+        && !conversion
+            .objects
+            .iter()
+            .any(|other| other.role == Role::Ingress && service_of(other) == service)
 }
 
 /// The default values.
@@ -29,8 +32,9 @@ pub(super) fn values(conversion: &Conversion, options: &ChartOptions) -> Value {
             Role::Workload => workload(object, &mut services),
             Role::Published if object.name().ends_with("-published") => {
                 let ports = object.value["spec"]["ports"].as_array().into_iter().flatten();
-                let ports: Map<String, Value> =
-                    ports.filter_map(|port| Some((port["name"].as_str()?.to_owned(), port["port"].clone()))).collect();
+                let ports: Map<String, Value> = ports
+                    .filter_map(|port| Some((port["name"].as_str()?.to_owned(), port["port"].clone())))
+                    .collect();
                 let published = json!({
                     "enabled": true, "type": object.value["spec"]["type"], "ports": ports, "annotations": {},
                 });
@@ -77,7 +81,10 @@ fn merge(services: &mut Map<String, Value>, service: &str, key: &str, value: Val
 }
 
 fn workload(object: &Object, services: &mut Map<String, Value>) {
-    let containers = object.value.pointer(&format!("{}/containers", pod_path(object))).and_then(Value::as_array);
+    let containers = object
+        .value
+        .pointer(&format!("{}/containers", pod_path(object)))
+        .and_then(Value::as_array);
     for container in containers.into_iter().flatten() {
         let name = container["name"].as_str().unwrap_or_default();
         let environment: Map<String, Value> = container["env"]
@@ -90,8 +97,18 @@ fn workload(object: &Object, services: &mut Map<String, Value>) {
                 Some((entry["name"].as_str()?.to_owned(), json!(value)))
             })
             .collect();
-        merge(services, name, "image", image(container["image"].as_str().unwrap_or_default()));
-        merge(services, name, "pullPolicy", json!(container["imagePullPolicy"].as_str().unwrap_or_default()));
+        merge(
+            services,
+            name,
+            "image",
+            image(container["image"].as_str().unwrap_or_default()),
+        );
+        merge(
+            services,
+            name,
+            "pullPolicy",
+            json!(container["imagePullPolicy"].as_str().unwrap_or_default()),
+        );
         merge(services, name, "env", Value::Object(environment));
         let resources = container.get("resources").cloned().unwrap_or_else(|| json!({}));
         merge(services, name, "resources", resources);
@@ -127,19 +144,27 @@ fn of(value: &Value, key: &str) -> Value {
             json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}})
         }
         ("resources", _) => json!({"type": "object"}),
-        ("ports", _) => json!({"type": "object", "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 65535}}),
+        ("ports", _) => {
+            json!({"type": "object", "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 65535}})
+        }
         ("type", Value::String(_)) => json!({"enum": ["ClusterIP", "NodePort", "LoadBalancer"]}),
         ("pullPolicy", _) => json!({"enum": ["", "Always", "IfNotPresent", "Never"]}),
         ("replicas", _) => json!({"type": "integer", "minimum": 0}),
         ("secrets", Value::Object(entries)) => {
-            let properties: Map<String, Value> = entries.keys().map(|key| (key.clone(), json!({"type": "string"}))).collect();
+            let properties: Map<String, Value> = entries
+                .keys()
+                .map(|key| (key.clone(), json!({"type": "string"})))
+                .collect();
             json!({"type": "object", "properties": properties, "additionalProperties": false})
         }
         ("repository", _) => json!({"type": "string", "minLength": 1}),
         ("size", _) => json!({"type": "string", "minLength": 1}),
         ("tag" | "digest", _) => json!({"type": ["string", "number", "null"]}),
         (_, Value::Object(entries)) => {
-            let properties: Map<String, Value> = entries.iter().map(|(key, value)| (key.clone(), of(value, key))).collect();
+            let properties: Map<String, Value> = entries
+                .iter()
+                .map(|(key, value)| (key.clone(), of(value, key)))
+                .collect();
             let mut schema = json!({"type": "object", "properties": properties});
             // Typing errors in names of services would otherwise go unseen.
             if matches!(key, "services" | "volumes" | "image" | "published" | "ingress") {
