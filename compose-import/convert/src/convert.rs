@@ -13,6 +13,7 @@ use crate::names::{Names, dns_label, service_label};
 use crate::network;
 use crate::object::{Object, Role, head};
 use crate::options::{Controller, Options};
+use crate::order;
 use crate::policy;
 use crate::quantity;
 use crate::report::{Report, Warning};
@@ -24,8 +25,6 @@ use crate::workload;
 pub(crate) const NAME: &str = "app.kubernetes.io/name";
 pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
 pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of";
-/// The annotation that puts objects into a group for the order of a release.
-pub(crate) const SERVICE_GROUP: &str = "helm.sh/resource-group";
 
 /// A project as objects, and what they do not honour of it.
 #[derive(Debug, Clone)]
@@ -50,7 +49,6 @@ pub(crate) struct Context<'a> {
     /// Whether the project's networks become policies.
     pub(crate) policies: bool,
     alias_labels: BTreeMap<String, Vec<String>>,
-    waited_for: std::collections::BTreeSet<String>,
 }
 
 /// Converts a project.
@@ -72,11 +70,9 @@ pub fn convert(project: &Project, sources: &dyn Sources, options: &Options) -> C
         expected,
         policies: false,
         alias_labels: BTreeMap::new(),
-        waited_for: std::collections::BTreeSet::new(),
     };
     cx.policies = policy::are_needed(&cx);
     cx.alias_labels = network::alias_labels(&cx);
-    cx.waited_for = waited_for(&cx);
     let mut objects = objects(&cx);
     drop(cx);
     if let Some(namespace) = &options.namespace {
@@ -112,15 +108,16 @@ fn objects(cx: &Context<'_>) -> Vec<Object> {
         named.extend(kompose::ingress(cx, service));
         workloads.extend(kompose::autoscaler(cx, service, controller));
     }
-    for service in cx.services.values() {
-        service.tell_unread();
-        kompose::tell_unknown(service);
-    }
     let mut objects = storage.into_objects();
     roll_with_contents(&objects, &mut workloads);
     objects.extend(policies);
     objects.extend(named);
     objects.extend(workloads);
+    order::order(cx, &mut objects);
+    for service in cx.services.values() {
+        service.tell_unread();
+        kompose::tell_unknown(service);
+    }
     objects.sort_by(|a, b| (a.role, a.name(), a.kind()).cmp(&(b.role, b.name(), b.kind())));
     objects
 }
@@ -163,19 +160,6 @@ fn tell_top_level(project: &Project, report: &Report<'_>) {
             None => report.top(key, "it is not known, and not carried over"),
         }
     }
-}
-
-/// The workloads that others wait for, by their names in Kubernetes.
-fn waited_for(cx: &Context<'_>) -> std::collections::BTreeSet<String> {
-    let dependencies = cx
-        .services
-        .values()
-        .filter_map(|service| service.peek("depends_on")?.as_object());
-    dependencies
-        .flat_map(Map::keys)
-        .filter_map(|name| cx.services.get(name.as_str()))
-        .map(|service| cx.owner(service).label.clone())
-        .collect()
 }
 
 /// Makes pods change with the content of what they mount.
@@ -262,11 +246,6 @@ impl<'a> Context<'a> {
             .max(0)
     }
 
-    /// Whether another service waits for this one.
-    pub(crate) fn is_waited_for(&self, service: &Service<'_>) -> bool {
-        self.waited_for.contains(&service.label)
-    }
-
     /// The labels by which the pods of a service are found.
     pub(crate) fn selector(&self, service: &Service<'_>) -> Value {
         let owner = self
@@ -306,7 +285,7 @@ impl<'a> Context<'a> {
             }
             match attributes::of_top_level(&format!("{kind}.*.{field}")) {
                 Some(row) if row.fate == Fate::Reported => {
-                    self.report.resource(kind, key, field, row.becomes)
+                    self.report.resource(kind, key, field, row.becomes);
                 }
                 Some(_) => {}
                 None => self

@@ -12,6 +12,7 @@ mod names;
 mod network;
 mod object;
 mod options;
+mod order;
 mod placement;
 mod pod;
 mod policy;

@@ -57,6 +57,20 @@ impl Object {
         self.value["metadata"]["name"].as_str().unwrap_or_default()
     }
 
+    /// The pods' template of a workload; null of others.
+    pub(crate) fn pod_template(&self) -> &Value {
+        let path = match self.kind() {
+            "CronJob" => "/spec/jobTemplate/spec/template",
+            _ => "/spec/template",
+        };
+        self.value.pointer(path).unwrap_or(&Value::Null)
+    }
+
+    /// What a workload's pods run; null of others.
+    pub(crate) fn pod_spec(&self) -> &Value {
+        &self.pod_template()["spec"]
+    }
+
     /// A name for its file: `web-deployment`.
     pub fn file_stem(&self) -> String {
         format!("{}-{}", self.name(), self.kind().to_ascii_lowercase())

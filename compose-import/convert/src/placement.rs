@@ -111,7 +111,7 @@ fn constraints(service: &Service<'_>, spec: &mut Value) {
                 labels.push(json!({"key": "node-role.kubernetes.io/control-plane", "operator": operator}));
             }
             "node.id" => {
-                fields.push(json!({"key": "metadata.name", "operator": operator, "values": [value]}))
+                fields.push(json!({"key": "metadata.name", "operator": operator, "values": [value]}));
             }
             _ => match node_label(key) {
                 Some(label) => {

@@ -199,7 +199,7 @@ pub(crate) fn linux_namespaces(service: &Service<'_>, in_pod_of: Option<&str>, s
                 .strip_prefix("service:")
                 .is_some_and(|name| in_pod_of == Some(name)) => {}
         Some("shareable" | "private") => {
-            service.tell("ipc", "containers of one pod share it, those of others do not")
+            service.tell("ipc", "containers of one pod share it, those of others do not");
         }
         Some(other) => service.tell(
             "ipc",

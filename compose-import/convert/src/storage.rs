@@ -606,7 +606,7 @@ fn tmpfs(service: &Service<'_>, text: &str, pod: &mut PodVolumes, mounts: &mut M
             .map(|(key, value)| (key, quantity::size(&value.into())))
         {
             Some(("size", Some(bytes))) if bytes > 0 => {
-                source["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes))
+                source["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes));
             }
             _ if option == "rw" => {}
             _ => left.push(option),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::convert::{Context, SERVICE_GROUP};
+use crate::convert::Context;
 use crate::names::{is_label_value, is_qualified_name};
 use crate::object::{Object, Role, head};
 use crate::options::Controller;
@@ -40,7 +40,6 @@ pub(crate) fn workload(
             );
         }
     }
-    order(cx, service, guests, &mut object);
     let replicas = cx.replicas(service);
     let spec = &mut object["spec"];
     match controller {
@@ -123,50 +122,6 @@ fn deploy_labels(service: &Service<'_>, object: &mut Value) {
     }
 }
 
-/// What a service waits for: releases bring groups of objects up in this order (HIP-0025), and compose's own conditions
-/// stand beside it.
-fn order(cx: &Context<'_>, service: &Service<'_>, guests: &[&Service<'_>], object: &mut Value) {
-    let mut groups = Vec::new();
-    let mut conditions = serde_json::Map::new();
-    for member in std::iter::once(&service).chain(guests) {
-        for (name, dependency) in member.map("depends_on") {
-            let Some(other) = cx.services.get(name) else {
-                continue;
-            };
-            let owner = cx.owner(other);
-            if owner.name == service.name || other.peek("provider").is_some() {
-                continue;
-            }
-            let condition = dependency
-                .get("condition")
-                .and_then(Value::as_str)
-                .unwrap_or("service_started");
-            conditions.insert(other.label.clone(), json!(condition));
-            if dependency
-                .get("required")
-                .is_some_and(|required| required == false)
-            {
-                continue;
-            }
-            if !groups.contains(&owner.label) {
-                groups.push(owner.label.clone());
-            }
-        }
-    }
-    if conditions.is_empty() && !cx.is_waited_for(service) {
-        return;
-    }
-    let annotations = &mut object["metadata"]["annotations"];
-    annotations[SERVICE_GROUP] = json!(service.label);
-    if !groups.is_empty() {
-        groups.sort();
-        annotations["helm.sh/depends-on/resource-groups"] = json!(json!(groups).to_string());
-    }
-    if !conditions.is_empty() {
-        annotations["compose.tug.dev/depends-on"] = json!(Value::Object(conditions).to_string());
-    }
-}
-
 /// How pods are replaced.
 fn strategy(
     cx: &Context<'_>,
@@ -222,7 +177,7 @@ fn strategy(
                 "monitor: a release is watched until all its pods are ready",
             ),
             other if says_something(value) => {
-                service.tell(attribute, format!("{other} cannot be said in Kubernetes"))
+                service.tell(attribute, format!("{other} cannot be said in Kubernetes"));
             }
             _ => {}
         }

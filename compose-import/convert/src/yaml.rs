@@ -111,7 +111,7 @@ impl<'a> Writer<'a> {
                     }
                     self.out.push_str("- ");
                     self.within(&number.to_string(), |writer| {
-                        writer.value(item, indent + 2, Place::Item)
+                        writer.value(item, indent + 2, Place::Item);
                     });
                 }
             }
@@ -192,11 +192,7 @@ fn block(out: &mut String, text: &str, indent: usize) {
         1 => "|\n",
         _ => "|+\n",
     });
-    let lines = if text.ends_with('\n') {
-        &text[..text.len() - 1]
-    } else {
-        text
-    };
+    let lines = text.strip_suffix('\n').unwrap_or(text);
     for line in lines.split('\n') {
         if !line.is_empty() {
             pad(out, indent);
