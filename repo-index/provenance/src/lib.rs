@@ -1,0 +1,1 @@
+//! Provenance files of charts: made and verified with OpenPGP keys.
