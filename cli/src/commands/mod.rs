@@ -15,6 +15,7 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod repo;
 mod rollback;
 mod server;
 mod show;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
+    Repo(repo::RepoArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -81,6 +83,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Repo(arguments) => repo::run(arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
