@@ -16,6 +16,7 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod repo;
 mod rollback;
 mod server;
 mod show;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Package(package::PackageArgs),
     Compose(compose::ComposeArgs),
     Convert(compose::KomposeArgs),
+    Repo(repo::RepoArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -86,6 +88,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Package(arguments) => package::run(&arguments, settings),
         Command::Compose(arguments) => compose::run(&arguments, settings),
         Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
+        Command::Repo(arguments) => repo::run(arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
