@@ -31,11 +31,13 @@ pub(super) fn explain(error: &ActionError) -> Failure {
             name,
             revision,
             status,
-        } => failure
-            .because(format!("revision {revision} of `{name}` is {status}"))
-            .hint(format!(
-                "if nobody is at work on it: `tug rollback {name}` returns to the revision before, `tug uninstall {name}` removes it"
-            )),
+            holder,
+        } => {
+            let who = holder.as_ref().map_or(String::new(), |holder| format!(", in the hands of {holder}"));
+            failure
+                .because(format!("revision {revision} of `{name}` is {status}{who}"))
+                .hint(format!("if nobody is at work on it: `tug unlock {name}`"))
+        }
         ActionError::NoRevision { known, .. } => with_revisions(failure, known),
         ActionError::Storage(storage) => explain_storage(failure, storage),
         ActionError::Apply(ApplyError::Conflict { .. }) => {

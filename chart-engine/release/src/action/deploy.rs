@@ -1,14 +1,16 @@
 //! What installing, upgrading and rolling back have in common: hooks, objects, waiting.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_client::{Propagation, Target};
+use cluster_client::{ListOptions, Propagation};
 use cluster_objects::Object;
 use futures::future::try_join_all;
 
 use crate::action::ActionError;
 use crate::apply::{self, ApplyOptions};
+use crate::autoscaled;
 use crate::cluster::{Cluster, DEFAULT_TIMEOUT};
 use crate::hooks::HookRunner;
 use crate::manifest;
@@ -87,20 +89,6 @@ pub(crate) struct Deployment<'a> {
 }
 
 impl Deployment<'_> {
-    /// Runs hooks, applies, deletes what is dropped, waits, runs hooks.
-    pub(crate) async fn carry_out(
-        &self,
-        release: &mut Release,
-        before: &HookEvent,
-        after: &HookEvent,
-    ) -> Result<(), ActionError> {
-        self.run_hooks(release, before).await?;
-        self.apply(false).await?;
-        self.delete_dropped(false).await?;
-        self.wait().await?;
-        self.run_hooks(release, after).await
-    }
-
     /// Lets the cluster check every change, without making it.
     pub(crate) async fn rehearse(&self) -> Result<(), ActionError> {
         self.apply(true).await?;
@@ -121,7 +109,7 @@ impl Deployment<'_> {
         }
     }
 
-    async fn run_hooks(&self, release: &mut Release, event: &HookEvent) -> Result<(), ActionError> {
+    pub(crate) async fn run_hooks(&self, release: &mut Release, event: &HookEvent) -> Result<(), ActionError> {
         if self.options.no_hooks {
             return Ok(());
         }
@@ -134,6 +122,15 @@ impl Deployment<'_> {
     }
 
     async fn apply(&self, dry_run: bool) -> Result<Vec<Arc<Object>>, ActionError> {
+        self.apply_these(&self.after, dry_run).await
+    }
+
+    /// Applies some of the objects, one after another.
+    pub(crate) async fn apply_these(
+        &self,
+        resources: &[Resource],
+        dry_run: bool,
+    ) -> Result<Vec<Arc<Object>>, ActionError> {
         let options = self.apply_options(dry_run);
         let Cluster {
             api,
@@ -141,10 +138,10 @@ impl Deployment<'_> {
             cancel,
             ..
         } = self.cluster;
-        Ok(apply::apply_all(api, &self.after, &options, observer.as_ref(), cancel).await?)
+        Ok(apply::apply_all(api, resources, &options, observer.as_ref(), cancel).await?)
     }
 
-    fn apply_options(&self, dry_run: bool) -> ApplyOptions {
+    pub(crate) fn apply_options(&self, dry_run: bool) -> ApplyOptions {
         ApplyOptions {
             dry_run,
             force_conflicts: self.options.force_conflicts,
@@ -153,29 +150,27 @@ impl Deployment<'_> {
         }
     }
 
-    async fn delete_dropped(&self, dry_run: bool) -> Result<(), ActionError> {
+    pub(crate) async fn delete_dropped(&self, dry_run: bool) -> Result<(), ActionError> {
         for resource in resource::dropped(&self.before, &self.after) {
             self.delete(resource, dry_run).await?;
         }
         Ok(())
     }
 
+    /// The objects that the change drops and that go: those that are there, are the release's, and do not ask to stay.
+    pub(crate) async fn going(&self) -> Result<Vec<&Resource>, ActionError> {
+        let mut going = Vec::new();
+        for resource in resource::dropped(&self.before, &self.after) {
+            if self.goes(resource).await? {
+                going.push(resource);
+            }
+        }
+        Ok(going)
+    }
+
     /// Deletes an object unless it asks to stay.
     async fn delete(&self, resource: &Resource, dry_run: bool) -> Result<(), ActionError> {
-        let live = match self.cluster.api.get(&resource.target()).await {
-            Ok(live) => live,
-            Err(status) if status.is_not_found() => return Ok(()),
-            Err(status) => {
-                return Err(apply::ApplyError::NotDeleted {
-                    object: Box::new(resource.object.clone()),
-                    status,
-                }
-                .into());
-            }
-        };
-        if ownership::is_kept(&live) {
-            let text = format!("{} is kept, as its resource policy asks", resource.label());
-            self.cluster.observer.event(Event::Warning(text));
+        if !self.goes(resource).await? {
             return Ok(());
         }
         apply::delete(&self.cluster.api, resource, Propagation::Background, dry_run).await?;
@@ -187,11 +182,43 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    async fn wait(&self) -> Result<(), ActionError> {
+    /// Whether an object is there, is the release's and may be deleted.
+    async fn goes(&self, resource: &Resource) -> Result<bool, ActionError> {
+        let live = match self.cluster.api.get(&resource.target()).await {
+            Ok(live) => live,
+            Err(status) if status.is_not_found() => return Ok(false),
+            Err(status) => {
+                return Err(apply::ApplyError::NotDeleted {
+                    object: Box::new(resource.object.clone()),
+                    status,
+                }
+                .into());
+            }
+        };
+        if ownership::is_kept(&live) {
+            let text = format!("{} is kept, as its resource policy asks", resource.label());
+            self.cluster.observer.event(Event::Warning(text));
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether there is anything that is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.options.wait != WaitStrategy::HooksOnly && self.after.iter().any(Resource::is_named)
+    }
+
+    /// Waits for all objects.
+    pub(crate) async fn wait(&self) -> Result<(), ActionError> {
+        self.wait_for(&self.after).await
+    }
+
+    /// Waits for some of the objects.
+    pub(crate) async fn wait_for(&self, resources: &[Resource]) -> Result<(), ActionError> {
         if self.options.wait == WaitStrategy::HooksOnly {
             return Ok(());
         }
-        let named = self.after.iter().filter(|resource| resource.is_named());
+        let named = resources.iter().filter(|resource| resource.is_named());
         let awaited: Vec<Awaited> = named.map(awaited).collect();
         let options = WaitOptions {
             timeout: self.options.timeout,
@@ -226,6 +253,8 @@ pub(crate) async fn claimed_resources(
     for resource in &mut resources {
         ownership::claim(&mut resource.object, &release.name, &release.namespace);
     }
+    let kept = autoscaled::keep_replicas(cluster, &mut resources).await;
+    kept.map_err(ActionError::Unreachable)?;
     Ok(resources)
 }
 
@@ -254,15 +283,13 @@ pub(crate) async fn check_ownership(
     made: &[&Resource],
     release: &Release,
 ) -> Result<(), ActionError> {
-    let named = made.iter().filter(|resource| resource.is_named());
-    let reads = named.map(|resource| async move {
-        let target: Target = resource.target();
-        match cluster.api.get(&target).await {
-            Ok(live) => Ok(Some(live)),
-            Err(status) if status.is_not_found() => Ok(None),
-            Err(status) => Err(ActionError::Unreachable(status)),
-        }
-    });
+    let mut by_collection: BTreeMap<String, Vec<&Resource>> = BTreeMap::new();
+    for resource in made.iter().filter(|resource| resource.is_named()) {
+        let collection = resource.target().collection();
+        let key = format!("{} {}", collection.resource, collection.namespace.unwrap_or_default());
+        by_collection.entry(key).or_default().push(resource);
+    }
+    let reads = by_collection.values().map(|resources| present(cluster, resources));
     for live in try_join_all(reads).await?.into_iter().flatten() {
         if let Err(source) = ownership::check(&live, &release.name, &release.namespace) {
             return Err(ActionError::NotOwned {
@@ -275,4 +302,38 @@ pub(crate) async fn check_ownership(
         }
     }
     Ok(())
+}
+
+/// Objects of one collection that are read one by one; more are read as one list.
+const READ_ALONE_MAX: usize = 8;
+
+/// The objects of one collection that are there, with their metadata.
+async fn present(cluster: &Cluster, resources: &[&Resource]) -> Result<Vec<Arc<Object>>, ActionError> {
+    if let [first, ..] = resources
+        && resources.len() > READ_ALONE_MAX
+    {
+        let options = ListOptions {
+            metadata_only: true,
+            ..ListOptions::default()
+        };
+        let listed = cluster.api.list(&first.target().collection(), &options).await;
+        let list = listed.map_err(ActionError::Unreachable)?;
+        let names: BTreeSet<&str> = resources.iter().map(|resource| resource.object.name()).collect();
+        let mut found = list.items;
+        found.retain(|object| names.contains(object.name()));
+        // A list of metadata does not say the kind.
+        for object in &mut found {
+            let object = Arc::make_mut(object);
+            object.set(&["kind"], first.object.kind());
+        }
+        return Ok(found);
+    }
+    let reads = resources.iter().map(|resource| async move {
+        match cluster.api.get(&resource.target()).await {
+            Ok(live) => Ok(Some(live)),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(ActionError::Unreachable(status)),
+        }
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
