@@ -34,7 +34,10 @@ pub(crate) fn print(
         OutputFormat::Json => console.line(to_json(plan)?),
         OutputFormat::Yaml => console.data(&to_yaml(plan)?),
         OutputFormat::Name => {
-            let names = plan.objects.iter().map(|object| format!("{}/{}\n", object.kind, object.name));
+            let names = plan
+                .objects
+                .iter()
+                .map(|object| format!("{}/{}\n", object.kind, object.name));
             console.data(&names.collect::<String>())
         }
     }
@@ -63,14 +66,13 @@ fn text(plan: &Plan, detailed: bool, words: &Words, console: &Console) -> String
         return format!("{text}{}\n", words.nothing);
     }
     let count = |kind| plan.objects.iter().filter(|object| object.action == kind).count();
-    text
-        + &format!(
-            "{} to create, {} to update, {} to delete, {} unchanged\n",
-            count(ChangeKind::Create),
-            count(ChangeKind::Update),
-            count(ChangeKind::Delete),
-            plan.unchanged
-        )
+    text + &format!(
+        "{} to create, {} to update, {} to delete, {} unchanged\n",
+        count(ChangeKind::Create),
+        count(ChangeKind::Update),
+        count(ChangeKind::Delete),
+        plan.unchanged
+    )
 }
 
 fn object_text(object: &ObjectChange, detailed: bool, words: &Words, console: &Console) -> String {
@@ -84,10 +86,16 @@ fn object_text(object: &ObjectChange, detailed: bool, words: &Words, console: &C
         ChangeKind::Update if !words.heading.is_empty() => format!(" {}:", words.heading),
         _ => String::new(),
     };
-    let heading = format!("{sign} {}/{}{namespace} ({}){what}", object.kind, object.name, object.api_version);
+    let heading = format!(
+        "{sign} {}/{}{namespace} ({}){what}",
+        object.kind, object.name, object.api_version
+    );
     let mut text = format!("{}\n", console.paint(color, &heading));
     if let Some(refused) = &object.refused {
-        text += &format!("    {}\n", console.paint(Color::Red, &format!("! refused: {refused}")));
+        text += &format!(
+            "    {}\n",
+            console.paint(Color::Red, &format!("! refused: {refused}"))
+        );
     }
     // A new or a deleted object is one change; its fields are only told in detail.
     let whole = matches!(object.action, ChangeKind::Create | ChangeKind::Delete);
@@ -95,7 +103,10 @@ fn object_text(object: &ObjectChange, detailed: bool, words: &Words, console: &C
         for field in &object.fields {
             let value = field.after.as_ref().or(field.before.as_ref());
             for (path, value) in leaves("", value.unwrap_or(&Value::Null)) {
-                text += &format!("    {}\n", console.paint(color, &format!("{sign} {path}: {}", shown(&value))));
+                text += &format!(
+                    "    {}\n",
+                    console.paint(color, &format!("{sign} {path}: {}", shown(&value)))
+                );
             }
         }
     } else if !whole {
@@ -103,7 +114,11 @@ fn object_text(object: &ObjectChange, detailed: bool, words: &Words, console: &C
             text += &field_text(field, console);
         }
     }
-    for effect in object.effects.iter().filter(|_| detailed || object.action == ChangeKind::Delete) {
+    for effect in object
+        .effects
+        .iter()
+        .filter(|_| detailed || object.action == ChangeKind::Delete)
+    {
         text += &format!("    {}\n", console.paint(Color::Yellow, &format!("! {effect}")));
     }
     text

@@ -59,9 +59,11 @@ fn hide(change: &mut FieldChange) {
         }
         return;
     }
-    let is_data = ["data", "stringData"]
-        .iter()
-        .any(|data| change.path == *data || change.path.starts_with(&format!("{data}.")) || change.path.starts_with(&format!("{data}[")));
+    let is_data = ["data", "stringData"].iter().any(|data| {
+        change.path == *data
+            || change.path.starts_with(&format!("{data}."))
+            || change.path.starts_with(&format!("{data}["))
+    });
     if !is_data {
         return;
     }
@@ -70,10 +72,7 @@ fn hide(change: &mut FieldChange) {
 
 fn hide_values(value: &mut Value) {
     *value = match value {
-        Value::Object(map) => map
-            .keys()
-            .map(|key| (key.clone(), Value::from(HIDDEN)))
-            .collect(),
+        Value::Object(map) => map.keys().map(|key| (key.clone(), Value::from(HIDDEN))).collect(),
         _ => HIDDEN.into(),
     };
 }
@@ -114,10 +113,18 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &
 }
 
 fn compare_lists(path: &str, before: &[Value], after: &[Value], changes: &mut Vec<FieldChange>) {
-    let Some(key) = ITEM_KEYS.into_iter().find(|key| is_known_by(key, before) && is_known_by(key, after)) else {
+    let Some(key) = ITEM_KEYS
+        .into_iter()
+        .find(|key| is_known_by(key, before) && is_known_by(key, after))
+    else {
         let longest = before.len().max(after.len());
         for index in 0..longest {
-            compare(&format!("{path}[{index}]"), before.get(index), after.get(index), changes);
+            compare(
+                &format!("{path}[{index}]"),
+                before.get(index),
+                after.get(index),
+                changes,
+            );
         }
         return;
     };
@@ -140,16 +147,22 @@ fn compare_lists(path: &str, before: &[Value], after: &[Value], changes: &mut Ve
 fn is_known_by(key: &str, items: &[Value]) -> bool {
     let mut seen = Vec::new();
     items.iter().all(|item| {
-        let value = item.get(key).filter(|value| value.is_string() || value.is_number());
-        value.is_some_and(|value| !seen.contains(&value) && {
-            seen.push(value);
-            true
+        let value = item
+            .get(key)
+            .filter(|value| value.is_string() || value.is_number());
+        value.is_some_and(|value| {
+            !seen.contains(&value) && {
+                seen.push(value);
+                true
+            }
         })
     })
 }
 
 fn below(path: &str, key: &str) -> String {
-    let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    let plain = key
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     match (path, plain) {
         ("", true) => key.to_owned(),
         (path, true) => format!("{path}.{key}"),

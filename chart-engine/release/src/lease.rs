@@ -202,13 +202,25 @@ mod tests {
     const NOW: &str = "2026-01-01T12:00:00Z";
 
     #[track_caller]
-    fn check(pending: bool, lease: Option<&str>, written: Option<&str>, lives: Option<bool>, expected: Verdict) {
+    fn check(
+        pending: bool,
+        lease: Option<&str>,
+        written: Option<&str>,
+        lives: Option<bool>,
+        expected: Verdict,
+    ) {
         let lease = lease.map(|renewed| Lease {
             holder: "other".to_owned(),
             renewed: renewed.parse().unwrap(),
         });
         let written = written.map(|written| written.parse().unwrap());
-        let verdict = judge(pending, lease.as_ref(), written, &Known(lives), NOW.parse().unwrap());
+        let verdict = judge(
+            pending,
+            lease.as_ref(),
+            written,
+            &Known(lives),
+            NOW.parse().unwrap(),
+        );
         assert_eq!(verdict, expected);
     }
 

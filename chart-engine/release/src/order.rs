@@ -74,7 +74,9 @@ pub fn order(resources: &[Resource], chart: Option<&Map<String, Value>>) -> Resu
                 "{}: `{DEPENDS_ON_GROUPS}` means nothing without `{GROUP}`",
                 resource.label()
             )),
-            Some(groups) => part.1.extend(groups.into_iter().map(|group| (path.clone(), group))),
+            Some(groups) => part
+                .1
+                .extend(groups.into_iter().map(|group| (path.clone(), group))),
             None => warnings.push(format!(
                 "{}: `{DEPENDS_ON_GROUPS}` is no list of names in JSON",
                 resource.label()
@@ -86,13 +88,19 @@ pub fn order(resources: &[Resource], chart: Option<&Map<String, Value>>) -> Resu
         after.retain(|wanted| {
             let found = known.contains(wanted);
             if !found {
-                warnings.push(format!("{} waits for group `{}`, which is not there", shown(name), wanted.1));
+                warnings.push(format!(
+                    "{} waits for group `{}`, which is not there",
+                    shown(name),
+                    wanted.1
+                ));
             }
             found
         });
         if name.1.is_empty() {
             // What names no group comes after all groups.
-            let groups = known.iter().filter(|other| other.0 == name.0 && !other.1.is_empty());
+            let groups = known
+                .iter()
+                .filter(|other| other.0 == name.0 && !other.1.is_empty());
             after.extend(groups.cloned());
         }
     }
@@ -151,7 +159,9 @@ fn subchart_edges(
     let mut path_of = |subchart: &str| {
         let path = format!("{root}/charts/{subchart}");
         if !known.iter().any(|name| is_below(&name.0, &path)) {
-            warnings.push(format!("`{root}` waits for subchart `{subchart}`, which brings nothing"));
+            warnings.push(format!(
+                "`{root}` waits for subchart `{subchart}`, which brings nothing"
+            ));
         }
         path
     };
@@ -259,7 +269,10 @@ mod tests {
             }
             if words[2] != "-" {
                 let needed: Vec<&str> = words[2].split(',').collect();
-                object.set(&["metadata", "annotations", DEPENDS_ON_GROUPS], json!(needed).to_string());
+                object.set(
+                    &["metadata", "annotations", DEPENDS_ON_GROUPS],
+                    json!(needed).to_string(),
+                );
             }
             Resource {
                 resource: GroupVersionResource::new("v1", "configmaps"),
@@ -282,7 +295,11 @@ mod tests {
             .parts
             .iter()
             .map(|part| {
-                let after: Vec<&str> = part.after.iter().map(|place| order.parts[*place].name.as_str()).collect();
+                let after: Vec<&str> = part
+                    .after
+                    .iter()
+                    .map(|place| order.parts[*place].name.as_str())
+                    .collect();
                 format!("{} < {}", part.name, after.join(" ")).trim().to_owned()
             })
             .collect();
@@ -292,7 +309,11 @@ mod tests {
 
     #[test]
     fn without_annotations_all_come_together() {
-        let order = orders(&["shop - -", "shop - -", "shop/charts/db - -"], json!({"name": "shop"})).unwrap();
+        let order = orders(
+            &["shop - -", "shop - -", "shop/charts/db - -"],
+            json!({"name": "shop"}),
+        )
+        .unwrap();
         assert!(order.is_flat());
     }
 
@@ -301,7 +322,12 @@ mod tests {
         check(
             &["shop - -", "shop app db,queue", "shop db -", "shop queue -"],
             json!({"name": "shop"}),
-            &["shop/db <", "shop/queue <", "shop/app < shop/db shop/queue", "shop < shop/app shop/db shop/queue"],
+            &[
+                "shop/db <",
+                "shop/queue <",
+                "shop/app < shop/db shop/queue",
+                "shop < shop/app shop/db shop/queue",
+            ],
         );
     }
 
@@ -312,7 +338,12 @@ mod tests {
             "dependencies": [{"name": "db"}, {"name": "web", "depends-on": ["db"]}],
         });
         check(
-            &["shop - -", "shop/charts/web - -", "shop/charts/db/charts/disk - -", "shop/charts/db - -"],
+            &[
+                "shop - -",
+                "shop/charts/web - -",
+                "shop/charts/db/charts/disk - -",
+                "shop/charts/db - -",
+            ],
             chart,
             &[
                 "shop/charts/db <",
@@ -326,13 +357,19 @@ mod tests {
     #[test]
     fn err_a_circle_is_named() {
         let error = orders(&["shop a b", "shop b c", "shop c a", "shop d a"], json!({})).unwrap_err();
-        assert_eq!(error.to_string(), "these wait for each other: shop/a -> shop/b -> shop/c -> shop/a");
+        assert_eq!(
+            error.to_string(),
+            "these wait for each other: shop/a -> shop/b -> shop/c -> shop/a"
+        );
     }
 
     #[test]
     fn err_a_group_that_is_not_there_is_told() {
         let order = orders(&["shop a moon"], json!({})).unwrap();
         assert!(order.is_flat());
-        assert_eq!(order.warnings, ["shop/a waits for group `moon`, which is not there"]);
+        assert_eq!(
+            order.warnings,
+            ["shop/a waits for group `moon`, which is not there"]
+        );
     }
 }

@@ -123,7 +123,10 @@ impl Entry {
 
     /// When the record was last written.
     pub(crate) fn written(&self) -> Option<Timestamp> {
-        let label = self.secret.label("modifiedAt").or(self.secret.label("createdAt"))?;
+        let label = self
+            .secret
+            .label("modifiedAt")
+            .or(self.secret.label("createdAt"))?;
         Timestamp::from_second(label.parse().ok()?).ok()
     }
 
@@ -257,7 +260,11 @@ impl Storage {
     }
 
     /// Replaces the record of a revision if nobody wrote it since it was read; `false` if somebody did.
-    pub(crate) async fn update_unchanged(&self, entry: &Entry, release: &Release) -> Result<bool, StorageError> {
+    pub(crate) async fn update_unchanged(
+        &self,
+        entry: &Entry,
+        release: &Release,
+    ) -> Result<bool, StorageError> {
         let mut secret = self.updated(release)?;
         secret.set(&["metadata", "resourceVersion"], entry.secret.resource_version());
         let target = secrets_of(&release.namespace).target(secret.name());
@@ -319,7 +326,9 @@ impl Storage {
         let mut slim = release.clone();
         for part in ["files", "templates"] {
             if let Some(chart) = &mut slim.chart {
-                chart.0.insert(part.to_owned(), serde_json::Value::Array(Vec::new()));
+                chart
+                    .0
+                    .insert(part.to_owned(), serde_json::Value::Array(Vec::new()));
             }
             secret = pack(&slim)?;
             bytes = record_bytes(&secret);

@@ -1,7 +1,7 @@
 //! Which values a new revision gets: the user's, the old ones, or both.
 
-use chart_values::{Map, Value};
 use chart_values::coalesce::{self, Nulls, Scope};
+use chart_values::{Map, Value};
 
 use crate::json;
 use crate::record::Release;

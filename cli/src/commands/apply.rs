@@ -162,22 +162,35 @@ fn prepare(
 ) -> Result<Vec<Wanted>, Failure> {
     let mut seen = BTreeMap::new();
     for (index, release) in declared.iter().enumerate() {
-        release.name.parse::<ReleaseName>().map_err(|error| Failure::from_error(&error))?;
+        release
+            .name
+            .parse::<ReleaseName>()
+            .map_err(|error| Failure::from_error(&error))?;
         if seen.insert((&release.namespace, &release.name), index).is_some() {
-            return Err(Failure::new(format!("release `{}` stands there twice", release.name)));
+            return Err(Failure::new(format!(
+                "release `{}` stands there twice",
+                release.name
+            )));
         }
     }
     let place = |dependant: &Declared, needed: &String| {
         let found = declared.iter().position(|other| other.name == *needed);
         found.ok_or_else(|| {
             let known: Vec<&str> = declared.iter().map(|other| other.name.as_str()).collect();
-            Failure::new(format!("`{}` needs `{needed}`, which is not in the file", dependant.name))
-                .hint(format!("releases are: {}", known.join(", ")))
+            Failure::new(format!(
+                "`{}` needs `{needed}`, which is not in the file",
+                dependant.name
+            ))
+            .hint(format!("releases are: {}", known.join(", ")))
         })
     };
     let mut wanted = Vec::new();
     for release in declared {
-        let needs: Result<Vec<usize>, Failure> = release.needs.iter().map(|needed| place(release, needed)).collect();
+        let needs: Result<Vec<usize>, Failure> = release
+            .needs
+            .iter()
+            .map(|needed| place(release, needed))
+            .collect();
         let upgrade = match release.state {
             DeclaredState::Absent => None,
             DeclaredState::Present => Some(upgrade(release, folder, arguments, settings)?),
@@ -243,7 +256,10 @@ fn check_circles(wanted: &[Wanted]) -> Result<(), Failure> {
         let mut path = vec![start];
         if let Some(circle) = circle_from(start, wanted, &mut path) {
             let names: Vec<&str> = circle.iter().map(|index| wanted[*index].name.as_str()).collect();
-            return Err(Failure::new(format!("releases need each other: {}", names.join(" -> "))));
+            return Err(Failure::new(format!(
+                "releases need each other: {}",
+                names.join(" -> ")
+            )));
         }
     }
     Ok(())
@@ -306,7 +322,10 @@ async fn bring_about(wanted: &[Wanted], cluster: &Cluster, settings: &Settings) 
     }
     let waiting = wanted.iter().zip(&started).filter(|(_, started)| !**started);
     for (release, _) in waiting {
-        failure = failure.because(format!("release `{}` was not begun: what it needs failed", release.name));
+        failure = failure.because(format!(
+            "release `{}` was not begun: what it needs failed",
+            release.name
+        ));
     }
     Err(failure)
 }

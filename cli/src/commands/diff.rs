@@ -50,8 +50,10 @@ pub(super) fn run(arguments: &DiffArgs, settings: &Settings) -> Result<(), Failu
             let (plan, _) = target.plan(settings)?;
             target.show(&plan, settings)
         }
-        (None, None) => Err(Failure::new("nothing to compare")
-            .hint("`tug diff NAME CHART`, or `tug diff revision NAME 3 7`")),
+        (None, None) => {
+            Err(Failure::new("nothing to compare")
+                .hint("`tug diff NAME CHART`, or `tug diff revision NAME 3 7`"))
+        }
     }
 }
 
@@ -66,6 +68,12 @@ fn compare(arguments: &RevisionArgs, settings: &Settings) -> Result<(), Failure>
         nothing: "The manifests are the same.",
         heading: "",
     };
-    plan_text::print(&plan, arguments.output.output, arguments.detailed, &words, settings)?;
+    plan_text::print(
+        &plan,
+        arguments.output.output,
+        arguments.detailed,
+        &words,
+        settings,
+    )?;
     plan_text::exit(&plan)
 }

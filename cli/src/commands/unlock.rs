@@ -43,6 +43,8 @@ pub(super) fn run(arguments: &UnlockArgs, settings: &Settings) -> Result<(), Fai
             "Revision {} of {:?} is unlocked and recorded as interrupted.",
             unlocked.revision, arguments.name
         )),
-        None => settings.console.line(format!("Nobody is at work on {:?}.", arguments.name)),
+        None => settings
+            .console
+            .line(format!("Nobody is at work on {:?}.", arguments.name)),
     }
 }

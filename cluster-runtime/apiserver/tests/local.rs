@@ -714,7 +714,9 @@ fn config(name: &str, data: Value) -> Value {
 #[tokio::test]
 async fn a_transaction_changes_all_its_objects_at_consecutive_revisions() {
     let api = api().await;
-    create(&api, &config_maps(), config_map("old", json!({}))).await.unwrap();
+    create(&api, &config_maps(), config_map("old", json!({})))
+        .await
+        .unwrap();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let mut inside = config("inside", json!({}));
     inside["metadata"]["namespace"] = "shop".into();
@@ -733,10 +735,19 @@ async fn a_transaction_changes_all_its_objects_at_consecutive_revisions() {
     assert_eq!(outcomes, expected);
     assert_eq!(api.engine().revision().0, before, "a dry run changes nothing");
     assert_eq!(transact(&api, operations, false).await.unwrap(), expected);
-    assert_eq!(api.engine().revision().0, before + 4, "one revision for each object that changed");
+    assert_eq!(
+        api.engine().revision().0,
+        before + 4,
+        "one revision for each object that changed"
+    );
     let stored = api.get(&config_maps().target("a")).await.unwrap();
     assert_eq!(stored.text(&["data", "k"]), Some("2"));
-    assert!(api.get(&config_maps().target("old")).await.unwrap_err().is_not_found());
+    assert!(
+        api.get(&config_maps().target("old"))
+            .await
+            .unwrap_err()
+            .is_not_found()
+    );
     let same = json!([{"apply": config("a", json!({"k": "2"}))}]);
     assert_eq!(transact(&api, same, false).await.unwrap(), ["unchanged"]);
 }
@@ -749,10 +760,19 @@ async fn err_one_refused_operation_refuses_the_transaction() {
             "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30999}]}})
     };
     for (bad, part) in [
-        (json!({"apply": config("b", json!({"k": [1]}))}), "ConfigMap in version"),
+        (
+            json!({"apply": config("b", json!({"k": [1]}))}),
+            "ConfigMap in version",
+        ),
         (json!({"create": config("a", json!({}))}), "already exists"),
-        (json!({"apply": {"apiVersion": "moon/v1", "kind": "Crater", "metadata": {"name": "c"}}}), "no objects of kind"),
-        (json!({"apply": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}}), "must say its namespace"),
+        (
+            json!({"apply": {"apiVersion": "moon/v1", "kind": "Crater", "metadata": {"name": "c"}}}),
+            "no objects of kind",
+        ),
+        (
+            json!({"apply": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}}),
+            "must say its namespace",
+        ),
         (json!({"update": config("never", json!({}))}), "not found"),
         // The port is taken by the service before it.
         (json!({"apply": service("second")}), "already allocated"),
@@ -762,11 +782,16 @@ async fn err_one_refused_operation_refuses_the_transaction() {
         let refused = transact(&api, operations, false).await.unwrap_err();
         assert!(refused.message.contains(part), "{refused}");
         let cause = refused.causes.last().unwrap();
-        assert_eq!((cause.reason.as_str(), cause.field.as_str()), ("OperationRefused", "spec.operations[2]"));
+        assert_eq!(
+            (cause.reason.as_str(), cause.field.as_str()),
+            ("OperationRefused", "spec.operations[2]")
+        );
         assert_eq!(api.engine().revision(), before, "nothing of it is done");
     }
     // And the port is free again.
-    transact(&api, json!([{"apply": service("first")}]), false).await.unwrap();
+    transact(&api, json!([{"apply": service("first")}]), false)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -776,10 +801,22 @@ async fn err_what_is_no_transaction() {
         (json!([]), "must have 1 to"),
         (json!([7]), "must be an object"),
         (json!([{}]), "must have one of"),
-        (json!([{"apply": config("a", json!({})), "delete": config("a", json!({}))}]), "must have one of"),
-        (json!([{"create": config("a", json!({})), "force": true}]), "`force` is not known beside `create`"),
-        (json!([{"delete": {"kind": "ConfigMap"}}]), "must name its apiVersion and kind"),
-        (json!([{"delete": config("a", json!({})), "options": {"propagationPolicy": "x"}}]), "no propagation policy"),
+        (
+            json!([{"apply": config("a", json!({})), "delete": config("a", json!({}))}]),
+            "must have one of",
+        ),
+        (
+            json!([{"create": config("a", json!({})), "force": true}]),
+            "`force` is not known beside `create`",
+        ),
+        (
+            json!([{"delete": {"kind": "ConfigMap"}}]),
+            "must name its apiVersion and kind",
+        ),
+        (
+            json!([{"delete": config("a", json!({})), "options": {"propagationPolicy": "x"}}]),
+            "no propagation policy",
+        ),
     ] {
         let refused = transact(&api, operations, false).await.unwrap_err();
         assert!(refused.message.contains(part), "{refused}");

@@ -14,7 +14,11 @@ const OBJECTS: usize = 40;
 fn write_chart(lab: &Lab, hook: bool) -> String {
     let chart = lab.folder().join("many");
     fs::create_dir_all(chart.join("templates")).unwrap();
-    fs::write(chart.join("Chart.yaml"), "apiVersion: v2\nname: many\nversion: 1.0.0\n").unwrap();
+    fs::write(
+        chart.join("Chart.yaml"),
+        "apiVersion: v2\nname: many\nversion: 1.0.0\n",
+    )
+    .unwrap();
     fs::write(chart.join("values.yaml"), "round: 0\n").unwrap();
     let objects = format!(
         "{{{{- range $n := until {OBJECTS} }}}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: part-{{{{ $n }}}}\n  \
@@ -30,7 +34,9 @@ fn write_chart(lab: &Lab, hook: bool) -> String {
 
 /// Numbers that look random and are the same in every run.
 fn next(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33
 }
 
@@ -51,7 +57,9 @@ fn kill_at_random_moments(kills: usize, hook: bool) {
         let before = last_revision(&lab);
         let mut client = lab.command(test_support::tug());
         client.args(["upgrade", "many", &chart, "--set", &format!("round={round}")]);
-        client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        client
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
         let mut child = lab.inside(move || client.spawn()).unwrap();
         let micros = u64::try_from(longest.as_micros()).unwrap();
         let moment = Duration::from_micros(next(&mut seed) % micros.max(1));
@@ -61,7 +69,9 @@ fn kill_at_random_moments(kills: usize, hook: bool) {
         let _ = child.kill();
         child.wait().unwrap();
 
-        let listed = lab.client(&kubectl, ["get", "cm", "-l", "part-of=many", "-o", "json"]).json();
+        let listed = lab
+            .client(&kubectl, ["get", "cm", "-l", "part-of=many", "-o", "json"])
+            .json();
         let said: Vec<(&Value, &Value)> = listed["items"]
             .as_array()
             .unwrap()
@@ -83,7 +93,11 @@ fn kill_at_random_moments(kills: usize, hook: bool) {
             .filter(|revision| revision["status"] == "deployed")
             .collect();
         assert_eq!(deployed.len(), 1, "round {round}: {history}");
-        assert_eq!(first.0.as_str().unwrap(), deployed[0]["revision"].to_string(), "round {round}: {history}");
+        assert_eq!(
+            first.0.as_str().unwrap(),
+            deployed[0]["revision"].to_string(),
+            "round {round}: {history}"
+        );
         if deployed[0]["revision"].as_u64() == Some(before) {
             undone += 1;
         } else {
@@ -91,24 +105,47 @@ fn kill_at_random_moments(kills: usize, hook: bool) {
         }
         // And the next upgrade goes through, at once.
         let begin = Instant::now();
-        lab.tug(["upgrade", "many", &chart, "--set", &format!("round=after-{round}")]).ok();
-        assert!(begin.elapsed() < Duration::from_secs(10), "round {round}: it waited");
+        lab.tug([
+            "upgrade",
+            "many",
+            &chart,
+            "--set",
+            &format!("round=after-{round}"),
+        ])
+        .ok();
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "round {round}: it waited"
+        );
     }
     println_outcome(kills, done, undone);
     if kills >= 20 {
-        assert!(done > 0 && undone > 0, "the moments are too much alike: {done} done, {undone} not");
+        assert!(
+            done > 0 && undone > 0,
+            "the moments are too much alike: {done} done, {undone} not"
+        );
     }
 }
 
-#[expect(clippy::print_stdout, reason = "figures for who looks at the output of the test")]
+#[expect(
+    clippy::print_stdout,
+    reason = "figures for who looks at the output of the test"
+)]
 fn println_outcome(kills: usize, done: usize, undone: usize) {
     println!("{kills} kills: {done} revisions were made, {undone} were not, none in part");
 }
 
 fn last_revision(lab: &Lab) -> u64 {
     let history = lab.tug(["history", "many", "-o", "json"]).json();
-    let revisions = history.as_array().unwrap().iter().filter(|revision| revision["status"] == "deployed");
-    revisions.map(|revision| revision["revision"].as_u64().unwrap()).max().unwrap()
+    let revisions = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|revision| revision["status"] == "deployed");
+    revisions
+        .map(|revision| revision["revision"].as_u64().unwrap())
+        .max()
+        .unwrap()
 }
 
 #[test]

@@ -59,7 +59,10 @@ pub(crate) async fn bring(cluster: &Cluster, chart: &Chart, timeout: Duration) -
         match apply::apply(&cluster.api, &resource, &options).await {
             Ok(_) => brought.push(resource),
             Err(error @ ApplyError::Conflict { .. }) => {
-                let text = format!("{} is left as it is, somebody else keeps it: {error}", resource.label());
+                let text = format!(
+                    "{} is left as it is, somebody else keeps it: {error}",
+                    resource.label()
+                );
                 cluster.observer.event(Event::Warning(text));
             }
             Err(error) => return Err(error.into()),
@@ -94,7 +97,11 @@ fn contains(live: &Value, wanted: &Value) -> bool {
             .iter()
             .all(|(key, value)| live.get(key).is_some_and(|live| contains(live, value))),
         (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
+            live.len() == wanted.len()
+                && live
+                    .iter()
+                    .zip(wanted)
+                    .all(|(live, wanted)| contains(live, wanted))
         }
         (live, wanted) => live == wanted,
     }
@@ -109,13 +116,24 @@ async fn check_removals(cluster: &Cluster, live: &Object, wanted: &Object) -> Re
     let versions = |object: &Object| -> Vec<(String, Value)> {
         let versions = object.list(&["spec", "versions"]).iter();
         versions
-            .filter_map(|version| Some((version["name"].as_str()?.to_owned(), version["schema"]["openAPIV3Schema"].clone())))
+            .filter_map(|version| {
+                Some((
+                    version["name"].as_str()?.to_owned(),
+                    version["schema"]["openAPIV3Schema"].clone(),
+                ))
+            })
             .collect()
     };
     let (old, new) = (versions(live), versions(wanted));
-    for stored in live.list(&["status", "storedVersions"]).iter().filter_map(Value::as_str) {
+    for stored in live
+        .list(&["status", "storedVersions"])
+        .iter()
+        .filter_map(Value::as_str)
+    {
         if !new.iter().any(|(name, _)| name == stored) {
-            return Err(refuse(format!("version `{stored}` is taken away, and objects may be stored in it")));
+            return Err(refuse(format!(
+                "version `{stored}` is taken away, and objects may be stored in it"
+            )));
         }
     }
     for (name, schema) in &old {
@@ -143,7 +161,9 @@ async fn check_removals(cluster: &Cluster, live: &Object, wanted: &Object) -> Re
             continue;
         };
         for object in &list.items {
-            let used = removed.iter().find(|path| is_set(&Value::from(object.fields().clone()), path));
+            let used = removed
+                .iter()
+                .find(|path| is_set(&Value::from(object.fields().clone()), path));
             if let Some(path) = used {
                 return Err(refuse(format!(
                     "field `{}` of version `{name}` is taken away, and `{}` uses it",

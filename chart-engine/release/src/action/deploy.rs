@@ -1,6 +1,6 @@
 //! What installing, upgrading and rolling back have in common: hooks, objects, waiting.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::ownership;
 use crate::progress::Event;
 use crate::readiness::Finish;
 use crate::record::{HookEvent, Release};
-use crate::resource::{self, Resource};
+use crate::resource::{self, Identity, Resource};
 use crate::wait::{self, Awaited, WaitOptions};
 
 /// What is waited for.
@@ -109,7 +109,11 @@ impl Deployment<'_> {
         }
     }
 
-    pub(crate) async fn run_hooks(&self, release: &mut Release, event: &HookEvent) -> Result<(), ActionError> {
+    pub(crate) async fn run_hooks(
+        &self,
+        release: &mut Release,
+        event: &HookEvent,
+    ) -> Result<(), ActionError> {
         if self.options.no_hooks {
             return Ok(());
         }
@@ -283,18 +287,20 @@ pub(crate) async fn check_ownership(
     made: &[&Resource],
     release: &Release,
 ) -> Result<(), ActionError> {
-    let mut by_collection: BTreeMap<String, Vec<&Resource>> = BTreeMap::new();
-    for resource in made.iter().filter(|resource| resource.is_named()) {
-        let collection = resource.target().collection();
-        let key = format!("{} {}", collection.resource, collection.namespace.unwrap_or_default());
-        by_collection.entry(key).or_default().push(resource);
-    }
-    let reads = by_collection.values().map(|resources| present(cluster, resources));
-    for live in try_join_all(reads).await?.into_iter().flatten() {
-        if let Err(source) = ownership::check(&live, &release.name, &release.namespace) {
+    let named: Vec<&Resource> = made
+        .iter()
+        .copied()
+        .filter(|resource| resource.is_named())
+        .collect();
+    let live = present(cluster, &named).await?;
+    for resource in named {
+        let Some(live) = live.get(&resource.identity()) else {
+            continue;
+        };
+        if let Err(source) = ownership::check(live, &release.name, &release.namespace) {
             return Err(ActionError::NotOwned {
                 action,
-                kind: live.kind().to_owned(),
+                kind: resource.object.kind().to_owned(),
                 name: live.name().to_owned(),
                 namespace: live.namespace().unwrap_or_default().to_owned(),
                 source,
@@ -304,11 +310,35 @@ pub(crate) async fn check_ownership(
     Ok(())
 }
 
+/// The objects that are there, at least with their metadata.
+pub(crate) async fn present(
+    cluster: &Cluster,
+    resources: &[&Resource],
+) -> Result<BTreeMap<Identity, Arc<Object>>, ActionError> {
+    let mut by_collection: BTreeMap<String, Vec<&Resource>> = BTreeMap::new();
+    for resource in resources {
+        let collection = resource.target().collection();
+        let key = format!(
+            "{} {}",
+            collection.resource,
+            collection.namespace.unwrap_or_default()
+        );
+        by_collection.entry(key).or_default().push(resource);
+    }
+    let reads = by_collection
+        .values()
+        .map(|resources| present_in_one(cluster, resources));
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
 /// Objects of one collection that are read one by one; more are read as one list.
 const READ_ALONE_MAX: usize = 8;
 
-/// The objects of one collection that are there, with their metadata.
-async fn present(cluster: &Cluster, resources: &[&Resource]) -> Result<Vec<Arc<Object>>, ActionError> {
+async fn present_in_one(
+    cluster: &Cluster,
+    resources: &[&Resource],
+) -> Result<Vec<(Identity, Arc<Object>)>, ActionError> {
+    let mut found = Vec::new();
     if let [first, ..] = resources
         && resources.len() > READ_ALONE_MAX
     {
@@ -318,22 +348,22 @@ async fn present(cluster: &Cluster, resources: &[&Resource]) -> Result<Vec<Arc<O
         };
         let listed = cluster.api.list(&first.target().collection(), &options).await;
         let list = listed.map_err(ActionError::Unreachable)?;
-        let names: BTreeSet<&str> = resources.iter().map(|resource| resource.object.name()).collect();
-        let mut found = list.items;
-        found.retain(|object| names.contains(object.name()));
-        // A list of metadata does not say the kind.
-        for object in &mut found {
-            let object = Arc::make_mut(object);
-            object.set(&["kind"], first.object.kind());
+        let by_name: BTreeMap<&str, &Arc<Object>> =
+            list.items.iter().map(|object| (object.name(), object)).collect();
+        for resource in resources {
+            if let Some(object) = by_name.get(resource.object.name()) {
+                found.push((resource.identity(), Arc::clone(object)));
+            }
         }
         return Ok(found);
     }
     let reads = resources.iter().map(|resource| async move {
         match cluster.api.get(&resource.target()).await {
-            Ok(live) => Ok(Some(live)),
+            Ok(live) => Ok(Some((resource.identity(), live))),
             Err(status) if status.is_not_found() => Ok(None),
             Err(status) => Err(ActionError::Unreachable(status)),
         }
     });
-    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+    found.extend(try_join_all(reads).await?.into_iter().flatten());
+    Ok(found)
 }

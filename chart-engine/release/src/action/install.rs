@@ -14,11 +14,11 @@ use crate::action::upgrade::Prepared;
 use crate::action::{ActionError, check_labels, definitions};
 use crate::cluster::Cluster;
 use crate::name::ReleaseName;
+use crate::order::{self, Order};
 use crate::progress::Event;
 use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::render::{self, RenderOptions, Revision};
 use crate::storage::Entry;
-use crate::order::{self, Order};
 use crate::{FIELD_MANAGER, json};
 
 /// Installs a chart as a new release.
@@ -223,7 +223,10 @@ impl Install {
             max_history: 0,
             before: HookEvent::PreInstall,
             after: HookEvent::PostInstall,
-            success: self.description.clone().unwrap_or_else(|| "Install complete".to_owned()),
+            success: self
+                .description
+                .clone()
+                .unwrap_or_else(|| "Install complete".to_owned()),
             failure: format!("Release \"{}\" failed", self.name),
             restored: superseded.clone(),
             superseded,

@@ -1,12 +1,12 @@
 //! The actions on releases: structs with `Default` and public fields, and a `run`.
 
+mod claim;
 mod definitions;
 pub(crate) mod deploy;
 mod error;
 mod history;
 mod install;
 mod plan;
-mod claim;
 mod rollback;
 mod rollout;
 mod saved;

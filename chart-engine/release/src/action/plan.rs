@@ -95,7 +95,9 @@ impl fmt::Display for ChangeKind {
 impl Plan {
     /// Whether anything would change.
     pub fn has_changes(&self) -> bool {
-        self.objects.iter().any(|object| object.action != ChangeKind::Keep)
+        self.objects
+            .iter()
+            .any(|object| object.action != ChangeKind::Keep)
     }
 }
 
@@ -156,7 +158,10 @@ pub(crate) async fn plan(
     prepared: &Prepared,
 ) -> Result<Plan, ActionError> {
     let release = &prepared.release;
-    let asked = prepared.after.iter().map(|resource| applied(cluster, options, resource));
+    let asked = prepared
+        .after
+        .iter()
+        .map(|resource| applied(cluster, options, resource));
     // Gathered first: the borrowed futures of a lazy iterator are not `Send` for every lifetime.
     let asked: Vec<_> = asked.collect();
     let mut answers = stream::iter(asked).buffered(IN_FLIGHT_MAX);
@@ -297,7 +302,13 @@ fn named_only(live: Option<&Object>, wished: &Object) -> Vec<FieldChange> {
 
 /// What follows from changed fields.
 fn effects(kind: &str, fields: &[FieldChange]) -> Vec<String> {
-    let touches = |path: &str| fields.iter().any(|field| field.path == path || field.path.starts_with(&format!("{path}.")) || field.path.starts_with(&format!("{path}[")));
+    let touches = |path: &str| {
+        fields.iter().any(|field| {
+            field.path == path
+                || field.path.starts_with(&format!("{path}."))
+                || field.path.starts_with(&format!("{path}["))
+        })
+    };
     let mut effects = Vec::new();
     match kind {
         "Deployment" | "DaemonSet" | "StatefulSet" if touches("spec.template") => {
@@ -354,7 +365,9 @@ pub async fn compare_revisions(
     let mut objects = Vec::new();
     let mut unchanged = 0;
     for resource in &new {
-        let known = old.iter().find(|other| other.is_named() && other.identity() == resource.identity());
+        let known = old
+            .iter()
+            .find(|other| other.is_named() && other.identity() == resource.identity());
         let fields = difference::fields(known.map(|known| &known.object), Some(&resource.object));
         if known.is_some() && fields.is_empty() {
             unchanged += 1;

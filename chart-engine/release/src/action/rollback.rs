@@ -1,9 +1,9 @@
 //! Going back to an earlier revision.
 
+use crate::action::claim::{self, Intent};
 use crate::action::deploy::{self, DeployOptions, Deployment, DryRun};
 use crate::action::rollout::Rollout;
 use crate::action::upgrade::{in_force, objects_before};
-use crate::action::claim::{self, Intent};
 use crate::action::{ActionError, check_name};
 use crate::cluster::Cluster;
 use crate::order;
@@ -71,7 +71,10 @@ impl Rollback {
                 return Ok(release);
             }
         }
-        let order = order::order(&deployment.after, release.chart.as_ref().and_then(StoredChart::metadata))?;
+        let order = order::order(
+            &deployment.after,
+            release.chart.as_ref().and_then(StoredChart::metadata),
+        )?;
         let (superseded, _) = in_force(cluster, &entries);
         let rollout = Rollout {
             deployment: &deployment,

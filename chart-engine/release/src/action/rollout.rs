@@ -113,7 +113,9 @@ impl Rollout<'_> {
         let runs = |event: &HookEvent| !deployment.options.no_hooks && !release.hooks_at(event).is_empty();
         let (before, after) = (runs(&self.before), runs(&self.after));
         let ordered = !self.order.is_flat() && deployment.options.wait == WaitStrategy::Ready;
-        let offered = transaction::is_offered(cluster).await.map_err(ActionError::Unreachable)?;
+        let offered = transaction::is_offered(cluster)
+            .await
+            .map_err(ActionError::Unreachable)?;
         let whole = offered && !ordered;
         if before || !whole {
             self.begin(release, state).await?;
@@ -160,7 +162,12 @@ impl Rollout<'_> {
         if state.heartbeat.is_none() {
             let secret = codec::secret_name(&release.name, release.revision);
             let cluster = self.deployment.cluster;
-            state.heartbeat = Some(Heartbeat::start(cluster, &secret, &release.namespace, &lease.holder));
+            state.heartbeat = Some(Heartbeat::start(
+                cluster,
+                &secret,
+                &release.namespace,
+                &lease.holder,
+            ));
         }
     }
 
@@ -185,17 +192,27 @@ impl Rollout<'_> {
         release.lease = (!finished).then(|| lease::take(cluster));
         let operations = self.operations(release, state.progress, &going)?;
         // From here on the commit may happen although nobody waits for it.
-        let outcomes =
-            match transaction::commit(cluster, &operations, false, deployment.options.skip_validation).await {
-                Ok(outcomes) => outcomes,
-                Err(Refusal::NotOffered(status) | Refusal::TooLarge(status)) => {
-                    let text = format!("the objects are applied one by one, not as one transaction: {status}");
-                    cluster.observer.event(Event::Warning(text));
-                    return Ok(false);
-                }
-                Err(refusal) => return Err(refused(refusal, &operations, release)),
-            };
-        state.progress = if finished { Progress::Finished } else { Progress::Committed };
+        let outcomes = match transaction::commit(
+            cluster,
+            &operations,
+            false,
+            deployment.options.skip_validation,
+        )
+        .await
+        {
+            Ok(outcomes) => outcomes,
+            Err(Refusal::NotOffered(status) | Refusal::TooLarge(status)) => {
+                let text = format!("the objects are applied one by one, not as one transaction: {status}");
+                cluster.observer.event(Event::Warning(text));
+                return Ok(false);
+            }
+            Err(refusal) => return Err(refused(refusal, &operations, release)),
+        };
+        state.progress = if finished {
+            Progress::Finished
+        } else {
+            Progress::Committed
+        };
         let total = deployment.after.len();
         for (index, (operation, outcome)) in operations.iter().zip(&outcomes).enumerate() {
             match operation {
@@ -290,7 +307,10 @@ impl Rollout<'_> {
             for record in others.iter().chain(std::iter::once(release)) {
                 operations.push(Operation::Update(storage.updated(record)?));
             }
-            if transaction::commit(cluster, &operations, false, false).await.is_ok() {
+            if transaction::commit(cluster, &operations, false, false)
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
         }

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::claim::{self, Intent};
 use crate::action::plan::{self, Plan, prepare_rendered};
 use crate::action::rollout::Rollout;
 use crate::action::upgrade::in_force;
-use crate::action::claim::{self, Intent};
 use crate::action::{ActionError, DeployOptions};
 use crate::cluster::Cluster;
 use crate::codec::{self, DecodeError};
@@ -77,9 +77,14 @@ impl SavedPlan {
         };
         let base = entries.last().map(|entry| entry.revision);
         if base != self.plan.base {
-            let shown = |base: Option<u32>| base.map_or("no release".to_owned(), |base| format!("revision {base}"));
+            let shown =
+                |base: Option<u32>| base.map_or("no release".to_owned(), |base| format!("revision {base}"));
             return Err(ActionError::PlanMoved {
-                reason: format!("it starts from {}, and there is {}", shown(self.plan.base), shown(base)),
+                reason: format!(
+                    "it starts from {}, and there is {}",
+                    shown(self.plan.base),
+                    shown(base)
+                ),
             });
         }
         let deployed = entries
@@ -107,10 +112,20 @@ impl SavedPlan {
         let (superseded, restored) = in_force(cluster, &prepared.entries);
         let (before, after, pending, success) = if is_install {
             let events = (HookEvent::PreInstall, HookEvent::PostInstall);
-            (events.0, events.1, ReleaseStatus::PendingInstall, "Install complete")
+            (
+                events.0,
+                events.1,
+                ReleaseStatus::PendingInstall,
+                "Install complete",
+            )
         } else {
             let events = (HookEvent::PreUpgrade, HookEvent::PostUpgrade);
-            (events.0, events.1, ReleaseStatus::PendingUpgrade, "Upgrade complete")
+            (
+                events.0,
+                events.1,
+                ReleaseStatus::PendingUpgrade,
+                "Upgrade complete",
+            )
         };
         prepared.release.set_status(pending, "Carrying out a saved plan");
         let rollout = Rollout {
@@ -136,7 +151,12 @@ fn first_difference(planned: &Plan, now: &Plan) -> String {
         .objects
         .iter()
         .find(|change| !planned.objects.contains(change))
-        .or_else(|| planned.objects.iter().find(|change| !now.objects.contains(change)));
+        .or_else(|| {
+            planned
+                .objects
+                .iter()
+                .find(|change| !now.objects.contains(change))
+        });
     match moved {
         Some(change) => format!("{} is not as it was when the plan was made", label(change)),
         None => "the objects are not as they were when the plan was made".to_owned(),

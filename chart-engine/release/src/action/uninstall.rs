@@ -6,11 +6,11 @@ use std::time::Duration;
 use cluster_client::Propagation;
 use cluster_objects::Object;
 
+use crate::action::claim::{self, Intent};
 use crate::action::deploy::{self, WaitStrategy};
 use crate::action::rollout::refused;
-use crate::action::claim::{self, Intent};
 use crate::action::{ActionError, check_name};
-use crate::apply::{self, ApplyError, ApplyOptions};
+use crate::apply::{self, ApplyOptions};
 use crate::cluster::{Cluster, DEFAULT_TIMEOUT};
 use crate::hooks::HookRunner;
 use crate::lease::{self, Heartbeat};
@@ -141,7 +141,12 @@ impl Uninstall {
         release.lease = Some(lease.clone());
         cluster.storage().update(release).await?;
         let secret = codec::secret_name(&release.name, release.revision);
-        Ok(Heartbeat::start(cluster, &secret, &release.namespace, &lease.holder))
+        Ok(Heartbeat::start(
+            cluster,
+            &secret,
+            &release.namespace,
+            &lease.holder,
+        ))
     }
 
     /// Runs hooks, deletes objects and records; gives the objects that stay.
@@ -172,14 +177,19 @@ impl Uninstall {
     }
 
     /// Writes or removes the records, all of them at once where that is offered.
-    async fn settle(&self, cluster: &Cluster, entries: &[Entry], release: &Release) -> Result<(), ActionError> {
+    async fn settle(
+        &self,
+        cluster: &Cluster,
+        entries: &[Entry],
+        release: &Release,
+    ) -> Result<(), ActionError> {
         let storage = cluster.storage();
         let mut older = Vec::new();
         if self.keep_history {
             // Only one revision can be the uninstalled one; an older deployed one would come back to life.
-            let deployed = entries
-                .iter()
-                .filter(|entry| entry.status == ReleaseStatus::Deployed && entry.revision != release.revision);
+            let deployed = entries.iter().filter(|entry| {
+                entry.status == ReleaseStatus::Deployed && entry.revision != release.revision
+            });
             for entry in deployed {
                 let mut record = entry.decode()?;
                 record.info.status = ReleaseStatus::Superseded;
@@ -198,7 +208,10 @@ impl Uninstall {
                     cascade: Propagation::Background,
                 }));
             }
-            if transaction::commit(cluster, &operations, false, false).await.is_ok() {
+            if transaction::commit(cluster, &operations, false, false)
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
         }
@@ -221,11 +234,16 @@ impl Uninstall {
         }
         let older = entries.iter().filter_map(|entry| entry.decode().ok());
         let records: Vec<Release> = older.chain(std::iter::once(release.clone())).collect();
-        let run = records.iter().flat_map(|record| &record.hooks).filter(|hook| !hook.last_run.is_unset());
+        let run = records
+            .iter()
+            .flat_map(|record| &record.hooks)
+            .filter(|hook| !hook.last_run.is_unset());
         let Ok(discovery) = cluster.discovery().await else {
             return;
         };
-        let objects = run.filter_map(|hook| manifest::parse(&hook.manifest).ok()).flatten();
+        let objects = run
+            .filter_map(|hook| manifest::parse(&hook.manifest).ok())
+            .flatten();
         let (resources, _) = resource::resolve_known(objects.collect(), &discovery, &release.namespace);
         let mut seen = BTreeSet::new();
         for resource in resources {
@@ -267,23 +285,17 @@ impl Uninstall {
         let mut kept = Vec::new();
         let mut deleted = Vec::new();
         let mut going: Vec<&Resource> = Vec::new();
-        for resource in resources.iter().filter(|resource| resource.is_named()) {
-            let live = match cluster.api.get(&resource.target()).await {
-                Ok(live) => live,
-                Err(status) if status.is_not_found() => continue,
-                Err(status) => {
-                    return Err(ApplyError::NotDeleted {
-                        object: Box::new(resource.object.clone()),
-                        status,
-                    }
-                    .into());
-                }
+        let named: Vec<&Resource> = resources.iter().filter(|resource| resource.is_named()).collect();
+        let live = deploy::present(cluster, &named).await?;
+        for resource in named {
+            let Some(live) = live.get(&resource.identity()) else {
+                continue;
             };
-            if ownership::is_kept(&resource.object) || ownership::is_kept(&live) {
-                kept.push((live.kind().to_owned(), live.name().to_owned()));
+            if ownership::is_kept(&resource.object) || ownership::is_kept(live) {
+                kept.push((resource.object.kind().to_owned(), live.name().to_owned()));
                 continue;
             }
-            if let Err(not_owned) = ownership::check(&live, &release.name, &release.namespace) {
+            if let Err(not_owned) = ownership::check(live, &release.name, &release.namespace) {
                 let text = format!("{} is left alone: {not_owned}", resource.label());
                 cluster.observer.event(Event::Warning(text));
                 continue;
@@ -318,7 +330,9 @@ impl Uninstall {
         release: &Release,
         going: &[&Resource],
     ) -> Result<bool, ActionError> {
-        let offered = transaction::is_offered(cluster).await.map_err(ActionError::Unreachable)?;
+        let offered = transaction::is_offered(cluster)
+            .await
+            .map_err(ActionError::Unreachable)?;
         if !offered || going.is_empty() {
             return Ok(false);
         }

@@ -34,7 +34,9 @@ impl Unlock {
         if !last.status.is_pending() && holder.is_none() {
             return Ok(None);
         }
-        let lives = holder.as_deref().and_then(|holder| cluster.presence.lives(holder));
+        let lives = holder
+            .as_deref()
+            .and_then(|holder| cluster.presence.lives(holder));
         if lives == Some(true) && !self.force {
             return Err(ActionError::InProgress {
                 name: self.name.clone(),

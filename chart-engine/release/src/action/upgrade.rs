@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use chart_model::{Chart, ChartKind};
 use chart_values::Map;
 
+use crate::action::claim::{self, Intent};
 use crate::action::deploy::{self, DeployOptions, Deployment, DryRun};
 use crate::action::rollback::Rollback;
 use crate::action::rollout::Rollout;
-use crate::action::claim::{self, Intent};
 use crate::action::{ActionError, check_labels, check_name, definitions};
 use crate::cluster::Cluster;
+use crate::json;
+use crate::order::{self, Order};
 use crate::progress::Event;
 use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::render::{self, RenderOptions, Revision};
+use crate::resource::{self, Resource};
 use crate::storage::{Entry, StorageError};
 use crate::values::{self, Planned, ReuseValues};
-use crate::order::{self, Order};
-use crate::resource::{self, Resource};
-use crate::json;
 
 /// Makes a new revision of a release from a chart.
 #[derive(Clone, Debug, Default)]
@@ -332,7 +332,10 @@ pub(crate) async fn objects_before(
 pub(crate) fn in_force(cluster: &Cluster, entries: &[Entry]) -> (Vec<Release>, Vec<Release>) {
     let mut superseded = Vec::new();
     let mut restored = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.status == ReleaseStatus::Deployed) {
+    for entry in entries
+        .iter()
+        .filter(|entry| entry.status == ReleaseStatus::Deployed)
+    {
         match entry.decode() {
             Ok(release) => {
                 let mut older = release.clone();

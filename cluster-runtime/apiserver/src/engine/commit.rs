@@ -79,7 +79,11 @@ impl Engine {
     }
 
     /// Commits one decision that writes.
-    pub(super) async fn carry_out(&self, row: &KindRow, decision: Decision) -> Result<Written, CommitFailure> {
+    pub(super) async fn carry_out(
+        &self,
+        row: &KindRow,
+        decision: Decision,
+    ) -> Result<Written, CommitFailure> {
         let Decision {
             key,
             write,

@@ -239,9 +239,10 @@ fn read(request: &Object) -> Result<Vec<Operation>, Status> {
         let message = format!("must have 1 to {OPERATIONS_MAX} items, has {}", listed.len());
         return Err(refuse("spec.operations".to_owned(), message));
     }
-    let operations = listed.iter().enumerate().map(|(index, item)| {
-        operation(item).map_err(|why| refuse(format!("spec.operations[{index}]"), why))
-    });
+    let operations = listed
+        .iter()
+        .enumerate()
+        .map(|(index, item)| operation(item).map_err(|why| refuse(format!("spec.operations[{index}]"), why)));
     operations.collect()
 }
 

@@ -57,15 +57,8 @@ impl Engine {
     ) -> Result<Written, Status> {
         check_options(edit, options)?;
         for _ in 0..ATTEMPTS_MAX {
-            let decision = self.decide_change(
-                caller,
-                row,
-                target,
-                edit,
-                options,
-                duplicates,
-                &Stage::default(),
-            )?;
+            let decision =
+                self.decide_change(caller, row, target, edit, options, duplicates, &Stage::default())?;
             if options.dry_run || decision.write.is_none() {
                 return self.view(row, target, decision.into_written());
             }
@@ -179,7 +172,9 @@ impl Engine {
     /// What a write of a subresource answers with.
     fn view(&self, row: &KindRow, target: &Target, mut written: Written) -> Result<Written, Status> {
         if target.subresource == Some("scale") {
-            let scale = row.scale_of(&written.object).ok_or_else(super::no_such_resource)?;
+            let scale = row
+                .scale_of(&written.object)
+                .ok_or_else(super::no_such_resource)?;
             written.object = Arc::new(scale);
         }
         Ok(written)
