@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::resource::Resource;
 
 const GROUP: &str = "helm.sh/resource-group";
-const DEPENDS_ON_GROUPS: &str = "helm.sh/depends-on/resource-groups";
+pub(crate) const DEPENDS_ON_GROUPS: &str = "helm.sh/depends-on/resource-groups";
 const DEPENDS_ON_SUBCHARTS: &str = "helm.sh/depends-on/subcharts";
 
 /// Objects that are brought together, and what they wait for.
@@ -66,10 +66,10 @@ pub fn order(resources: &[Resource], chart: Option<&Map<String, Value>>) -> Resu
         let group = resource.object.annotation(GROUP).unwrap_or_default().trim();
         let part = parts.entry((path.clone(), group.to_owned())).or_default();
         part.0.push(index);
-        let Some(text) = resource.object.annotation(DEPENDS_ON_GROUPS) else {
+        let Some(text) = &resource.waits_for else {
             continue;
         };
-        match names(&Value::String(text.to_owned())) {
+        match names(&Value::String(text.clone())) {
             Some(_) if group.is_empty() => warnings.push(format!(
                 "{}: `{DEPENDS_ON_GROUPS}` means nothing without `{GROUP}`",
                 resource.label()
@@ -267,17 +267,13 @@ mod tests {
             if words[1] != "-" {
                 object.set(&["metadata", "annotations", GROUP], words[1]);
             }
-            if words[2] != "-" {
-                let needed: Vec<&str> = words[2].split(',').collect();
-                object.set(
-                    &["metadata", "annotations", DEPENDS_ON_GROUPS],
-                    json!(needed).to_string(),
-                );
-            }
+            let needed: Vec<&str> = words[2].split(',').collect();
+            let waits_for = (words[2] != "-").then(|| json!(needed).to_string());
             Resource {
                 resource: GroupVersionResource::new("v1", "configmaps"),
                 object,
                 source: format!("{}/templates/x.yaml", words[0]),
+                waits_for,
             }
         };
         lines.iter().map(resource).collect()

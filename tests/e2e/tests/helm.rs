@@ -43,14 +43,21 @@ impl Helm {
     /// What both tools say of the release must be the same.
     fn both_agree(&self) {
         for arguments in [
-            &["list", "-o", "json"][..],
-            &["get", "values", "demo", "-o", "json"],
+            &["get", "values", "demo", "-o", "json"][..],
             &["get", "manifest", "demo"],
             &["get", "notes", "demo"],
         ] {
             let (ours, theirs) = (self.lab.tug(arguments), self.helm(arguments));
             assert_eq!(ours.ok(), theirs.ok(), "{}", arguments.join(" "));
         }
+        // Helm 3 shows what is uninstalled only when asked.
+        let all: &[&str] = if self.program.ends_with("helm3") {
+            &["-a"]
+        } else {
+            &[]
+        };
+        let list = [&["list", "-o", "json"], all].concat();
+        assert_eq!(self.lab.tug(&list[..3]).ok(), self.helm(&list).ok(), "list");
         let history = ["history", "demo", "-o", "json"];
         let (mut ours, theirs) = (self.lab.tug(history).json(), self.helm(&history).json());
         if self.program.ends_with("helm3") {
