@@ -106,6 +106,8 @@ pub(crate) struct Settings {
     pub(crate) namespace: Option<String>,
     /// The user's home folder.
     pub(crate) home: Option<PathBuf>,
+    /// The user's name.
+    pub(crate) user: Option<String>,
     /// Where tug keeps its data: `TUG_DATA_HOME`, else `XDG_DATA_HOME/tug`, else `~/.local/share/tug`.
     pub(crate) data_dir: PathBuf,
     /// Where tug keeps its configuration: `TUG_CONFIG_HOME`, else `XDG_CONFIG_HOME/tug`, else `~/.config/tug`.
@@ -216,6 +218,7 @@ impl Settings {
             nft,
             driver: environment("HELM_DRIVER"),
             home,
+            user: environment("USER").or_else(|| environment("LOGNAME")),
             max_history,
             source_date: environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()),
             limits,

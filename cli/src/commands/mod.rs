@@ -3,10 +3,12 @@
 //! A new command is a file with its arguments (`#[derive(clap::Args)]`, the doc comment is the help) and a `run`, a
 //! variant of [`Command`] and a line in [`run`].
 
+mod apply;
 mod cluster;
 mod completion;
 mod compose;
 mod create;
+mod diff;
 mod env;
 mod explain;
 mod get;
@@ -16,6 +18,7 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod plan;
 mod repo;
 mod rollback;
 mod server;
@@ -24,6 +27,7 @@ mod status;
 mod template;
 mod test;
 mod uninstall;
+mod unlock;
 mod upgrade;
 mod version;
 
@@ -40,6 +44,9 @@ use crate::settings::Settings;
 pub(crate) enum Command {
     Install(install::InstallArgs),
     Upgrade(upgrade::UpgradeArgs),
+    Apply(apply::ApplyArgs),
+    Plan(plan::PlanArgs),
+    Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
     #[command(visible_aliases = ["un", "del", "delete"])]
     Uninstall(uninstall::UninstallArgs),
@@ -50,6 +57,7 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Get(get::GetArgs),
     Test(test::TestArgs),
+    Unlock(unlock::UnlockArgs),
     Template(template::TemplateArgs),
     Lint(lint::LintArgs),
     #[command(visible_alias = "inspect")]
@@ -74,12 +82,16 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
     match command {
         Command::Install(arguments) => install::run(&arguments, settings),
         Command::Upgrade(arguments) => upgrade::run(&arguments, settings),
+        Command::Apply(arguments) => apply::run(&arguments, settings),
+        Command::Plan(arguments) => plan::run(&arguments, settings),
+        Command::Diff(arguments) => diff::run(&arguments, settings),
         Command::Rollback(arguments) => rollback::run(&arguments, settings),
         Command::Uninstall(arguments) => uninstall::run(&arguments, settings),
         Command::List(arguments) => list::run(&arguments, settings),
         Command::Status(arguments) => status::run(&arguments, settings),
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
+        Command::Unlock(arguments) => unlock::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
         Command::Template(arguments) => template::run(&arguments, settings),
         Command::Lint(arguments) => lint::run(&arguments, settings),
