@@ -103,6 +103,7 @@ impl Parts {
         let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
+            load_balancer_address: Some(host::outward_address().unwrap_or(gateway).into()),
             jitter: jitter.clone(),
             ..ControllersOptions::default()
         };
