@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         // Nothing is asked of a cluster, so none is chosen.
         let namespace = settings.namespace.clone().unwrap_or_else(|| "default".to_owned());
         block_on(async {
-            let cluster = Cluster::offline(&namespace, settings.zone.clone());
+            let cluster = Cluster::offline(&namespace, settings.zone());
             let outcome = action.run(&cluster).await;
             outcome.map_err(|error| in_context(explain(&error)))
         })?
@@ -117,7 +117,7 @@ pub(super) fn check_before_start(action: &Install, settings: &Settings) -> Resul
         ..action.clone()
     };
     let namespace = settings.namespace.as_deref().unwrap_or("default");
-    let cluster = Cluster::offline(namespace, settings.zone.clone());
+    let cluster = Cluster::offline(namespace, settings.zone());
     let outcome = block_on(async { Ok(rehearsal.run(&cluster).await) })?;
     outcome.map(drop).map_err(|error| in_context(explain(&error)))
 }

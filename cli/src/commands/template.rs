@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chart_release::render::{look_into, render_apart};
+use chart_release::render::{RenderReleaseError, look_into, render_apart};
 use chart_render::{
     Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderOptions, Rendered, Snapshot,
 };
@@ -115,17 +115,18 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
     } else {
         None
     };
-    let rendered = block_on(async {
-        if let Some(config) = &config {
+    let rendered = match &config {
+        None => chart_render::render(&chart, &values, &options).map_err(RenderReleaseError::from),
+        Some(config) => block_on(async {
             let cluster = connection::connect(settings, config).await?;
             look_into(&cluster, &mut options).await?;
             // What is said explicitly is added to what the cluster says.
             let said = arguments.api_versions.iter().cloned();
             options.capabilities.api_versions.extend(said);
-        }
-        let rendering = render_apart(chart, values, options).await;
-        rendering.map_err(|error| explain_rendering(&error))
-    })?;
+            Ok(render_apart(chart, values, options).await)
+        })?,
+    };
+    let rendered = rendered.map_err(|error| explain_rendering(&error))?;
     for warning in &rendered.warnings.dependencies {
         settings.console.warn(warning.to_string());
     }
