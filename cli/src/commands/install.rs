@@ -6,8 +6,8 @@ use chart_release::cluster::Cluster;
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
-    parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_chart, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -70,6 +70,8 @@ pub(crate) struct InstallArgs {
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
     #[command(flatten)]
     deploy: DeployArgs,
 }
@@ -170,7 +172,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
         replace: arguments.replace,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart.options(settings),
+        render: arguments.chart.options(settings, &arguments.post_render),
         deploy,
     })
 }

@@ -12,7 +12,7 @@ use chart_render::{
 
 use super::block_on;
 use super::explain::explain_rendering;
-use crate::arguments::{ChartArgs, DryRunArg, ValuesArgs, load_installable_chart};
+use crate::arguments::{ChartArgs, DryRunArg, PostRenderArgs, ValuesArgs, load_installable_chart};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -75,6 +75,8 @@ pub(crate) struct TemplateArgs {
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
 }
 
 pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), Failure> {
@@ -105,6 +107,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         },
         capabilities: capabilities(arguments)?,
         lookup: arguments.lookup_from.as_deref().map(snapshot).transpose()?,
+        post_renderer: arguments.post_render.post_renderer(),
         ..arguments.chart.render_options(settings)
     };
     let chart = load_installable_chart(reference, settings)?;
