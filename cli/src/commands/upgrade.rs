@@ -5,8 +5,8 @@ use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
-    parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_chart, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -87,6 +87,8 @@ pub(crate) struct UpgradeArgs {
     values: ValuesArgs,
     #[command(flatten)]
     chart_args: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
     #[command(flatten)]
     deploy: DeployArgs,
 }
@@ -176,7 +178,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
         skip_crds: arguments.skip_crds,
         cleanup_on_failure: arguments.cleanup_on_fail,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart_args.options(settings),
+        render: arguments.chart_args.options(settings, &arguments.post_render),
         deploy,
     })
 }
