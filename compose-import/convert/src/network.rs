@@ -8,6 +8,7 @@ use crate::convert::Context;
 use crate::jobs::network_owner;
 use crate::names::{Names, is_dns_label, service_label, with_suffix};
 use crate::object::{Object, Role, head};
+use crate::options::Publish;
 use crate::service::{Service, says_something};
 
 /// A port that a container listens on.
@@ -216,6 +217,9 @@ fn service_port(port: &Port) -> Value {
     entry
 }
 
+/// The ports of nodes that services may have, unless a cluster is told otherwise.
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
+
 /// The Services of what a service publishes.
 fn published(
     cx: &Context<'_>,
@@ -260,7 +264,11 @@ fn published(
             None => free.push(port),
         }
     }
-    let is_node_port = kind.as_deref() == Some("nodeport");
+    let is_node_port = match kind.as_deref() {
+        Some("nodeport") => true,
+        Some("loadbalancer") => false,
+        _ => cx.options.publish == Publish::NodePort,
+    };
     let node_port = steering
         .get("service.nodeport.port")
         .and_then(|text| text.parse::<u16>().ok());
@@ -289,7 +297,8 @@ fn published(
             if let Some(app_protocol) = port.app_protocol {
                 entry["appProtocol"] = json!(app_protocol);
             }
-            if let Some(node_port) = node_port.filter(|_| single && is_node_port) {
+            let node_port = node_port.filter(|_| single).or(port.outside.filter(|port| NODE_PORTS.contains(port)));
+            if let Some(node_port) = node_port.filter(|_| is_node_port) {
                 entry["nodePort"] = json!(node_port);
             }
             entries.push(entry);

@@ -17,6 +17,8 @@ pub struct Options {
     pub replicas: Option<u32>,
     /// Policies between networks even where a project has one network only.
     pub network_policies: bool,
+    /// How ports reach the outside of the cluster.
+    pub publish: Publish,
     /// Swarm's defaults where the file says nothing, as `docker stack deploy` has them.
     pub swarm: bool,
     /// Secrets hold nothing: whoever installs gives their content.
@@ -46,6 +48,16 @@ pub enum VolumeKind {
     Claim,
     /// Empty folders as old as their pods.
     EmptyDir,
+}
+
+/// How published ports reach the outside of the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// By a load balancer, which has them as they are.
+    #[default]
+    LoadBalancer,
+    /// By ports of the nodes: as they are where they are in the range of node ports, else as the cluster chooses.
+    NodePort,
 }
 
 /// The kind of a service's workload.

@@ -7,6 +7,7 @@ use compose_convert::chart::{self, ChartOptions, Dialect};
 use compose_convert::{BindMounts, Conversion, DiskSources, Options, VolumeKind, Warning, to_yaml};
 use compose_load::Project;
 
+use super::place::load;
 use super::project::ProjectArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -111,7 +112,7 @@ pub(super) fn run(
     project: &ProjectArgs,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let project = project.load(&arguments.services, settings)?;
+    let project = load(project, &arguments.services, settings)?;
     let conversion = convert(
         &project,
         &arguments.objects.options(settings),

@@ -1,8 +1,15 @@
 //! `tug compose`: Compose projects, converted and run as releases.
 
 mod convert;
+mod down;
 mod kompose;
+mod logs;
+mod ls;
+mod place;
 mod project;
+mod ps;
+mod restart;
+mod up;
 
 pub(super) use kompose::{KomposeArgs, run as run_kompose};
 
@@ -21,12 +28,28 @@ pub(crate) struct ComposeArgs {
 
 #[derive(clap::Subcommand)]
 enum ComposeCommand {
+    Up(up::UpArgs),
+    Down(down::DownArgs),
+    Ps(ps::PsArgs),
+    Logs(logs::LogsArgs),
+    Ls(ls::LsArgs),
+    Images(ps::ImagesArgs),
+    Restart(restart::RestartArgs),
+    Scale(restart::ScaleArgs),
     Convert(convert::ConvertArgs),
 }
 
 pub(super) fn run(arguments: &ComposeArgs, settings: &Settings) -> Result<(), Failure> {
     let project = &arguments.project;
     match &arguments.command {
+        ComposeCommand::Up(arguments) => up::run(arguments, project, settings),
+        ComposeCommand::Down(arguments) => down::run(arguments, project, settings),
+        ComposeCommand::Ps(arguments) => ps::run(arguments, project, settings),
+        ComposeCommand::Logs(arguments) => logs::run(arguments, project, settings),
+        ComposeCommand::Ls(arguments) => ls::run(arguments, settings),
+        ComposeCommand::Images(arguments) => ps::run_images(arguments, project, settings),
+        ComposeCommand::Restart(arguments) => restart::run(arguments, project, settings),
+        ComposeCommand::Scale(arguments) => restart::run_scale(arguments, project, settings),
         ComposeCommand::Convert(arguments) => convert::run(arguments, project, settings),
     }
 }
