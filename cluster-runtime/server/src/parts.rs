@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
+use cluster_apiserver::{
+    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges,
+};
 use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
@@ -36,6 +38,7 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
     store: Arc<RaftStore>,
+    definitions: Definitions,
     network: Arc<Network>,
     node: NodeHandle,
     volumes: LocalVolumes,
@@ -65,6 +68,8 @@ impl Parts {
         let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
         let engine = Engine::new(store.clone(), engine_options(settings, &nodes));
         engine.bootstrap().await?;
+        let jitter = Jitter::from_seed(seed(now));
+        let definitions = Definitions::start(&engine, jitter.clone()).await?;
         let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
 
         let network_config = network_config(dir, settings, options);
@@ -82,7 +87,6 @@ impl Parts {
         let node = Node::start(node_config, api("tug-node"), pod_network).await?;
         nodes.register(&settings.node_name, Arc::new(node.clone()));
 
-        let jitter = Jitter::from_seed(seed(now));
         let volumes_config = LocalVolumesConfig {
             node: settings.node_name.clone(),
             root: dir.volumes(),
@@ -115,6 +119,7 @@ impl Parts {
         let api = ServedApi::start(&engine, listeners, &authority.tls(&identity)?);
         Ok(Self {
             store,
+            definitions,
             network,
             node,
             volumes,
@@ -135,6 +140,7 @@ impl Parts {
             StopPods::Stop => self.node.stop_pods().await,
         }
         self.network.stop().await;
+        self.definitions.stop().await;
         self.store.shutdown().await;
     }
 }

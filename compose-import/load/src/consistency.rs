@@ -55,7 +55,8 @@ impl Checker<'_> {
     fn fault(&mut self, path: &[&str], message: String) {
         let mut full = vec!["services"];
         full.extend(path);
-        self.faults.push(Fault::new(message).at(self.parts.positions.find(&full)));
+        self.faults
+            .push(Fault::new(message).at(self.parts.positions.find(&full)));
     }
 
     /// Whether a resource is declared.
@@ -72,7 +73,10 @@ impl Checker<'_> {
     }
 
     fn service(&mut self, name: &str, service: &Value) {
-        if service.get("build").is_none() && text(service, "image").is_none() && service.get("provider").is_none() {
+        if service.get("build").is_none()
+            && text(service, "image").is_none()
+            && service.get("provider").is_none()
+        {
             self.fault(
                 &[name],
                 format!("service \"{name}\" has neither an image nor a build context specified: {INVALID}"),
@@ -85,7 +89,9 @@ impl Checker<'_> {
         if mode.is_some() && object(service, "networks").next().is_some() {
             self.fault(
                 &[name, "network_mode"],
-                format!("service {name} declares mutually exclusive `network_mode` and `networks`: {INVALID}"),
+                format!(
+                    "service {name} declares mutually exclusive `network_mode` and `networks`: {INVALID}"
+                ),
             );
         }
         for (network, _) in object(service, "networks") {
@@ -96,7 +102,9 @@ impl Checker<'_> {
                 );
             }
         }
-        if let Some(test) = service.get("healthcheck").and_then(|check| list(check, "test").next())
+        if let Some(test) = service
+            .get("healthcheck")
+            .and_then(|check| list(check, "test").next())
             && !matches!(test.as_str(), Some("CMD" | "CMD-SHELL" | "NONE"))
         {
             self.fault(
@@ -118,7 +126,9 @@ impl Checker<'_> {
             if action != Some("rebuild") && action != Some("restart") && text(watch, "target").is_none() {
                 self.fault(
                     &[name, "develop", "watch", &index.to_string()],
-                    format!("services.{name}.develop.watch: target is required for non-rebuild actions: {INVALID}"),
+                    format!(
+                        "services.{name}.develop.watch: target is required for non-rebuild actions: {INVALID}"
+                    ),
                 );
             }
         }
@@ -173,11 +183,18 @@ impl Checker<'_> {
     fn dependencies(&mut self, name: &str, service: &Value) {
         for (other, dependency) in object(service, "depends_on") {
             let required = dependency.get("required") != Some(&Value::Bool(false));
-            if self.parts.enabled.contains_key(other) || (self.parts.disabled.contains_key(other) && !required) {
+            if self.parts.enabled.contains_key(other)
+                || (self.parts.disabled.contains_key(other) && !required)
+            {
                 continue;
             }
-            let mut fault = Fault::new(format!("service \"{name}\" depends on undefined service \"{other}\": {INVALID}"))
-                .at(self.parts.positions.find(&["services", name, "depends_on", other]));
+            let mut fault = Fault::new(format!(
+                "service \"{name}\" depends on undefined service \"{other}\": {INVALID}"
+            ))
+            .at(self
+                .parts
+                .positions
+                .find(&["services", name, "depends_on", other]));
             let known = self.parts.enabled.keys().map(String::as_str);
             if let Some(disabled) = self.parts.disabled.get(other) {
                 let profile = list(disabled, "profiles").filter_map(Value::as_str).next();
@@ -237,7 +254,10 @@ impl Checker<'_> {
             ("scale", &["deploy", "replicas"]),
             ("cpus", &["deploy", "resources", "limits", "cpus"]),
             ("mem_limit", &["deploy", "resources", "limits", "memory"]),
-            ("mem_reservation", &["deploy", "resources", "reservations", "memory"]),
+            (
+                "mem_reservation",
+                &["deploy", "resources", "reservations", "memory"],
+            ),
             ("pids_limit", &["deploy", "resources", "limits", "pids"]),
         ];
         for (key, path) in pairs {
@@ -277,7 +297,11 @@ impl Checker<'_> {
         let mut take = |target: &str, key: &str, index: usize| {
             let place = format!("services.{name}.{key}[{index}]");
             if let Some(first) = taken.insert(target.to_owned(), place.clone()) {
-                clashes.push((key.to_owned(), index, format!("{place}: target {target} already mounted as {first}")));
+                clashes.push((
+                    key.to_owned(),
+                    index,
+                    format!("{place}: target {target} already mounted as {first}"),
+                ));
             }
         };
         for (index, tmpfs) in list(service, "tmpfs").enumerate() {
@@ -319,7 +343,11 @@ impl Checker<'_> {
             // A path from the start, and per step the dependencies that are still to be looked at.
             let mut path: Vec<(&str, Vec<&str>)> = Vec::new();
             let next = |name: &str| -> Vec<&str> {
-                let service = self.parts.enabled.get(name).or_else(|| self.parts.disabled.get(name));
+                let service = self
+                    .parts
+                    .enabled
+                    .get(name)
+                    .or_else(|| self.parts.disabled.get(name));
                 let mut names: Vec<&str> = service
                     .into_iter()
                     .flat_map(|service| object(service, "depends_on"))
@@ -342,7 +370,10 @@ impl Checker<'_> {
                     let last = names.last().copied().unwrap_or_default();
                     names.push(other);
                     let message = format!("dependency cycle detected: {}", names.join(" -> "));
-                    let position = self.parts.positions.find(&["services", last, "depends_on", other]);
+                    let position = self
+                        .parts
+                        .positions
+                        .find(&["services", last, "depends_on", other]);
                     self.faults.push(Fault::new(message).at(position));
                     return;
                 }
@@ -352,5 +383,4 @@ impl Checker<'_> {
             }
         }
     }
-
 }

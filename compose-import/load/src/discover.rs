@@ -10,7 +10,12 @@ use crate::paths::absolute;
 use crate::reader::{Faults, Reader, unset};
 use crate::template::{Lookup, substitute};
 
-const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const NAMES: [&str; 4] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+];
 const OVERRIDES: [&str; 4] = [
     "compose.override.yml",
     "compose.override.yaml",
@@ -45,7 +50,9 @@ pub(crate) fn find(options: &Options, reader: &mut Reader<'_>) -> Result<Found, 
     // A `.env` here may say which files; one in the project's folder may say more.
     read_env_files(options, &folder(&files), &mut environment, reader)?;
     if files.is_empty()
-        && let Some(listed) = environment.get("COMPOSE_FILE").filter(|listed| !listed.is_empty())
+        && let Some(listed) = environment
+            .get("COMPOSE_FILE")
+            .filter(|listed| !listed.is_empty())
     {
         let separator = environment
             .get("COMPOSE_PATH_SEPARATOR")
@@ -69,7 +76,9 @@ pub(crate) fn find(options: &Options, reader: &mut Reader<'_>) -> Result<Found, 
         .into_iter()
         .map(|file| match file.as_str() {
             "-" => file,
-            file => absolute(&options.current_dir, file).to_string_lossy().into_owned(),
+            file => absolute(&options.current_dir, file)
+                .to_string_lossy()
+                .into_owned(),
         })
         .collect();
     let profiles = if options.profiles.is_empty() {
@@ -138,15 +147,24 @@ fn read_env_files(
     let named = |path: &str| absolute(&options.current_dir, path);
     let paths: Vec<PathBuf> = if !options.env_files.is_empty() {
         options.env_files.iter().map(|path| named(path)).collect()
-    } else if let Some(listed) = environment.get("COMPOSE_ENV_FILES").filter(|listed| !listed.is_empty()) {
+    } else if let Some(listed) = environment
+        .get("COMPOSE_ENV_FILES")
+        .filter(|listed| !listed.is_empty())
+    {
         listed.split(',').map(named).collect()
     } else if is_true(environment.get("COMPOSE_DISABLE_ENV_FILE")) {
         Vec::new()
     } else {
         let usual = folder.join(".env");
-        if reader.files.is_file(&usual) { vec![usual] } else { Vec::new() }
+        if reader.files.is_file(&usual) {
+            vec![usual]
+        } else {
+            Vec::new()
+        }
     };
-    let read = reader.env_files(&paths, environment).map_err(|fault| vec![fault])?;
+    let read = reader
+        .env_files(&paths, environment)
+        .map_err(|fault| vec![fault])?;
     for (key, value) in read {
         environment.entry(key).or_insert(value);
     }

@@ -20,7 +20,10 @@ pub(crate) struct DotenvFault {
 
 /// Reads a file. Variables in values are looked up outside first, then in the lines before.
 pub(crate) fn parse(text: &str, outside: &dyn Fn(&str) -> Option<String>) -> Result<Dotenv, DotenvFault> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let text = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .replace("\r\n", "\n");
     let mut reader = Reader {
         line: 1,
         read: Dotenv::default(),
@@ -162,7 +165,9 @@ impl Reader<'_> {
                 c if is_blank(c) || c.is_alphanumeric() => {}
                 c => {
                     let line = text.lines().next().unwrap_or_default();
-                    return self.fault(format!("unexpected character \"{c}\" in variable name \"{line}\""));
+                    return self.fault(format!(
+                        "unexpected character \"{c}\" in variable name \"{line}\""
+                    ));
                 }
             }
         }
@@ -172,9 +177,7 @@ impl Reader<'_> {
     fn value<'t>(&mut self, text: &'t str) -> Result<(String, &'t str), DotenvFault> {
         let Some(quote @ ('\'' | '"')) = text.chars().next() else {
             let (value, rest) = match text.split_once('\n') {
-                Some((value, rest)) => {
-                    (value, rest)
-                }
+                Some((value, rest)) => (value, rest),
                 None => (text, ""),
             };
             let value = value.split(" #").next().unwrap_or_default().trim_end();
@@ -201,7 +204,11 @@ impl Reader<'_> {
             } else if std::mem::take(&mut escaped) {
                 value.push(c);
             } else {
-                let value = if quote == '"' { self.expand(&unescape(&value))? } else { value };
+                let value = if quote == '"' {
+                    self.expand(&unescape(&value))?
+                } else {
+                    value
+                };
                 return Ok((value, &text[at + 1..]));
             }
         }
@@ -267,7 +274,11 @@ fn unescape(text: &str) -> String {
             Some(b'"') => out.push('"'),
             Some(b'\\') => out.push('\\'),
             Some(b'0') => {
-                let digits: String = after[1..].chars().take(3).take_while(char::is_ascii_digit).collect();
+                let digits: String = after[1..]
+                    .chars()
+                    .take(3)
+                    .take_while(char::is_ascii_digit)
+                    .collect();
                 length += digits.len();
                 match u8::from_str_radix(&digits, 8) {
                     Ok(byte) if digits.len() == 3 => out.push(char::from(byte)),
@@ -301,14 +312,21 @@ mod tests {
         for (text, wanted) in [
             ("A=1\nB = 2 \nC: 3\n", vec![("A", "1"), ("B", "2"), ("C", "3")]),
             ("# c\n\nexport A=1 # d\nB=a#b\n", vec![("A", "1"), ("B", "a#b")]),
-            ("A='a $B \\n'\nB=\"x\\ny\\$z\"", vec![("A", "a $B \\n"), ("B", "x\ny$z")]),
+            (
+                "A='a $B \\n'\nB=\"x\\ny\\$z\"",
+                vec![("A", "a $B \\n"), ("B", "x\ny$z")],
+            ),
             ("A=1\nB=${A}-$OUT-${C:-d}\n", vec![("A", "1"), ("B", "1-out-d")]),
             ("OUT\nNO\nA=\n", vec![("A", ""), ("OUT", "out")]),
             ("A=\"x\ny\" # c\nB='it\\'s'", vec![("A", "x\ny"), ("B", "it's")]),
             ("\u{feff}A=1\r\nB=2", vec![("A", "1"), ("B", "2")]),
         ] {
             let read = parse(text, &outside).unwrap();
-            let values: Vec<_> = read.values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let values: Vec<_> = read
+                .values
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
             assert_eq!(values, wanted, "{text:?}");
         }
     }
@@ -316,7 +334,11 @@ mod tests {
     #[test]
     fn raw_values_are_as_written() {
         let read = parse_raw("A='x $B' # c\n# d\nOUT\n", &outside).unwrap();
-        let values: Vec<_> = read.values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let values: Vec<_> = read
+            .values
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
         assert_eq!(values, [("A", "'x $B' # c"), ("OUT", "out")]);
     }
 
@@ -324,7 +346,10 @@ mod tests {
     fn err_lines() {
         for (text, wanted) in [
             ("A B=1", "line 1: key cannot contain a space"),
-            ("A=1\n!B=1", "line 2: unexpected character \"!\" in variable name \"!B=1\""),
+            (
+                "A=1\n!B=1",
+                "line 2: unexpected character \"!\" in variable name \"!B=1\"",
+            ),
             ("A=\"x", "line 1: unterminated quoted value \"x"),
         ] {
             assert_eq!(parse(text, &outside).unwrap_err().message, wanted);

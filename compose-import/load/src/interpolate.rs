@@ -117,7 +117,10 @@ impl Walk<'_> {
                 "invalid interpolation format for {}.\nYou may need to escape any $ with another $.\n{text}",
                 self.path
             ),
-            TemplateFault::TooDeep => format!("error while interpolating {}: defaults nest too deeply", self.path),
+            TemplateFault::TooDeep => format!(
+                "error while interpolating {}: defaults nest too deeply",
+                self.path
+            ),
             TemplateFault::Required { variable, message } => {
                 let colon = if message.is_empty() { "" } else { ": " };
                 format!(
@@ -126,7 +129,8 @@ impl Walk<'_> {
                 )
             }
         };
-        self.faults.push(Fault::new(message).at(self.sources.position(node.at)));
+        self.faults
+            .push(Fault::new(message).at(self.sources.position(node.at)));
         None
     }
 
@@ -170,7 +174,8 @@ impl Walk<'_> {
                     "error while interpolating {}: failed to cast to expected type: {why}",
                     self.path
                 );
-                self.faults.push(Fault::new(message).at(self.sources.position(node.at)));
+                self.faults
+                    .push(Fault::new(message).at(self.sources.position(node.at)));
                 Data::Text(text)
             }
         }
@@ -227,7 +232,9 @@ fn cast_at(path: &Path) -> Option<Cast> {
     let steps: Vec<&str> = path.steps().iter().map(String::as_str).collect();
     let cast = match steps.as_slice() {
         ["services", _, rest @ ..] => match rest {
-            ["cpu_count" | "cpu_period" | "cpu_quota" | "cpu_rt_period" | "cpu_rt_runtime" | "cpu_shares"]
+            [
+                "cpu_count" | "cpu_period" | "cpu_quota" | "cpu_rt_period" | "cpu_rt_runtime" | "cpu_shares",
+            ]
             | ["oom_score_adj" | "pids_limit" | "scale"]
             | ["deploy", "replicas"]
             | ["deploy", "update_config" | "rollback_config", "parallelism"]
@@ -246,7 +253,11 @@ fn cast_at(path: &Path) -> Option<Cast> {
             | ["volumes", _, "volume", "nocopy"] => Cast::Bool,
             _ => return None,
         },
-        ["networks", _, "external" | "internal" | "attachable" | "enable_ipv4" | "enable_ipv6"]
+        [
+            "networks",
+            _,
+            "external" | "internal" | "attachable" | "enable_ipv4" | "enable_ipv6",
+        ]
         | ["volumes" | "secrets" | "configs", _, "external"] => Cast::Bool,
         _ => return None,
     };

@@ -22,6 +22,7 @@ mod normalize;
 mod options;
 mod paths;
 mod position;
+mod printed;
 mod project;
 mod quantity;
 mod reader;

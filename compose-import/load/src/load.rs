@@ -106,7 +106,8 @@ fn fill_project(
     options: &Options,
     reader: &mut Reader<'_>,
 ) -> Result<(), Faults> {
-    let mut object = typed_model(model, reader)?;
+    let mut object = typed_model(model, &mut project.extensions, reader)?;
+    project.is_typed = true;
     object.insert("name".to_owned(), Value::from(name));
     let mut services = match object.remove("services") {
         Some(Value::Object(services)) => services,
@@ -147,9 +148,14 @@ fn fill_project(
         select(&mut services, &mut disabled, &options.services)?;
     }
     drop_disabled(&mut services, &disabled);
-    if !options.no_env_resolution {
-        read_service_files(&mut services, &found.environment, &project.positions, reader)?;
-    }
+    let all_needed = !options.no_env_resolution;
+    read_service_files(
+        &mut services,
+        &found.environment,
+        all_needed,
+        &project.positions,
+        reader,
+    )?;
     if !options.all_resources {
         drop_unused(&mut object, &services);
     }
@@ -159,7 +165,11 @@ fn fill_project(
     Ok(())
 }
 
-fn typed_model(model: &Node, reader: &Reader<'_>) -> Result<JsonMap<String, Value>, Faults> {
+fn typed_model(
+    model: &Node,
+    extensions: &mut Vec<Vec<String>>,
+    reader: &Reader<'_>,
+) -> Result<JsonMap<String, Value>, Faults> {
     let mut faults = Vec::new();
     let mut object = JsonMap::new();
     for (key, node) in model.as_map().into_iter().flatten() {
@@ -171,7 +181,7 @@ fn typed_model(model: &Node, reader: &Reader<'_>) -> Result<JsonMap<String, Valu
         }
         let mut entries = JsonMap::new();
         for (name, entry) in node.as_map().into_iter().flatten() {
-            match typed::entry(key, name, entry) {
+            match typed::entry(key, name, entry, extensions) {
                 Ok(value) => {
                     entries.insert(name.clone(), value);
                 }
@@ -186,9 +196,12 @@ fn typed_model(model: &Node, reader: &Reader<'_>) -> Result<JsonMap<String, Valu
             object.insert(key.clone(), Value::Object(entries));
         }
     }
-    if faults.is_empty() { Ok(object) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(object)
+    } else {
+        Err(faults)
+    }
 }
-
 
 /// Keeps the named services and what they depend on.
 fn select(
@@ -228,7 +241,9 @@ fn select(
 /// Nothing waits for a service that is not there.
 fn drop_disabled(services: &mut JsonMap<String, Value>, disabled: &JsonMap<String, Value>) {
     for (_, service) in services.iter_mut() {
-        let Some(service) = service.as_object_mut() else { continue };
+        let Some(service) = service.as_object_mut() else {
+            continue;
+        };
         if let Some(Value::Object(dependencies)) = service.get_mut("depends_on") {
             dependencies.retain(|name, _| !disabled.contains_key(name));
             if dependencies.is_empty() {

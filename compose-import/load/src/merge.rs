@@ -38,7 +38,10 @@ fn rule(path: &[&str]) -> Rule {
             ["command" | "entrypoint"] | ["healthcheck", "test"] | ["ulimits", _] => Rule::Replace,
             ["annotations" | "labels" | "environment" | "sysctls"]
             | ["dns" | "dns_opt" | "dns_search" | "tmpfs" | "env_file" | "label_file"]
-            | ["build", "args" | "labels" | "additional_contexts" | "no_cache_filter"]
+            | [
+                "build",
+                "args" | "labels" | "additional_contexts" | "no_cache_filter",
+            ]
             | ["deploy", "labels"]
             | ["volumes", _, "volume", "labels"] => Rule::Sequence,
             ["extra_hosts"] | ["build", "extra_hosts"] => Rule::Hosts,
@@ -104,7 +107,11 @@ impl Merger<'_> {
                     (Some(base), Some(over)) => base.same(over),
                     _ => true,
                 };
-                if same { self.plain(base, over, path) } else { Ok(over) }
+                if same {
+                    self.plain(base, over, path)
+                } else {
+                    Ok(over)
+                }
             }
             Rule::Pools => self.pools(base, over, path),
         }
@@ -131,14 +138,14 @@ impl Merger<'_> {
     fn maps(&self, mut base: Map, over: Map, path: &mut Vec<String>) -> Result<Map, Fault> {
         for (key, entry) in over {
             let merged = match base.remove(&key) {
-                Some(known) if !key.starts_with("x-") => {
+                Some(known) => {
                     path.push(key);
                     let merged = self.node(known, entry, path)?;
                     let key = path.pop().unwrap_or_default();
                     base.insert(key, merged);
                     continue;
                 }
-                _ => entry,
+                None => entry,
             };
             base.insert(key, merged);
         }
@@ -263,7 +270,10 @@ fn key_of(path: &[&str]) -> Option<Key> {
         ["services", _, rest @ ..] => match rest {
             ["annotations" | "labels" | "environment" | "sysctls" | "tmpfs"]
             | ["cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "links" | "profiles"]
-            | ["build", "args" | "labels" | "additional_contexts" | "tags" | "platform"]
+            | [
+                "build",
+                "args" | "labels" | "additional_contexts" | "tags" | "platform",
+            ]
             | ["deploy", "labels"]
             | ["networks", _, "aliases" | "link_local_ips"] => Key::Name,
             ["expose"] => Key::Value,
@@ -319,7 +329,10 @@ fn entry_key(key: Key, item: &Node, path: &Path, index: usize) -> Result<String,
     let text = item.scalar_text();
     Ok(match key {
         Key::Name => match &text {
-            Some(text) => text.split_once('=').map_or(text.as_str(), |(name, _)| name).to_owned(),
+            Some(text) => text
+                .split_once('=')
+                .map_or(text.as_str(), |(name, _)| name)
+                .to_owned(),
             None => return Ok(format!("\u{0}{index}")),
         },
         Key::Value => match text {
@@ -328,12 +341,12 @@ fn entry_key(key: Key, item: &Node, path: &Path, index: usize) -> Result<String,
         },
         Key::EnvFile => match text {
             Some(text) => text,
-            None => field("path").ok_or_else(|| format!("environment path attribute {path}.[{index}] is missing"))?,
+            None => field("path")
+                .ok_or_else(|| format!("environment path attribute {path}.[{index}] is missing"))?,
         },
         Key::Target => match &item.data {
-            Data::Map(_) => {
-                field("target").ok_or_else(|| format!("service volume {path}.[{index}] is missing a mount target"))?
-            }
+            Data::Map(_) => field("target")
+                .ok_or_else(|| format!("service volume {path}.[{index}] is missing a mount target"))?,
             Data::Text(text) => parse_volume(text)?.target,
             _ => format!("\u{0}{index}"),
         },

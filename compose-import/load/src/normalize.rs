@@ -25,7 +25,11 @@ pub(crate) fn normalize(root: &mut Node, name: &str, environment: &Environment) 
             let at = entry.at;
             let Some(map) = entry.as_map_mut() else { return };
             if !map.contains_key("name") {
-                let full = if external { key.to_owned() } else { format!("{name}_{key}") };
+                let full = if external {
+                    key.to_owned()
+                } else {
+                    format!("{name}_{key}")
+                };
                 map.insert("name".to_owned(), Node::text(full, at));
             }
         });
@@ -56,7 +60,8 @@ fn normalize_service(service: &mut Map, environment: &Environment) -> bool {
     if let Some(build) = service.get_mut("build") {
         let at = build.at;
         if let Some(map) = build.as_map_mut() {
-            map.entry("context".to_owned()).or_insert_with(|| Node::text(".", at));
+            map.entry("context".to_owned())
+                .or_insert_with(|| Node::text(".", at));
             if !map.contains_key("dockerfile") && !map.contains_key("dockerfile_inline") {
                 map.insert("dockerfile".to_owned(), Node::text("Dockerfile", at));
             }
@@ -68,7 +73,12 @@ fn normalize_service(service: &mut Map, environment: &Environment) -> bool {
     if let Some(variables) = service.get_mut("environment") {
         inherit(variables, environment);
     }
-    for volume in service.get_mut("volumes").and_then(Node::as_list_mut).into_iter().flatten() {
+    for volume in service
+        .get_mut("volumes")
+        .and_then(Node::as_list_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(target) = volume.as_map_mut().and_then(|map| map.get_mut("target"))
             && let Data::Text(text) = &target.data
         {
@@ -91,7 +101,9 @@ fn normalize_service(service: &mut Map, environment: &Environment) -> bool {
         }
     }
     if service.contains_key("provider") || has_text(service, "network_mode") {
-        return service.get("networks").is_some_and(|networks| networks.get("default").is_some());
+        return service
+            .get("networks")
+            .is_some_and(|networks| networks.get("default").is_some());
     }
     let at = Place::default();
     let on_some = service
@@ -102,11 +114,16 @@ fn normalize_service(service: &mut Map, environment: &Environment) -> bool {
         let default = Map::from([("default".to_owned(), Node::new(Data::Null, at))]);
         service.insert("networks".to_owned(), Node::new(Data::Map(default), at));
     }
-    service.get("networks").is_some_and(|networks| networks.get("default").is_some())
+    service
+        .get("networks")
+        .is_some_and(|networks| networks.get("default").is_some())
 }
 
 fn has_text(service: &Map, key: &str) -> bool {
-    service.get(key).and_then(Node::as_str).is_some_and(|text| !text.is_empty())
+    service
+        .get(key)
+        .and_then(Node::as_str)
+        .is_some_and(|text| !text.is_empty())
 }
 
 /// Variables without a value take the environment's.

@@ -36,7 +36,8 @@ pub struct Options {
     pub no_path_resolution: bool,
     /// Do not check references between services and resources.
     pub no_consistency: bool,
-    /// Do not read the services' `env_file`s.
+    /// Do without those of the services' `env_file`s that are not there. (`docker compose` says of its flag of this name that
+    /// it reads none of them, and reads them all.)
     pub no_env_resolution: bool,
     /// Keep networks, volumes, configs and secrets that no service uses.
     pub all_resources: bool,

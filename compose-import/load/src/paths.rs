@@ -62,7 +62,11 @@ pub(crate) fn relative(from: &Path, to: &Path) -> String {
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let mut steps = vec![".."; from.len() - common];
     steps.extend(to[common..].iter().map(String::as_str));
-    if steps.is_empty() { ".".to_owned() } else { steps.join("/") }
+    if steps.is_empty() {
+        ".".to_owned()
+    } else {
+        steps.join("/")
+    }
 }
 
 /// What relative paths are resolved against.
@@ -83,12 +87,22 @@ impl Base<'_> {
         {
             return join(&home.to_string_lossy(), rest.trim_start_matches('/'));
         }
-        if path.starts_with('/') { path.to_owned() } else { join(self.folder, path) }
+        if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            join(self.folder, path)
+        }
     }
 
     /// As [`Base::path`], but paths of Windows stay what they are.
     fn host_path(&self, path: &str) -> String {
-        if is_windows_path(path) { path.to_owned() } else { self.path(path) }
+        if is_windows_path(path) {
+            path.to_owned()
+        } else if path.is_empty() {
+            join(self.folder, ".")
+        } else {
+            self.path(path)
+        }
     }
 
     /// A build context: a folder, an address, or another service.
@@ -97,7 +111,11 @@ impl Base<'_> {
             || context.starts_with("service:")
             || context.starts_with("github.com/")
             || context.starts_with("git@");
-        if elsewhere { context.to_owned() } else { self.path(context) }
+        if elsewhere {
+            context.to_owned()
+        } else {
+            self.path(context)
+        }
     }
 }
 
@@ -113,7 +131,9 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>, sources: &Sources) -> Res
         }
     });
     for kind in ["configs", "secrets"] {
-        each(file, kind, |_, entry| at(entry, "file", |path| base.host_path(path)));
+        each(file, kind, |_, entry| {
+            at(entry, "file", |path| base.host_path(path))
+        });
     }
     each(file, "volumes", |_, volume| {
         let Some(map) = volume.as_map_mut() else { return };
@@ -126,7 +146,12 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>, sources: &Sources) -> Res
             at(options, "device", |path| base.host_path(path));
         }
     });
-    for item in file.get_mut("include").and_then(Node::as_list_mut).into_iter().flatten() {
+    for item in file
+        .get_mut("include")
+        .and_then(Node::as_list_mut)
+        .into_iter()
+        .flatten()
+    {
         at(item, "project_directory", |path| base.path(path));
         for key in ["path", "env_file"] {
             let list = item.as_map_mut().and_then(|map| map.get_mut(key)?.as_list_mut());
@@ -154,15 +179,29 @@ fn resolve_service(service: &mut Map, base: Base<'_>, sources: &Sources, faults:
             }
         }
     }
-    for item in service.get_mut("env_file").and_then(Node::as_list_mut).into_iter().flatten() {
+    for item in service
+        .get_mut("env_file")
+        .and_then(Node::as_list_mut)
+        .into_iter()
+        .flatten()
+    {
         at(item, "path", |path| base.path(path));
     }
-    for item in service.get_mut("label_file").and_then(Node::as_list_mut).into_iter().flatten() {
+    for item in service
+        .get_mut("label_file")
+        .and_then(Node::as_list_mut)
+        .into_iter()
+        .flatten()
+    {
         change(item, |path| base.path(path));
     }
     if let Some(extends) = service.get_mut("extends") {
         at(extends, "file", |path| {
-            if path.contains("://") { path.to_owned() } else { base.path(path) }
+            if path.contains("://") {
+                path.to_owned()
+            } else {
+                base.path(path)
+            }
         });
     }
     let watch = service
@@ -171,7 +210,12 @@ fn resolve_service(service: &mut Map, base: Base<'_>, sources: &Sources, faults:
     for item in watch.into_iter().flatten() {
         at(item, "path", |path| base.path(path));
     }
-    for item in service.get_mut("volumes").and_then(Node::as_list_mut).into_iter().flatten() {
+    for item in service
+        .get_mut("volumes")
+        .and_then(Node::as_list_mut)
+        .into_iter()
+        .flatten()
+    {
         if item.get("type").and_then(Node::as_str) != Some("bind") {
             continue;
         }

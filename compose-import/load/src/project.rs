@@ -43,13 +43,18 @@ pub struct Project {
     /// absent, except `command` and `entrypoint`, which are then `null`. Durations are Go's (`1m30s`), sizes are texts of
     /// bytes (`"1048576"`).
     ///
-    /// One thing differs from the printed form: a `$` is a single `$`.
+    /// Two things differ from the printed form ([`Project::config_json`]): a `$` is a single `$`, and `x-` keys and `models`,
+    /// which that leaves out, are there.
     pub model: Value,
     /// The services that no enabled profile wants, in the same shape.
     pub disabled_services: Map<String, Value>,
     /// What should be told to the user.
     pub warnings: Vec<Warning>,
     pub(crate) positions: Positions,
+    /// Whether the model has its types, or is as it was read.
+    pub(crate) is_typed: bool,
+    /// Where `x-` keys stand below the top.
+    pub(crate) extensions: Vec<Vec<String>>,
 }
 
 impl Project {

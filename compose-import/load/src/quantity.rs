@@ -68,7 +68,10 @@ pub(crate) fn duration(text: &str) -> Option<i64> {
         total += number * size;
         rest = &rest[end..];
     }
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, as no duration is that long")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturates, as no duration is that long"
+    )]
     let total = total.round() as i64;
     Some(if negative { -total } else { total })
 }
@@ -83,7 +86,11 @@ pub(crate) fn go_duration(nanoseconds: i64) -> String {
     let fraction = |unit: u64| {
         let text = format!("{:0width$}", size % unit, width = unit.ilog10() as usize);
         let digits = text.trim_end_matches('0');
-        if digits.is_empty() { String::new() } else { format!(".{digits}") }
+        if digits.is_empty() {
+            String::new()
+        } else {
+            format!(".{digits}")
+        }
     };
     let small = |unit: u64, name: &str| format!("{sign}{}{}{name}", size / unit, fraction(unit));
     if size < 1_000 {

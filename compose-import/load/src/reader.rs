@@ -109,7 +109,9 @@ impl Reader<'_> {
             let name = shown(name);
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = valid.iter().filter(|b| **b == b'\n').count() + 1;
-            Fault::new(format!("failed to parse {name}: yaml: line {line}: invalid UTF-8"))
+            Fault::new(format!(
+                "failed to parse {name}: yaml: line {line}: invalid UTF-8"
+            ))
         })
     }
 
@@ -288,8 +290,9 @@ impl Reader<'_> {
         let base = match &base_file {
             None => {
                 if !services.contains_key(&base_name) {
-                    let message =
-                        format!("cannot extend service \"{name}\" in {file}: service \"{base_name}\" not found");
+                    let message = format!(
+                        "cannot extend service \"{name}\" in {file}: service \"{base_name}\" not found"
+                    );
                     return Err(self.fault(message, at));
                 }
                 self.extend(&base_name, services, file, scope, &chain, resets)?
@@ -330,7 +333,10 @@ impl Reader<'_> {
             .file(&path.to_string_lossy(), empty, scope, Purpose::Base)
             .map_err(|faults| {
                 let position = self.sources.position(at);
-                faults.into_iter().map(|fault| fault.at(position.clone())).collect::<Faults>()
+                faults
+                    .into_iter()
+                    .map(|fault| fault.at(position.clone()))
+                    .collect::<Faults>()
             })?;
         let prefix = relative(scope.folder, folder);
         let base = Base {
@@ -388,7 +394,10 @@ impl Reader<'_> {
         let texts = |node: &Node| -> Option<Vec<String>> {
             match &node.data {
                 Data::Text(text) => Some(vec![text.clone()]),
-                Data::List(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+                Data::List(items) => items
+                    .iter()
+                    .map(|item| item.as_str().map(str::to_owned))
+                    .collect(),
                 _ => None,
             }
         };
@@ -397,7 +406,9 @@ impl Reader<'_> {
             Data::Text(text) => (vec![text.clone()], None, Vec::new()),
             Data::Map(_) => (
                 field("path"),
-                item.get("project_directory").and_then(Node::as_str).map(str::to_owned),
+                item.get("project_directory")
+                    .and_then(Node::as_str)
+                    .map(str::to_owned),
                 field("env_file"),
             ),
             _ => return Err(self.fault("include must be a string or mapping", item.at)),
@@ -426,7 +437,11 @@ impl Reader<'_> {
         };
         let env_files: Vec<PathBuf> = if env_files.is_empty() {
             let usual = folder.join(".env");
-            if self.files.is_file(&usual) { vec![usual] } else { Vec::new() }
+            if self.files.is_file(&usual) {
+                vec![usual]
+            } else {
+                Vec::new()
+            }
         } else {
             env_files
                 .iter()
@@ -435,9 +450,9 @@ impl Reader<'_> {
                 .collect()
         };
         let mut environment = scope.environment.clone();
-        let read = self.env_files(&env_files, &environment).map_err(|fault| {
-            vec![fault.at(self.sources.position(item.at))]
-        })?;
+        let read = self
+            .env_files(&env_files, &environment)
+            .map_err(|fault| vec![fault.at(self.sources.position(item.at))])?;
         for (key, value) in read {
             environment.entry(key).or_insert(value);
         }
@@ -449,7 +464,10 @@ impl Reader<'_> {
         };
         self.model(&names, inner, Some(&prefix)).map_err(|faults| {
             let position = self.sources.position(item.at);
-            faults.into_iter().map(|fault| fault.at(position.clone())).collect()
+            faults
+                .into_iter()
+                .map(|fault| fault.at(position.clone()))
+                .collect()
         })
     }
 
@@ -458,7 +476,9 @@ impl Reader<'_> {
         let Data::Map(imported) = imported.data else {
             return Ok(());
         };
-        let Some(file) = file.as_map_mut() else { return Ok(()) };
+        let Some(file) = file.as_map_mut() else {
+            return Ok(());
+        };
         for (kind, entries) in imported {
             if !matches!(
                 kind.as_str(),
@@ -487,7 +507,9 @@ impl Reader<'_> {
                             }
                         }
                     }
-                    let wrap = |node: Node| Node::new(Data::Map(Map::from([(kind.clone(), node)])), Place::default());
+                    let wrap = |node: Node| {
+                        Node::new(Data::Map(Map::from([(kind.clone(), node)])), Place::default())
+                    };
                     let mut merged = merge(wrap(entries), wrap(own), &self.sources)?;
                     match merged.as_map_mut().and_then(|map| map.remove(&kind)) {
                         Some(merged) => merged,
@@ -518,8 +540,7 @@ impl Reader<'_> {
             })?;
             let text = String::from_utf8_lossy(&content);
             let before = all.clone();
-            let outside =
-                |name: &str| environment.get(name).or_else(|| before.get(name)).cloned();
+            let outside = |name: &str| environment.get(name).or_else(|| before.get(name)).cloned();
             let read = dotenv::parse(&text, &outside)
                 .map_err(|fault| self.dotenv_fault(&shown, &fault, "failed to read"))?;
             for name in read.unset {
@@ -555,7 +576,10 @@ fn circle(chain: &Chain) -> String {
 }
 
 fn wrap(name: &str, service: Node) -> Node {
-    let services = Node::new(Data::Map(Map::from([(name.to_owned(), service)])), Place::default());
+    let services = Node::new(
+        Data::Map(Map::from([(name.to_owned(), service)])),
+        Place::default(),
+    );
     Node::new(
         Data::Map(Map::from([("services".to_owned(), services)])),
         Place::default(),
@@ -573,7 +597,9 @@ fn unwrap(mut wrapped: Node, name: &str) -> Node {
 fn inherit(model: &mut Node, environment: &Environment) {
     let Some(file) = model.as_map_mut() else { return };
     each(file, "services", |_, service| {
-        let variables = service.as_map_mut().and_then(|map| map.get_mut("environment")?.as_list_mut());
+        let variables = service
+            .as_map_mut()
+            .and_then(|map| map.get_mut("environment")?.as_list_mut());
         for item in variables.into_iter().flatten() {
             if let Data::Text(text) = &item.data
                 && let Some(found) = environment.get(text)

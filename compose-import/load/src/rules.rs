@@ -10,7 +10,9 @@ use crate::short::each;
 pub(crate) fn fill_in(root: &mut Node) {
     let Some(file) = root.as_map_mut() else { return };
     each(file, "services", |_, service| {
-        let Some(service) = service.as_map_mut() else { return };
+        let Some(service) = service.as_map_mut() else {
+            return;
+        };
         if let Some(build) = service.get_mut("build") {
             put(build, "context", || Data::Text(".".to_owned()));
         }
@@ -25,11 +27,6 @@ pub(crate) fn fill_in(root: &mut Node) {
                 .map(|source| format!("/run/secrets/{source}"));
             if let Some(target) = target {
                 put(secret, "target", || Data::Text(target));
-            }
-        }
-        for volume in items(service, "volumes") {
-            if let Some(bind) = volume.as_map_mut().and_then(|map| map.get_mut("bind")) {
-                put(bind, "create_host_path", || Data::Bool(true));
             }
         }
         for request in items(service, "gpus") {
@@ -53,7 +50,10 @@ fn reserved_devices(service: &mut Map) -> &mut [Node] {
         .get_mut("deploy")
         .and_then(|deploy| {
             let resources = deploy.as_map_mut()?.get_mut("resources")?.as_map_mut()?;
-            let devices = resources.get_mut("reservations")?.as_map_mut()?.get_mut("devices")?;
+            let devices = resources
+                .get_mut("reservations")?
+                .as_map_mut()?
+                .get_mut("devices")?;
             devices.as_list_mut()
         })
         .map_or(&mut [], Vec::as_mut_slice)
@@ -61,7 +61,9 @@ fn reserved_devices(service: &mut Map) -> &mut [Node] {
 
 /// The items of a list under a key.
 fn items<'m>(map: &'m mut Map, key: &str) -> &'m mut [Node] {
-    map.get_mut(key).and_then(Node::as_list_mut).map_or(&mut [], Vec::as_mut_slice)
+    map.get_mut(key)
+        .and_then(Node::as_list_mut)
+        .map_or(&mut [], Vec::as_mut_slice)
 }
 
 /// Puts a value under a key of a mapping that has none there.
@@ -90,7 +92,9 @@ pub(crate) fn check(root: &mut Node, sources: &Sources) -> Vec<Fault> {
         checker.file_object("secrets", name, entry, &["file", "environment"]);
     });
     each(file, "services", |name, entry| checker.service(name, entry));
-    each(file, "volumes", |name, entry| checker.external_volume(name, entry));
+    each(file, "volumes", |name, entry| {
+        checker.external_volume(name, entry)
+    });
     checker.faults
 }
 
@@ -101,7 +105,8 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn fault(&mut self, message: impl Into<String>, at: Place) {
-        self.faults.push(Fault::new(message).at(self.sources.position(at)));
+        self.faults
+            .push(Fault::new(message).at(self.sources.position(at)));
     }
 
     fn external_volume(&mut self, name: &str, volume: &Node) {

@@ -11,18 +11,21 @@ use crate::node::Place;
 use crate::project::Positions;
 use crate::reader::{Faults, Reader, os_words, unset};
 
-/// Reads the files of all services and takes their names out of the model.
+/// Reads the files of all services and takes their names out of the model. Unless all are needed, missing ones are left out.
 pub(crate) fn read_service_files(
     services: &mut Map<String, Value>,
     environment: &Environment,
+    all_needed: bool,
     positions: &Positions,
     reader: &mut Reader<'_>,
 ) -> Result<(), Faults> {
     let mut faults = Vec::new();
     for (name, service) in services {
-        let Some(service) = service.as_object_mut() else { continue };
+        let Some(service) = service.as_object_mut() else {
+            continue;
+        };
         if let Some(files) = service.remove("env_file")
-            && let Err(fault) = env_files(service, &files, environment, reader)
+            && let Err(fault) = env_files(service, &files, environment, all_needed, reader)
         {
             faults.push(fault.at(positions.find(&["services", name, "env_file"])));
         }
@@ -39,6 +42,7 @@ fn env_files(
     service: &mut Map<String, Value>,
     files: &Value,
     environment: &Environment,
+    all_needed: bool,
     reader: &mut Reader<'_>,
 ) -> Result<(), Fault> {
     let own = service
@@ -49,7 +53,7 @@ fn env_files(
     let mut all: Map<String, Value> = Map::new();
     for file in files.as_array().into_iter().flatten() {
         let path = file.get("path").and_then(Value::as_str).unwrap_or_default();
-        let required = file.get("required") != Some(&Value::Bool(false));
+        let required = all_needed && file.get("required") != Some(&Value::Bool(false));
         let Some(text) = read_file(path, required, "env file", reader)? else {
             continue;
         };
@@ -71,7 +75,11 @@ fn env_files(
             }
         };
         let read = take(read, path, reader)?;
-        all.extend(read.values.into_iter().map(|(key, value)| (key, Value::from(value))));
+        all.extend(
+            read.values
+                .into_iter()
+                .map(|(key, value)| (key, Value::from(value))),
+        );
     }
     all.extend(own);
     if !all.is_empty() {
@@ -97,7 +105,11 @@ fn label_files(
             environment.get(name).cloned().or_else(before)
         };
         let read = take(dotenv::parse(&text, &outside), path, reader)?;
-        all.extend(read.values.into_iter().map(|(key, value)| (key, Value::from(value))));
+        all.extend(
+            read.values
+                .into_iter()
+                .map(|(key, value)| (key, Value::from(value))),
+        );
     }
     if let Some(own) = service.get("labels").and_then(Value::as_object) {
         all.extend(own.clone());

@@ -256,7 +256,16 @@ mod tests {
 
     #[test]
     fn err_no_variable_and_none_given() {
-        for text in ["${", "${}", "${a/b}", "${1}", "${a:-x", "${a:=b}", "${a:-x\ny}", "${ a}"] {
+        for text in [
+            "${",
+            "${}",
+            "${a/b}",
+            "${1}",
+            "${a:-x",
+            "${a:=b}",
+            "${a:-x\ny}",
+            "${ a}",
+        ] {
             assert_eq!(
                 substitute(text, &mut Env(Vec::new())),
                 Err(TemplateFault::Invalid),
@@ -278,8 +287,22 @@ mod tests {
         variables("$A ${B:-${C}} ${D:?x}", &mut found);
         let names: Vec<_> = found
             .iter()
-            .map(|variable| (variable.name.as_str(), variable.default.as_str(), variable.required))
+            .map(|variable| {
+                (
+                    variable.name.as_str(),
+                    variable.default.as_str(),
+                    variable.required,
+                )
+            })
             .collect();
-        assert_eq!(names, [("A", "", false), ("C", "", false), ("B", "${C}", false), ("D", "", true)]);
+        assert_eq!(
+            names,
+            [
+                ("A", "", false),
+                ("C", "", false),
+                ("B", "${C}", false),
+                ("D", "", true)
+            ]
+        );
     }
 }

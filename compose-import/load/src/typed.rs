@@ -21,8 +21,6 @@ enum Type {
     Flag,
     /// A flag that may be off on purpose.
     OptionalFlag,
-    /// A flag, left out when on.
-    OptOut,
     /// A flag, always printed.
     AnyFlag,
     /// A whole number, left out when 0.
@@ -77,7 +75,7 @@ enum Type {
 
 use Type::{
     AnyFlag, Arguments, Bytes, Capital, Command, DeviceCount, Duration, Environment, FileMode, Flag, Float,
-    HealthTest, Hosts, Inline, Int, List, MapOf, Mapping, MultiOptions, OptOut, OptionalDuration, OptionalFlag,
+    HealthTest, Hosts, Inline, Int, List, MapOf, Mapping, MultiOptions, OptionalDuration, OptionalFlag,
     OptionalInt, Options, Ssh, Struct, Text, Texts, Ulimit,
 };
 
@@ -131,7 +129,10 @@ const THROTTLES: Type = List(&Capital(&[("path", "Path", Text), ("rate", "Rate",
 
 const BLKIO: Type = Struct(&[
     ("weight", Int),
-    ("weight_device", List(&Capital(&[("path", "Path", Text), ("weight", "Weight", Int)]))),
+    (
+        "weight_device",
+        List(&Capital(&[("path", "Path", Text), ("weight", "Weight", Int)])),
+    ),
     ("device_read_bps", THROTTLES),
     ("device_read_iops", THROTTLES),
     ("device_write_bps", THROTTLES),
@@ -162,7 +163,10 @@ const RESOURCE: Type = Struct(&[
     ("devices", DEVICE_REQUESTS),
     (
         "generic_resources",
-        List(&Struct(&[("discrete_resource_spec", Struct(&[("kind", Text), ("value", OptionalInt)]))])),
+        List(&Struct(&[(
+            "discrete_resource_spec",
+            Struct(&[("kind", Text), ("value", OptionalInt)]),
+        )])),
     ),
 ]);
 
@@ -172,7 +176,10 @@ const DEPLOY: Type = Struct(&[
     ("labels", Mapping),
     ("update_config", UPDATE),
     ("rollback_config", UPDATE),
-    ("resources", Inline(&[("limits", RESOURCE), ("reservations", RESOURCE)])),
+    (
+        "resources",
+        Inline(&[("limits", RESOURCE), ("reservations", RESOURCE)]),
+    ),
     (
         "restart_policy",
         Struct(&[
@@ -217,11 +224,14 @@ const VOLUMES: Type = List(&Struct(&[
         Struct(&[
             ("selinux", Text),
             ("propagation", Text),
-            ("create_host_path", OptOut),
+            ("create_host_path", Flag),
             ("recursive", Text),
         ]),
     ),
-    ("volume", Struct(&[("labels", Mapping), ("nocopy", Flag), ("subpath", Text)])),
+    (
+        "volume",
+        Struct(&[("labels", Mapping), ("nocopy", Flag), ("subpath", Text)]),
+    ),
     ("tmpfs", Struct(&[("size", Bytes), ("mode", Int)])),
     ("image", Struct(&[("subpath", Text)])),
 ]));
@@ -249,16 +259,27 @@ const SERVICE: &[(&str, Type)] = &[
     ("command", Command),
     ("configs", REFERENCES),
     ("container_name", Text),
-    ("credential_spec", Struct(&[("config", Text), ("file", Text), ("registry", Text)])),
+    (
+        "credential_spec",
+        Struct(&[("config", Text), ("file", Text), ("registry", Text)]),
+    ),
     (
         "depends_on",
-        MapOf(&Struct(&[("condition", Text), ("restart", Flag), ("required", AnyFlag)])),
+        MapOf(&Struct(&[
+            ("condition", Text),
+            ("restart", Flag),
+            ("required", AnyFlag),
+        ])),
     ),
     ("deploy", DEPLOY),
     ("device_cgroup_rules", Texts),
     (
         "devices",
-        List(&Struct(&[("source", Text), ("target", Text), ("permissions", Text)])),
+        List(&Struct(&[
+            ("source", Text),
+            ("target", Text),
+            ("permissions", Text),
+        ])),
     ),
     ("dns", Texts),
     ("dns_opt", Texts),
@@ -269,7 +290,11 @@ const SERVICE: &[(&str, Type)] = &[
     ("environment", Environment),
     (
         "env_file",
-        List(&Struct(&[("path", Text), ("required", AnyFlag), ("format", Text)])),
+        List(&Struct(&[
+            ("path", Text),
+            ("required", AnyFlag),
+            ("format", Text),
+        ])),
     ),
     ("expose", Texts),
     ("extends", Struct(&[("file", Text), ("service", Text)])),
@@ -303,7 +328,10 @@ const SERVICE: &[(&str, Type)] = &[
     ("memswap_limit", Bytes),
     ("mem_swappiness", Bytes),
     ("mac_address", Text),
-    ("models", MapOf(&Struct(&[("endpoint_var", Text), ("model_var", Text)]))),
+    (
+        "models",
+        MapOf(&Struct(&[("endpoint_var", Text), ("model_var", Text)])),
+    ),
     ("network_mode", Text),
     (
         "networks",
@@ -432,7 +460,14 @@ const MODEL: &[(&str, Type)] = &[
 ];
 
 /// The entry of a top-level key in its types.
-pub(crate) fn entry(kind: &str, name: &str, node: &Node) -> Result<Value, Vec<TypeFault>> {
+///
+/// Also notes where `x-` keys stand.
+pub(crate) fn entry(
+    kind: &str,
+    name: &str,
+    node: &Node,
+    extensions: &mut Vec<Vec<String>>,
+) -> Result<Value, Vec<TypeFault>> {
     let fields = match kind {
         "services" => SERVICE,
         "networks" => NETWORK,
@@ -442,6 +477,7 @@ pub(crate) fn entry(kind: &str, name: &str, node: &Node) -> Result<Value, Vec<Ty
     };
     let mut writer = Writer {
         path: Path::default(),
+        extensions: Vec::new(),
         faults: Vec::new(),
     };
     writer.path.push(kind);
@@ -449,11 +485,17 @@ pub(crate) fn entry(kind: &str, name: &str, node: &Node) -> Result<Value, Vec<Ty
     let empty = Map::new();
     let map = node.as_map().unwrap_or(&empty);
     let value = Value::Object(writer.fields(fields, map));
-    if writer.faults.is_empty() { Ok(value) } else { Err(writer.faults) }
+    extensions.append(&mut writer.extensions);
+    if writer.faults.is_empty() {
+        Ok(value)
+    } else {
+        Err(writer.faults)
+    }
 }
 
 struct Writer {
     path: Path,
+    extensions: Vec<Vec<String>>,
     faults: Vec<TypeFault>,
 }
 
@@ -488,6 +530,15 @@ impl Writer {
         for (key, node) in map {
             if key.starts_with("x-") && !key.starts_with("x-#") {
                 object.insert(key.clone(), node.to_json());
+                let mut path = self.path.steps().to_vec();
+                for step in &mut path {
+                    // Indices and keys carry the brackets that messages show.
+                    if let Some(inside) = step.strip_prefix('[').and_then(|step| step.strip_suffix(']')) {
+                        *step = inside.to_owned();
+                    }
+                }
+                path.push(key.clone());
+                self.extensions.push(path);
             }
         }
         object
@@ -501,7 +552,6 @@ impl Writer {
                 (!text.is_empty()).then(|| Value::from(text))
             }
             Flag => self.flag(node)?.then_some(Value::Bool(true)),
-            OptOut => (!self.flag(node)?).then_some(Value::Bool(false)),
             OptionalFlag | AnyFlag => self.flag(node).map(Value::Bool),
             Int => self.int(node).filter(|number| *number != 0).map(Value::from),
             OptionalInt => self.int(node).map(Value::from),
@@ -516,7 +566,10 @@ impl Writer {
                 };
                 (size != 0).then(|| Value::from(size.to_string()))
             }
-            Duration => self.duration(node).filter(|time| *time != 0).map(|time| Value::from(go_duration(time))),
+            Duration => self
+                .duration(node)
+                .filter(|time| *time != 0)
+                .map(|time| Value::from(go_duration(time))),
             OptionalDuration => self.duration(node).map(|time| Value::from(go_duration(time))),
             FileMode => {
                 let mode = match &node.data {
@@ -546,21 +599,36 @@ impl Writer {
             },
             Mapping => {
                 let pairs = self.pairs(node)?;
-                let texts = pairs.into_iter().map(|(key, value)| (key, Value::from(value.unwrap_or_default())));
+                let texts = pairs
+                    .into_iter()
+                    .map(|(key, value)| (key, Value::from(value.unwrap_or_default())));
                 filled(texts.collect())
             }
             Environment => {
                 let pairs = self.pairs(node)?;
                 for (key, _) in &pairs {
                     if key.ends_with(char::is_whitespace) {
-                        self.fault::<()>(format_args!("environment variable {key} is declared with a trailing space"), node);
+                        self.fault::<()>(
+                            format_args!("environment variable {key} is declared with a trailing space"),
+                            node,
+                        );
                     }
                 }
-                filled(pairs.into_iter().map(|(key, value)| (key, Value::from(value))).collect())
+                filled(
+                    pairs
+                        .into_iter()
+                        .map(|(key, value)| (key, Value::from(value)))
+                        .collect(),
+                )
             }
             Arguments => {
                 let pairs = self.pairs(node)?;
-                filled(pairs.into_iter().filter_map(|(key, value)| Some((key, Value::from(value?)))).collect())
+                filled(
+                    pairs
+                        .into_iter()
+                        .filter_map(|(key, value)| Some((key, Value::from(value?))))
+                        .collect(),
+                )
             }
             Hosts => self.hosts(node),
             Options => {
@@ -573,7 +641,11 @@ impl Writer {
             MultiOptions => {
                 let lists = node.as_map()?.iter().map(|(key, value)| {
                     let texts: Vec<Value> = match value.as_list() {
-                        Some(items) => items.iter().filter_map(Node::scalar_text).map(Value::from).collect(),
+                        Some(items) => items
+                            .iter()
+                            .filter_map(Node::scalar_text)
+                            .map(Value::from)
+                            .collect(),
                         None => value.scalar_text().map(Value::from).into_iter().collect(),
                     };
                     (key.clone(), Value::from(texts))
@@ -582,7 +654,11 @@ impl Writer {
             }
             Texts => {
                 let texts: Vec<Value> = match &node.data {
-                    Data::List(items) => items.iter().filter_map(Node::scalar_text).map(Value::from).collect(),
+                    Data::List(items) => items
+                        .iter()
+                        .filter_map(Node::scalar_text)
+                        .map(Value::from)
+                        .collect(),
                     _ => node.scalar_text().map(Value::from).into_iter().collect(),
                 };
                 (!texts.is_empty()).then(|| Value::from(texts))
@@ -592,9 +668,13 @@ impl Writer {
                     Ok(words) => Some(Value::from(words)),
                     Err(why) => self.fault(why, node),
                 },
-                Data::List(items) => {
-                    Some(items.iter().filter_map(Node::scalar_text).map(Value::from).collect())
-                }
+                Data::List(items) => Some(
+                    items
+                        .iter()
+                        .filter_map(Node::scalar_text)
+                        .map(Value::from)
+                        .collect(),
+                ),
                 _ => Some(Value::Null),
             },
             HealthTest => match &node.data {
@@ -662,7 +742,11 @@ impl Writer {
                 let mut object = JsonMap::new();
                 for (key, node) in node.as_map()? {
                     self.path.push(format!("[{key}]"));
-                    let value = if node.is_null() { None } else { self.value(entry, node) };
+                    let value = if node.is_null() {
+                        None
+                    } else {
+                        self.value(entry, node)
+                    };
                     self.path.pop();
                     object.insert(key.clone(), value.unwrap_or(Value::Null));
                 }
@@ -752,14 +836,17 @@ impl Writer {
         let separated = matches!(node.data, Data::Map(_));
         for item in sequence(node.clone()) {
             let text = item.scalar_text().unwrap_or_default();
-            let divided = text.split_once('=').or_else(|| text.split_once(':').filter(|_| !separated));
+            let divided = text
+                .split_once('=')
+                .or_else(|| text.split_once(':').filter(|_| !separated));
             match divided {
                 Some((host, address)) if !host.is_empty() && !address.is_empty() => {
                     let address = address
                         .strip_prefix('[')
                         .and_then(|inside| inside.strip_suffix(']'))
                         .unwrap_or(address);
-                    by_host.entry(host.to_owned()).or_default().push(address.to_owned());
+                    let all = address.split(',').map(str::to_owned);
+                    by_host.entry(host.to_owned()).or_default().extend(all);
                 }
                 _ => return self.fault(format_args!("invalid additional host, missing IP: {text}"), &item),
             }

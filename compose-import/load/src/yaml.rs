@@ -26,7 +26,12 @@ pub(crate) struct Document {
 }
 
 /// Reads all documents of a text. Empty ones are left out.
-pub(crate) fn read(text: &str, file: u32, name: &str, sources: &Sources) -> Result<Vec<Document>, Vec<Fault>> {
+pub(crate) fn read(
+    text: &str,
+    file: u32,
+    name: &str,
+    sources: &Sources,
+) -> Result<Vec<Document>, Vec<Fault>> {
     let mut reader = Reader {
         parser: Parser::new(text),
         file,
@@ -139,7 +144,11 @@ impl<'t> Reader<'t> {
     }
 
     fn syntax(&self, error: &ParseError) -> (Message, Place) {
-        let mark = if error.mark == Mark::default() { error.context } else { error.mark };
+        let mark = if error.mark == Mark::default() {
+            error.context
+        } else {
+            error.mark
+        };
         // go-yaml counts the parser's lines from nought.
         let line = mark.line + usize::from(error.by_scanner);
         let message = match line {
@@ -185,7 +194,8 @@ impl<'t> Reader<'t> {
                 text,
                 plain,
             } => {
-                let data = scalar(text.into_owned(), tag.as_deref(), plain).map_err(|message| meaning(message, at))?;
+                let data = scalar(text.into_owned(), tag.as_deref(), plain)
+                    .map_err(|message| meaning(message, at))?;
                 (anchor, tagged(Node::new(data, at), tag.as_deref()))
             }
             Event::SequenceStart { anchor, tag } => {
@@ -221,7 +231,12 @@ impl<'t> Reader<'t> {
     fn alias(&mut self, name: &'t str, at: Place, own: &mut usize) -> Read<Node> {
         let (node, count) = match self.anchors.get(name) {
             Some(Some((node, count))) => (node, *count),
-            Some(None) => return Err(meaning(format!("yaml: anchor '{name}' value contains itself"), at)),
+            Some(None) => {
+                return Err(meaning(
+                    format!("yaml: anchor '{name}' value contains itself"),
+                    at,
+                ));
+            }
             None => {
                 let message = format!("yaml: unknown anchor '{name}' referenced");
                 return Err((Message::Syntax(message), at));
@@ -229,7 +244,10 @@ impl<'t> Reader<'t> {
         };
         self.aliased += count;
         if self.aliased > ALIASED_NODES_MAX {
-            return Err(meaning("yaml: document contains excessive aliasing".to_owned(), at));
+            return Err(meaning(
+                "yaml: document contains excessive aliasing".to_owned(),
+                at,
+            ));
         }
         *own = count;
         Ok(node.clone())
@@ -244,7 +262,9 @@ impl<'t> Reader<'t> {
             let key = match event {
                 Event::MappingEnd => break,
                 Event::Scalar {
-                    ref text, plain: true, ..
+                    ref text,
+                    plain: true,
+                    ..
                 } if text == "<<" => None,
                 event => Some(self.node(event, mark, depth + 1, size)?),
             };
@@ -346,9 +366,14 @@ fn scalar(text: String, tag: Option<&str>, plain: bool) -> Result<Data, String> 
 fn plain_scalar(text: String) -> Data {
     match resolve(&text) {
         Scalar::Null => Data::Null,
-        Scalar::Bool(flag) if matches!(text.as_bytes().first(), Some(b't' | b'T' | b'f' | b'F')) => Data::Bool(flag),
+        Scalar::Bool(flag) if matches!(text.as_bytes().first(), Some(b't' | b'T' | b'f' | b'F')) => {
+            Data::Bool(flag)
+        }
         Scalar::Int(number) => Data::Int(number),
-        #[expect(clippy::cast_precision_loss, reason = "no attribute takes a number of that size")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "no attribute takes a number of that size"
+        )]
         Scalar::Uint(number) => Data::Float(number as f64),
         Scalar::Float(number) => Data::Float(number),
         Scalar::Timestamp => Data::Time(text),

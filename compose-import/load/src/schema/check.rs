@@ -51,7 +51,6 @@ impl Wrong {
 
 fn faults(shape: &Shape, node: &Node, path: &mut Path, found: &mut Vec<Wrong>) {
     match shape {
-        Shape::Anything => {}
         Shape::Scalar(kinds) => {
             if !is_of(node, *kinds) {
                 found.push(mistyped(path, node, &kinds.words()));
@@ -59,10 +58,18 @@ fn faults(shape: &Shape, node: &Node, path: &mut Path, found: &mut Vec<Wrong>) {
         }
         Shape::Within(least, most) => match &node.data {
             Data::Int(number) if number < least => {
-                found.push(Wrong::new(path, node.at, format!("must be greater than or equal to {least}")));
+                found.push(Wrong::new(
+                    path,
+                    node.at,
+                    format!("must be greater than or equal to {least}"),
+                ));
             }
             Data::Int(number) if number > most => {
-                found.push(Wrong::new(path, node.at, format!("must be less than or equal to {most}")));
+                found.push(Wrong::new(
+                    path,
+                    node.at,
+                    format!("must be less than or equal to {most}"),
+                ));
             }
             Data::Int(_) => {}
             _ => found.push(mistyped(path, node, "integer")),
@@ -76,7 +83,8 @@ fn faults(shape: &Shape, node: &Node, path: &mut Path, found: &mut Vec<Wrong>) {
                     several => format!("value must be one of {}", several.join(", ")),
                 };
                 let mut wrong = Wrong::new(path, node.at, what);
-                wrong.hint = nearest(text, texts.iter().copied()).map(|near| format!("the nearest is `{near}`"));
+                wrong.hint =
+                    nearest(text, texts.iter().copied()).map(|near| format!("the nearest is `{near}`"));
                 found.push(wrong);
             }
             _ => found.push(mistyped(path, node, "string")),
@@ -144,14 +152,7 @@ fn nearest_shape(shapes: &[Shape], node: &Node, path: &mut Path, found: &mut Vec
     found.extend(meant.unwrap_or_default());
 }
 
-fn map_faults(
-    entries: &Shape,
-    keys: Keys,
-    map: &Map,
-    at: Place,
-    path: &mut Path,
-    found: &mut Vec<Wrong>,
-) {
+fn map_faults(entries: &Shape, keys: Keys, map: &Map, at: Place, path: &mut Path, found: &mut Vec<Wrong>) {
     let mut unknown: Vec<&str> = Vec::new();
     let mut place = at;
     for (key, entry) in map {
@@ -186,12 +187,6 @@ fn object_faults(object: &Object, map: &Map, at: Place, path: &mut Path, found: 
     if !missing.is_empty() {
         found.push(Wrong::new(path, at, missing_words(&missing)));
     }
-    if !object.required_one.is_empty() {
-        let given = object.required_one.iter().any(|key| map.contains_key(*key));
-        if !given {
-            found.push(Wrong::new(path, at, missing_words(&object.required_one[..1])));
-        }
-    }
     let mut unknown: Vec<(&str, Place)> = Vec::new();
     for (key, entry) in map {
         if let Some((_, shape)) = object.fields.iter().find(|(name, _)| name == key) {
@@ -219,7 +214,8 @@ fn object_faults(object: &Object, map: &Map, at: Place, path: &mut Path, found: 
             .collect();
         wrong.hint = if !hints.is_empty() {
             Some(hints.join("; "))
-        } else if path.steps().is_empty() && map[*first].as_map().is_some_and(|map| map.contains_key("image")) {
+        } else if path.steps().is_empty() && map[*first].as_map().is_some_and(|map| map.contains_key("image"))
+        {
             Some("services stand under `services:`".to_owned())
         } else {
             None
@@ -240,7 +236,10 @@ fn missing_words(keys: &[&str]) -> String {
 }
 
 fn is_name(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn mistyped(path: &Path, node: &Node, wanted: &str) -> Wrong {
@@ -290,7 +289,9 @@ mod tests {
 
     #[test]
     fn words_are_joined() {
-        assert_eq!(Kinds(BOOLEAN | NULL | NUMBER | STRING).words(), "boolean, null, number or string");
-        
+        assert_eq!(
+            Kinds(BOOLEAN | NULL | NUMBER | STRING).words(),
+            "boolean, null, number or string"
+        );
     }
 }

@@ -51,7 +51,6 @@ macro_rules! object {
 const PLAIN: Object = Object {
     fields: &[],
     required: &[],
-    required_one: &[],
     extensions: true,
     open: false,
     null: false,
@@ -190,7 +189,7 @@ const LOGGING: Shape = object! {
 const SERVICE_MODELS: Shape = Shape::Any(&[
     TEXTS,
     Shape::Map {
-        entries: &object! { "endpoint_var": TEXT, "model_var": TEXT },
+        entries: &object! { {null: true} "endpoint_var": TEXT, "model_var": TEXT },
         keys: Keys::NamesOrUnchecked,
     },
 ]);
@@ -298,7 +297,7 @@ const UPDATE_CONFIG: Shape = object! {
 
 const DEVICE_REQUESTS: Shape = Shape::List {
     items: &object! {
-        {required_one: &["capabilities", "driver"]}
+        {required: &["capabilities"]}
         "capabilities": TEXTS,
         "count": WHOLE,
         "device_ids": TEXTS,
@@ -368,10 +367,21 @@ fn is_pull_policy(text: &str) -> bool {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         digits > 0 && rest[digits..].starts_with(['w', 'd', 'h', 'm', 's'])
     };
-    ["always", "never", "build", "if_not_present", "missing", "refresh", "daily", "weekly"]
-        .iter()
-        .any(|word| text.contains(word))
-        || text.match_indices("every_").any(|(at, word)| every(&text[at + word.len()..]))
+    [
+        "always",
+        "never",
+        "build",
+        "if_not_present",
+        "missing",
+        "refresh",
+        "daily",
+        "weekly",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
+        || text
+            .match_indices("every_")
+            .any(|(at, word)| every(&text[at + word.len()..]))
 }
 
 fn is_container_name(text: &str) -> bool {
@@ -484,10 +494,7 @@ const PRE_START: Shape = object! {
     "environment": LIST_OR_MAP, "per_replica": FLAG,
 };
 
-const OLD_EXTERNAL: Shape = Shape::Any(&[
-    Shape::Scalar(Kinds(BOOLEAN | STRING)),
-    object! { "name": TEXT },
-]);
+const OLD_EXTERNAL: Shape = Shape::Any(&[Shape::Scalar(Kinds(BOOLEAN | STRING)), object! { "name": TEXT }]);
 
 const OPEN_EXTERNAL: Shape = Shape::Any(&[
     Shape::Scalar(Kinds(BOOLEAN | STRING)),

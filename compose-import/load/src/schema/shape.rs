@@ -24,7 +24,12 @@ impl Kinds {
             (NUMBER, "number"),
             (STRING, "string"),
         ];
-        words(names.iter().filter(|(kind, _)| self.has(*kind)).map(|(_, name)| *name))
+        words(
+            names
+                .iter()
+                .filter(|(kind, _)| self.has(*kind))
+                .map(|(_, name)| *name),
+        )
     }
 }
 
@@ -41,8 +46,6 @@ pub(super) fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
 /// What a value may look like.
 #[derive(Debug)]
 pub(super) enum Shape {
-    /// Whatever it is.
-    Anything,
     /// A scalar.
     Scalar(Kinds),
     /// A whole number not below the first, and not above the second.
@@ -82,8 +85,6 @@ pub(super) enum Keys {
 pub(super) struct Object {
     pub(super) fields: &'static [(&'static str, Shape)],
     pub(super) required: &'static [&'static str],
-    /// Keys of which one must be there.
-    pub(super) required_one: &'static [&'static str],
     /// `x-` keys may stand in it.
     pub(super) extensions: bool,
     /// Unknown keys are allowed.

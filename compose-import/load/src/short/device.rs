@@ -10,10 +10,16 @@ pub(super) fn parse_device(text: &str, at: Place) -> Result<Node, String> {
         [source, target] => (*source, *target, "rwm"),
         [source, target, permissions] => (*source, *target, *permissions),
         _ => {
-            return Err(format!("confusing device mapping, please use long syntax: {text}"));
+            return Err(format!(
+                "confusing device mapping, please use long syntax: {text}"
+            ));
         }
     };
-    let fields = [("source", source), ("target", target), ("permissions", permissions)];
+    let fields = [
+        ("source", source),
+        ("target", target),
+        ("permissions", permissions),
+    ];
     let entries = fields
         .into_iter()
         .map(|(key, value)| (key.to_owned(), Node::text(value, at)));

@@ -90,7 +90,8 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn fault(&mut self, message: impl Into<String>, at: Place) {
-        self.faults.push(Fault::new(message).at(self.sources.position(at)));
+        self.faults
+            .push(Fault::new(message).at(self.sources.position(at)));
     }
 
     fn service(&mut self, name: &str, service: &mut Node) {
@@ -117,7 +118,8 @@ impl Writer<'_> {
             for entry in node.as_map_mut().into_iter().flatten().map(|(_, entry)| entry) {
                 let at = entry.at;
                 if let Some(map) = entry.as_map_mut() {
-                    map.entry("required".to_owned()).or_insert_with(|| Node::bool(true, at));
+                    map.entry("required".to_owned())
+                        .or_insert_with(|| Node::bool(true, at));
                 }
             }
         }
@@ -140,7 +142,8 @@ impl Writer<'_> {
                 to_mapping(item, "path");
                 let at = item.at;
                 if let Some(map) = item.as_map_mut() {
-                    map.entry("required".to_owned()).or_insert_with(|| Node::bool(true, at));
+                    map.entry("required".to_owned())
+                        .or_insert_with(|| Node::bool(true, at));
                 }
             }
         }
@@ -179,7 +182,10 @@ impl Writer<'_> {
         if let Some(list) = map.get_mut("dns").and_then(Node::as_list_mut) {
             list.retain(|item| !item.is_null() && item.as_str() != Some(""));
         }
-        let watch = map.get_mut("develop").and_then(Node::as_map_mut).and_then(|map| map.get_mut("watch"));
+        let watch = map
+            .get_mut("develop")
+            .and_then(Node::as_map_mut)
+            .and_then(|map| map.get_mut("watch"));
         for item in watch.and_then(Node::as_list_mut).into_iter().flatten() {
             for key in ["ignore", "include"] {
                 if let Some(node) = item.as_map_mut().and_then(|map| map.get_mut(key)) {
@@ -208,7 +214,10 @@ impl Writer<'_> {
                     continue;
                 }
                 Data::Float(_) => {
-                    self.fault(format!("services.{service}.ports: invalid type float64 for port"), at);
+                    self.fault(
+                        format!("services.{service}.ports: invalid type float64 for port"),
+                        at,
+                    );
                     continue;
                 }
                 _ => {
@@ -242,18 +251,25 @@ impl Writer<'_> {
     /// `external: {name: NAME}` of old.
     fn external(&mut self, kind: &str, name: &str, entry: &mut Node) {
         let Some(map) = entry.as_map_mut() else { return };
-        let Some(external) = map.get_mut("external") else { return };
+        let Some(external) = map.get_mut("external") else {
+            return;
+        };
         let at = external.at;
         let Some(inside) = external.as_map() else { return };
         let given = inside.get("name").cloned();
         external.data = Data::Bool(true);
         let Some(given) = given else { return };
         self.warnings.push(Warning {
-            message: format!("{kind}.{name}: external.name is deprecated. Please set name and external: true"),
+            message: format!(
+                "{kind}.{name}: external.name is deprecated. Please set name and external: true"
+            ),
             position: self.sources.position(at),
         });
         if map.get("name").is_some_and(|name| !name.same(&given)) {
-            self.fault(format!("{kind}.{name}: name and external.name conflict; only use name"), at);
+            self.fault(
+                format!("{kind}.{name}: name and external.name conflict; only use name"),
+                at,
+            );
             return;
         }
         map.insert("name".to_owned(), given);

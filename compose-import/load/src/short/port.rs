@@ -29,7 +29,12 @@ pub(crate) fn parse_ports(spec: &str, at: Place) -> Result<Vec<Node>, String> {
             .ok_or_else(|| format!("invalid IP address: {ip}"))?,
         None => ip,
     };
-    if !ip.is_empty() && ip.split('%').next().is_none_or(|ip| ip.parse::<IpAddr>().is_err()) {
+    if !ip.is_empty()
+        && ip
+            .split('%')
+            .next()
+            .is_none_or(|ip| ip.parse::<IpAddr>().is_err())
+    {
         return Err(format!("invalid IP address: {ip}"));
     }
     if container.is_empty() {
@@ -70,7 +75,10 @@ pub(crate) fn parse_ports(spec: &str, at: Place) -> Result<Vec<Node>, String> {
                     put("published", &format!("{first_host}-{last_host}"));
                 }
                 Some((first_host, _)) => {
-                    put("published", &(u32::from(first_host) + u32::from(port - first)).to_string());
+                    put(
+                        "published",
+                        &(u32::from(first_host) + u32::from(port - first)).to_string(),
+                    );
                 }
                 None => {}
             }
@@ -139,7 +147,10 @@ mod tests {
             ("70000:80", "invalid hostPort: 70000"),
             ("80:70000", "invalid containerPort: 70000"),
             ("x:80:80", "invalid IP address: x"),
-            ("1-2:3-5", "invalid ranges specified for container and host Ports: 3-5 and 1-2"),
+            (
+                "1-2:3-5",
+                "invalid ranges specified for container and host Ports: 3-5 and 1-2",
+            ),
             ("80/foo", "invalid proto: foo"),
             ("80:", "no port specified: 80:<empty>"),
         ] {

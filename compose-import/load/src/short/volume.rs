@@ -16,7 +16,9 @@ pub(crate) struct ShortVolume {
 impl ShortVolume {
     /// Whether the source is a path of the host.
     fn is_bind(&self) -> bool {
-        self.source.starts_with(['.', '/', '~']) || self.source.starts_with("\\\\") || is_windows_path(&self.source)
+        self.source.starts_with(['.', '/', '~'])
+            || self.source.starts_with("\\\\")
+            || is_windows_path(&self.source)
     }
 
     /// The long form.
