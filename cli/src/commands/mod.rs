@@ -5,6 +5,7 @@
 
 mod cluster;
 mod completion;
+mod compose;
 mod create;
 mod env;
 mod explain;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
+    Compose(Box<compose::ComposeArgs>),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -81,6 +83,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Compose(arguments) => compose::run(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
