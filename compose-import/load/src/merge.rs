@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::Fault;
-use crate::node::{Data, Map, Node, Path, Place, Sources};
+use crate::node::{Data, Map, Node, Path, Sources};
 use crate::short::volume::parse_volume;
 
 /// How an attribute merges.
@@ -395,10 +395,3 @@ fn remove(node: &mut Node, path: &[String]) {
         remove(entry, rest);
     }
 }
-
-/// A place that is nowhere.
-pub(crate) const NOWHERE: Place = Place {
-    file: 0,
-    line: 0,
-    column: 0,
-};

@@ -158,8 +158,26 @@ fn closing(text: &str) -> Option<usize> {
     text.rfind('}')
 }
 
+/// The variables that the texts of a model use which was loaded without filling them in: each once, by name.
+pub fn variables(model: &serde_json::Value) -> Vec<Variable> {
+    let mut found = Vec::new();
+    collect(model, &mut found);
+    found.sort();
+    found.dedup_by(|a, b| a.name == b.name);
+    found
+}
+
+fn collect(value: &serde_json::Value, found: &mut Vec<Variable>) {
+    match value {
+        serde_json::Value::String(text) => variables_of(text, found),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        serde_json::Value::Object(object) => object.values().for_each(|value| collect(value, found)),
+        _ => {}
+    }
+}
+
 /// The variables that a text uses, also those in defaults.
-pub(crate) fn variables(text: &str, found: &mut Vec<Variable>) {
+fn variables_of(text: &str, found: &mut Vec<Variable>) {
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         let after = &rest[at + 1..];
@@ -177,11 +195,11 @@ pub(crate) fn variables(text: &str, found: &mut Vec<Variable>) {
                 match use_ {
                     Some((Operator::Default, _, word)) => {
                         variable.default = word.to_owned();
-                        variables(word, found);
+                        variables_of(word, found);
                     }
                     Some((Operator::Replacement, _, word)) => {
                         variable.alternate = word.to_owned();
-                        variables(word, found);
+                        variables_of(word, found);
                     }
                     Some((Operator::Required, ..)) => variable.required = true,
                     None => {}
@@ -284,7 +302,7 @@ mod tests {
     #[test]
     fn variables_are_listed_with_those_inside() {
         let mut found = Vec::new();
-        variables("$A ${B:-${C}} ${D:?x}", &mut found);
+        variables_of("$A ${B:-${C}} ${D:?x}", &mut found);
         let names: Vec<_> = found
             .iter()
             .map(|variable| {

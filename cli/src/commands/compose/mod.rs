@@ -1,5 +1,6 @@
 //! `tug compose`: Compose projects, converted and run as releases.
 
+mod config;
 mod convert;
 mod down;
 mod kompose;
@@ -19,6 +20,7 @@ use crate::settings::Settings;
 
 /// Run and convert Compose projects
 #[derive(clap::Args)]
+#[command(arg_required_else_help = true)]
 pub(crate) struct ComposeArgs {
     #[command(flatten)]
     project: ProjectArgs,
@@ -26,6 +28,7 @@ pub(crate) struct ComposeArgs {
     command: ComposeCommand,
 }
 
+/// Commands, in the order of the help.
 #[derive(clap::Subcommand)]
 enum ComposeCommand {
     Up(up::UpArgs),
@@ -36,6 +39,7 @@ enum ComposeCommand {
     Images(ps::ImagesArgs),
     Restart(restart::RestartArgs),
     Scale(restart::ScaleArgs),
+    Config(config::ConfigArgs),
     Convert(convert::ConvertArgs),
 }
 
@@ -50,6 +54,7 @@ pub(super) fn run(arguments: &ComposeArgs, settings: &Settings) -> Result<(), Fa
         ComposeCommand::Images(arguments) => ps::run_images(arguments, project, settings),
         ComposeCommand::Restart(arguments) => restart::run(arguments, project, settings),
         ComposeCommand::Scale(arguments) => restart::run_scale(arguments, project, settings),
+        ComposeCommand::Config(arguments) => config::run(arguments, project, settings),
         ComposeCommand::Convert(arguments) => convert::run(arguments, project, settings),
     }
 }

@@ -106,10 +106,9 @@ pub(crate) fn range(text: &str) -> Option<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::NOWHERE;
 
     fn check(spec: &str) -> Result<Vec<String>, String> {
-        let ports = parse_ports(spec, NOWHERE)?;
+        let ports = parse_ports(spec, Place::default())?;
         Ok(ports
             .iter()
             .map(|port| {

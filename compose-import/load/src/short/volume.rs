@@ -138,13 +138,12 @@ pub(crate) fn is_windows_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::NOWHERE;
 
     #[test]
     fn sections_and_options() {
         let parse = |spec| {
             let volume = parse_volume(spec).unwrap();
-            let node = volume.clone().into_node(NOWHERE);
+            let node = volume.clone().into_node(Place::default());
             let kind = node.get("type").and_then(Node::as_str).unwrap().to_owned();
             (kind, volume.source, volume.target, volume.read_only)
         };
