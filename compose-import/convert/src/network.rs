@@ -297,7 +297,9 @@ fn published(
             if let Some(app_protocol) = port.app_protocol {
                 entry["appProtocol"] = json!(app_protocol);
             }
-            let node_port = node_port.filter(|_| single).or(port.outside.filter(|port| NODE_PORTS.contains(port)));
+            let node_port = node_port
+                .filter(|_| single)
+                .or(port.outside.filter(|port| NODE_PORTS.contains(port)));
             if let Some(node_port) = node_port.filter(|_| is_node_port) {
                 entry["nodePort"] = json!(node_port);
             }

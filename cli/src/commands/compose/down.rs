@@ -45,10 +45,19 @@ pub(super) fn run(arguments: &DownArgs, project: &ProjectArgs, settings: &Settin
             None => console.say(format!("`{}` was not up", place.release)),
         }
         if arguments.volumes {
-            for claim in place.objects(cluster, ("v1", "persistentvolumeclaims"), &[]).await? {
+            for claim in place
+                .objects(cluster, ("v1", "persistentvolumeclaims"), &[])
+                .await?
+            {
                 let collection = Collection::namespaced("v1", "persistentvolumeclaims", &place.namespace);
-                let deleted = cluster.api.delete(&collection.target(claim.name()), &DeleteOptions::default()).await;
-                deleted.map_err(|status| Failure::new(format!("cannot delete the volume `{}`", claim.name())).because_error(&status))?;
+                let deleted = cluster
+                    .api
+                    .delete(&collection.target(claim.name()), &DeleteOptions::default())
+                    .await;
+                deleted.map_err(|status| {
+                    Failure::new(format!("cannot delete the volume `{}`", claim.name()))
+                        .because_error(&status)
+                })?;
                 console.say(format!("the volume `{}` is deleted", claim.name()));
             }
         }

@@ -14,7 +14,7 @@ pub(crate) struct LogsArgs {
     /// Only these services
     services: Vec<String>,
     /// Only so many lines of each container, from the end
-    #[arg(long, visible_alias = "tail", short = 'n', value_name = "N")]
+    #[arg(long, visible_alias = "tail", value_name = "N")]
     lines: Option<String>,
     /// Print times
     #[arg(short, long)]
@@ -30,7 +30,9 @@ pub(super) fn run(arguments: &LogsArgs, project: &ProjectArgs, settings: &Settin
     let place = Place::find(project, settings)?;
     let console = &place.settings.console;
     place.work(async |cluster| {
-        let pods = place.objects(cluster, ("v1", "pods"), &arguments.services).await?;
+        let pods = place
+            .objects(cluster, ("v1", "pods"), &arguments.services)
+            .await?;
         let width = pods.iter().map(|pod| pod.name().len()).max().unwrap_or(0);
         let mut services: Vec<&str> = pods.iter().filter_map(|pod| pod.label(SERVICE)).collect();
         services.dedup();
@@ -38,7 +40,12 @@ pub(super) fn run(arguments: &LogsArgs, project: &ProjectArgs, settings: &Settin
             let service = pod.label(SERVICE).unwrap_or_default();
             let color = COLORS[services.iter().position(|name| *name == service).unwrap_or(0) % COLORS.len()];
             for container in pod.list(&["spec", "containers"]) {
-                let path = path(&place.namespace, pod.name(), container["name"].as_str().unwrap_or_default(), arguments)?;
+                let path = path(
+                    &place.namespace,
+                    pod.name(),
+                    container["name"].as_str().unwrap_or_default(),
+                    arguments,
+                )?;
                 let Ok(log) = cluster.api.raw(&path).await else {
                     // A container that has not started has no log.
                     continue;
@@ -46,7 +53,11 @@ pub(super) fn run(arguments: &LogsArgs, project: &ProjectArgs, settings: &Settin
                 let prefix = console.paint(color, &format!("{:width$} | ", pod.name()));
                 let mut text = String::new();
                 for line in String::from_utf8_lossy(&log).lines() {
-                    let prefix = if arguments.no_log_prefix { "" } else { prefix.as_str() };
+                    let prefix = if arguments.no_log_prefix {
+                        ""
+                    } else {
+                        prefix.as_str()
+                    };
                     // Writing to a text does not fail.
                     let _ = writeln!(text, "{prefix}{line}");
                 }

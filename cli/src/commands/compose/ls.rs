@@ -58,7 +58,12 @@ pub(super) fn run(arguments: &LsArgs, settings: &Settings) -> Result<(), Failure
     let table = || {
         let mut table = Table::new(&["NAME", "NAMESPACE", "REVISION", "STATUS"]);
         for row in &rows {
-            table.row(vec![row.name.clone(), row.namespace.clone(), row.revision.to_string(), row.status.clone()]);
+            table.row(vec![
+                row.name.clone(),
+                row.namespace.clone(),
+                row.revision.to_string(),
+                row.status.clone(),
+            ]);
         }
         table
     };
@@ -67,6 +72,10 @@ pub(super) fn run(arguments: &LsArgs, settings: &Settings) -> Result<(), Failure
         table: &table,
         name: &|row: &Row| row.name.clone(),
     };
-    let format = if arguments.quiet { OutputFormat::Name } else { arguments.format };
+    let format = if arguments.quiet {
+        OutputFormat::Name
+    } else {
+        arguments.format
+    };
     listing.print(format, settings)
 }

@@ -23,7 +23,11 @@ pub(super) const SERVICE: &str = "app.kubernetes.io/name";
 pub(super) const PROJECT: &str = "compose.tug.dev/project";
 
 /// Loads a project: some services and what they depend on, or all.
-pub(super) fn load(project: &ProjectArgs, services: &[String], settings: &Settings) -> Result<Project, Failure> {
+pub(super) fn load(
+    project: &ProjectArgs,
+    services: &[String],
+    settings: &Settings,
+) -> Result<Project, Failure> {
     let mut options = project.options(settings)?;
     options.services = services.to_vec();
     project.load(&options, settings)
@@ -41,7 +45,11 @@ impl Place {
     /// The place of a project by its name.
     pub(super) fn of(project: &str, settings: &Settings) -> Self {
         let label = dns_label(project);
-        let release = label.get(..NAME_CHARS_MAX).unwrap_or(&label).trim_end_matches('-').to_owned();
+        let release = label
+            .get(..NAME_CHARS_MAX)
+            .unwrap_or(&label)
+            .trim_end_matches('-')
+            .to_owned();
         let namespace = settings.namespace.clone().unwrap_or_else(|| release.clone());
         let mut settings = settings.clone();
         settings.namespace = Some(namespace.clone());
@@ -62,7 +70,10 @@ impl Place {
     }
 
     /// Works on a cluster that must be there already.
-    pub(super) fn work<T>(&self, work: impl AsyncFnOnce(&Cluster) -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn work<T>(
+        &self,
+        work: impl AsyncFnOnce(&Cluster) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let config = connection::choose(&self.settings, Start::IfThere)?;
         block_on(async {
             let cluster = connection::connect(&self.settings, &config).await?;

@@ -53,7 +53,11 @@ struct Container {
 pub(super) fn run(arguments: &PsArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
     let place = Place::find(project, settings)?;
     let containers = containers(&place, &arguments.services)?;
-    let format = if arguments.quiet { OutputFormat::Name } else { arguments.format };
+    let format = if arguments.quiet {
+        OutputFormat::Name
+    } else {
+        arguments.format
+    };
     let table = || {
         let mut table = Table::new(&["NAME", "SERVICE", "IMAGE", "STATE", "READY", "RESTARTS"]);
         for container in &containers {
@@ -76,7 +80,11 @@ pub(super) fn run(arguments: &PsArgs, project: &ProjectArgs, settings: &Settings
     listing.print(format, settings)
 }
 
-pub(super) fn run_images(arguments: &ImagesArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
+pub(super) fn run_images(
+    arguments: &ImagesArgs,
+    project: &ProjectArgs,
+    settings: &Settings,
+) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Image {
         container: String,
@@ -95,7 +103,11 @@ pub(super) fn run_images(arguments: &ImagesArgs, project: &ProjectArgs, settings
     let table = || {
         let mut table = Table::new(&["CONTAINER", "SERVICE", "IMAGE"]);
         for image in &images {
-            table.row(vec![image.container.clone(), image.service.clone(), image.image.clone()]);
+            table.row(vec![
+                image.container.clone(),
+                image.service.clone(),
+                image.image.clone(),
+            ]);
         }
         table
     };
@@ -120,9 +132,16 @@ fn containers_of(pod: &Arc<Object>) -> Vec<Container> {
         .iter()
         .map(|container| {
             let name = container["name"].as_str().unwrap_or_default();
-            let status = statuses.iter().find(|status| status["name"] == name).unwrap_or(&Value::Null);
+            let status = statuses
+                .iter()
+                .find(|status| status["name"] == name)
+                .unwrap_or(&Value::Null);
             Container {
-                name: if several { format!("{}/{name}", pod.name()) } else { pod.name().to_owned() },
+                name: if several {
+                    format!("{}/{name}", pod.name())
+                } else {
+                    pod.name().to_owned()
+                },
                 service: pod.label(SERVICE).unwrap_or_default().to_owned(),
                 image: container["image"].as_str().unwrap_or_default().to_owned(),
                 state: state(pod, status),
@@ -157,7 +176,12 @@ pub(super) async fn print_addresses(place: &Place, cluster: &Cluster) -> Result<
         let balancer = service
             .list(&["status", "loadBalancer", "ingress"])
             .first()
-            .and_then(|entry| entry["ip"].as_str().or(entry["hostname"].as_str()).map(str::to_owned));
+            .and_then(|entry| {
+                entry["ip"]
+                    .as_str()
+                    .or(entry["hostname"].as_str())
+                    .map(str::to_owned)
+            });
         for port in service.list(&["spec", "ports"]) {
             let number = |key: &str| port[key].as_u64();
             let (Some(outside), Some(target)) = (number("port"), number("targetPort")) else {
@@ -168,7 +192,10 @@ pub(super) async fn print_addresses(place: &Place, cluster: &Cluster) -> Result<
                 (None, Some(node_port)) => format!("127.0.0.1:{node_port}"),
                 (None, None) => continue,
             };
-            place.settings.console.line(format!("{name}\t{address} -> {target}"))?;
+            place
+                .settings
+                .console
+                .line(format!("{name}\t{address} -> {target}"))?;
         }
     }
     Ok(())

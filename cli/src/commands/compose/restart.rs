@@ -30,7 +30,11 @@ const RESTARTED: [&str; 3] = ["deployments", "statefulsets", "daemonsets"];
 /// Workloads that have a number of pods.
 const SCALED: [&str; 2] = ["deployments", "statefulsets"];
 
-pub(super) fn run(arguments: &RestartArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
+pub(super) fn run(
+    arguments: &RestartArgs,
+    project: &ProjectArgs,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let place = Place::find(project, settings)?;
     let now = settings.now().to_string();
     // kubectl's own way of doing it.
@@ -50,9 +54,17 @@ pub(super) fn run(arguments: &RestartArgs, project: &ProjectArgs, settings: &Set
     })
 }
 
-pub(super) fn run_scale(arguments: &ScaleArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
+pub(super) fn run_scale(
+    arguments: &ScaleArgs,
+    project: &ProjectArgs,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let place = Place::find(project, settings)?;
-    let wishes = arguments.services.iter().map(|text| scaled(text)).collect::<Result<Vec<_>, _>>()?;
+    let wishes = arguments
+        .services
+        .iter()
+        .map(|text| scaled(text))
+        .collect::<Result<Vec<_>, _>>()?;
     place.work(async |cluster| {
         for (service, count) in wishes {
             let services = [service.to_owned()];
@@ -64,14 +76,23 @@ pub(super) fn run_scale(arguments: &ScaleArgs, project: &ProjectArgs, settings: 
             if changed.is_empty() {
                 return Err(nothing(&place, &services));
             }
-            place.settings.console.say(format!("`{service}` has {count} replicas"));
+            place
+                .settings
+                .console
+                .say(format!("`{service}` has {count} replicas"));
         }
         Ok(())
     })
 }
 
 /// Changes the workloads of services, and gives their names.
-async fn change(place: &Place, cluster: &Cluster, resource: &str, services: &[String], patch: &Value) -> Result<Vec<String>, Failure> {
+async fn change(
+    place: &Place,
+    cluster: &Cluster,
+    resource: &str,
+    services: &[String],
+    patch: &Value,
+) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for object in place.objects(cluster, ("apps/v1", resource), services).await? {
         let collection = Collection::namespaced("apps/v1", resource, &place.namespace);
@@ -79,14 +100,28 @@ async fn change(place: &Place, cluster: &Cluster, resource: &str, services: &[St
             field_manager: "tug-compose".to_owned(),
             ..WriteOptions::default()
         };
-        let patched = cluster.api.patch(&collection.target(object.name()), Patch::Merge(patch.clone()), &options).await;
-        patched.map_err(|status| Failure::new(format!("cannot change `{}`", object.name())).because_error(&status))?;
+        let patched = cluster
+            .api
+            .patch(
+                &collection.target(object.name()),
+                Patch::Merge(patch.clone()),
+                &options,
+            )
+            .await;
+        patched.map_err(|status| {
+            Failure::new(format!("cannot change `{}`", object.name())).because_error(&status)
+        })?;
         names.push(object.name().to_owned());
     }
     Ok(names)
 }
 
 fn nothing(place: &Place, services: &[String]) -> Failure {
-    let what = if services.is_empty() { "nothing".to_owned() } else { services.join(", ") };
-    Failure::new(format!("`{}` has no such services up: {what}", place.release)).hint("`tug compose ps` lists what is up")
+    let what = if services.is_empty() {
+        "nothing".to_owned()
+    } else {
+        services.join(", ")
+    };
+    Failure::new(format!("`{}` has no such services up: {what}", place.release))
+        .hint("`tug compose ps` lists what is up")
 }

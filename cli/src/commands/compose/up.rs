@@ -76,8 +76,16 @@ pub(super) fn run(arguments: &UpArgs, project: &ProjectArgs, settings: &Settings
     let is_bundled = config.kubeconfigs == [bundled::directory(settings).kubeconfig()];
     let options = Options {
         // The bundled cluster runs on the machine of the files.
-        bind_mounts: if is_bundled { BindMounts::HostPath } else { BindMounts::Auto },
-        publish: if is_bundled { Publish::NodePort } else { Publish::LoadBalancer },
+        bind_mounts: if is_bundled {
+            BindMounts::HostPath
+        } else {
+            BindMounts::Auto
+        },
+        publish: if is_bundled {
+            Publish::NodePort
+        } else {
+            Publish::LoadBalancer
+        },
         ..Options::default()
     };
     let conversion = convert(&project, &options, arguments.strict, settings)?;
@@ -101,9 +109,15 @@ pub(super) fn run(arguments: &UpArgs, project: &ProjectArgs, settings: &Settings
 
 fn in_context(failure: Failure, place: &Place, existed: bool, arguments: &UpArgs) -> Failure {
     let failure = failure.prefixed(&format!("`{}` did not come up: ", place.release));
-    let status = format!("`tug status {} -n {}` shows what is not ready", place.release, place.namespace);
+    let status = format!(
+        "`tug status {} -n {}` shows what is not ready",
+        place.release, place.namespace
+    );
     match (existed, arguments.no_rollback) {
-        (true, false) => failure.hint(format!("the revision before is back; `tug history {} -n {}`", place.release, place.namespace)),
+        (true, false) => failure.hint(format!(
+            "the revision before is back; `tug history {} -n {}`",
+            place.release, place.namespace
+        )),
         _ => failure.hint(status),
     }
 }
@@ -119,7 +133,11 @@ fn upgrade(arguments: &UpArgs, conversion: &Conversion, place: &Place, chart: Ch
     use chart_release::action::WaitStrategy;
     let deploy = DeployOptions {
         timeout: arguments.wait_timeout,
-        wait: if arguments.no_wait { WaitStrategy::HooksOnly } else { WaitStrategy::Ready },
+        wait: if arguments.no_wait {
+            WaitStrategy::HooksOnly
+        } else {
+            WaitStrategy::Ready
+        },
         wait_for_jobs: waits_for_jobs(conversion),
         ..DeployOptions::default()
     };
@@ -146,7 +164,11 @@ fn install(upgrade: Upgrade) -> Install {
         chart: upgrade.chart,
         values: upgrade.values,
         description: upgrade.description,
-        labels: upgrade.labels.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+        labels: upgrade
+            .labels
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect(),
         create_namespace: true,
         replace: true,
         deploy: upgrade.deploy,
@@ -157,7 +179,10 @@ fn install(upgrade: Upgrade) -> Install {
 /// Whether a service waits for another to end.
 fn waits_for_jobs(conversion: &Conversion) -> bool {
     let annotations = |object: &compose_convert::Object| object.value["metadata"]["annotations"].to_string();
-    conversion.objects.iter().any(|object| annotations(object).contains("service_completed_successfully"))
+    conversion
+        .objects
+        .iter()
+        .any(|object| annotations(object).contains("service_completed_successfully"))
 }
 
 fn make_chart(conversion: &Conversion, place: &Place) -> Result<Chart, Failure> {
@@ -167,10 +192,12 @@ fn make_chart(conversion: &Conversion, place: &Place) -> Result<Chart, Failure> 
         dialect: Dialect::Go,
         with_secrets: false,
     };
-    let files = chart::files(conversion, &options).into_iter().map(|(name, content)| File {
-        name,
-        data: content.into_bytes().into(),
-    });
+    let files = chart::files(conversion, &options)
+        .into_iter()
+        .map(|(name, content)| File {
+            name,
+            data: content.into_bytes().into(),
+        });
     Chart::from_files(files.collect()).map_err(|error| {
         Failure::new("the project's chart cannot be read, which is a fault of tug").because_error(&error)
     })
@@ -193,6 +220,8 @@ fn to_map(values: &Value) -> Result<Map, Failure> {
 
 /// Reads `SERVICE=N`.
 pub(super) fn scaled(text: &str) -> Result<(&str, u32), Failure> {
-    let read = text.split_once('=').and_then(|(service, count)| Some((service, count.parse().ok()?)));
+    let read = text
+        .split_once('=')
+        .and_then(|(service, count)| Some((service, count.parse().ok()?)));
     read.ok_or_else(|| Failure::new(format!("cannot read `{text}`")).because("expected SERVICE=N"))
 }
