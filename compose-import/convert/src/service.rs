@@ -113,6 +113,11 @@ impl<'a> Service<'a> {
         self.report.service(self.name, path, message);
     }
 
+    /// Tells of an item of a list what becomes of it.
+    pub(crate) fn tell_item(&self, path: &str, index: usize, message: impl Into<String>) {
+        self.report.item(self.name, path, index, message);
+    }
+
     /// The labels that steer Kompose, from both places where they may stand.
     pub(crate) fn steering(&self) -> BTreeMap<&'a str, &'a str> {
         ["labels", "deploy.labels"]
