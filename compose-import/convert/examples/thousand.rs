@@ -19,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             10000 + number
         )?;
         if number > 0 {
-            writeln!(text, "    depends_on: {{service-{}: {{condition: service_healthy}}}}", number / 2)?;
+            writeln!(
+                text,
+                "    depends_on: {{service-{}: {{condition: service_healthy}}}}",
+                number / 2
+            )?;
         }
     }
     text.push_str("volumes:\n");

@@ -149,8 +149,7 @@ impl<'a> Service<'a> {
     /// The paths of the rows that an attribute, or what is below it, is in.
     fn paths(&self, path: &str, found: &mut Vec<String>) {
         let Some(value) = self.peek(path) else { return };
-        let below = format!("{path}.");
-        let has_rows = attributes::SERVICE.iter().any(|row| row.path.starts_with(&below));
+        let has_rows = attributes::has_rows_below(path);
         match value {
             Value::Object(entries) if has_rows => {
                 for key in entries.keys() {
