@@ -93,6 +93,7 @@ fn expand(inside: &str, lookup: &mut dyn Lookup, depth: usize) -> Result<String,
         return Ok(value.unwrap_or_default());
     };
     let value = value.filter(|value| !(empty_is_unset && value.is_empty()));
+    check(word, depth + 1)?;
     match (operator, value) {
         (Operator::Replacement, Some(_)) | (Operator::Default, None) => fill(word, lookup, depth + 1),
         (Operator::Replacement, None) => Ok(String::new()),
@@ -102,6 +103,30 @@ fn expand(inside: &str, lookup: &mut dyn Lookup, depth: usize) -> Result<String,
             message: fill(word, lookup, depth + 1)?,
         }),
     }
+}
+
+/// What is no variable is a fault, also where it is not used.
+fn check(text: &str, depth: usize) -> Result<(), TemplateFault> {
+    if depth > DEPTH_MAX {
+        return Err(TemplateFault::TooDeep);
+    }
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let after = &rest[at + 1..];
+        rest = if let Some(tail) = after.strip_prefix('$') {
+            tail
+        } else if let Some(braced) = after.strip_prefix('{') {
+            let end = closing(braced).ok_or(TemplateFault::Invalid)?;
+            match parse(&braced[..end]).ok_or(TemplateFault::Invalid)? {
+                (_, Some((_, _, word))) => check(word, depth + 1)?,
+                (_, None) => {}
+            }
+            &braced[end + 1..]
+        } else {
+            after
+        };
+    }
+    Ok(())
 }
 
 type Use<'t> = Option<(Operator, bool, &'t str)>;
@@ -282,7 +307,7 @@ mod tests {
             "${a:-x",
             "${a:=b}",
             "${a:-x\ny}",
-            "${ a}",
+            "${ a}", "${SET:-${}}",
         ] {
             assert_eq!(
                 substitute(text, &mut Env(Vec::new())),
