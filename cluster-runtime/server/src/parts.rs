@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster_apiserver::{
-    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges,
+    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, Rbac, ServiceRanges, TokenIssuer,
 };
 use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
@@ -25,7 +25,7 @@ use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
-use crate::pki::Authority;
+use crate::pki::{Authority, PkiError, token_key};
 use crate::pod_network::NodeNetwork;
 use crate::serve::{ServeError, listen};
 use crate::{host, kubeconfig};
@@ -34,6 +34,8 @@ use crate::{host, kubeconfig};
 pub const SHIM_COMMAND: &str = "__shim";
 /// Domain below which services have names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// In whose name tokens of service accounts are signed.
+const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
@@ -66,7 +68,13 @@ impl Parts {
         let authority = Authority::open(&dir.pki(), now)?;
         let nodes = NodeRegistry::default();
         let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
-        let engine = Engine::new(store.clone(), engine_options(settings, &nodes));
+        let issuer = TokenIssuer::new(&token_key(&dir.pki())?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
+        let options_of_engine = EngineOptions {
+            authorizer: Box::new(Rbac::new(store.clone())),
+            tokens: Some(issuer),
+            ..engine_options(settings, &nodes)
+        };
+        let engine = Engine::new(store.clone(), options_of_engine);
         engine.bootstrap().await?;
         let jitter = Jitter::from_seed(seed(now));
         let definitions = Definitions::start(&engine, jitter.clone()).await?;
@@ -95,6 +103,7 @@ impl Parts {
         let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
+            load_balancer_address: Some(host::outward_address().unwrap_or(gateway).into()),
             jitter: jitter.clone(),
             ..ControllersOptions::default()
         };
