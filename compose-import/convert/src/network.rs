@@ -264,11 +264,8 @@ fn published(
             None => free.push(port),
         }
     }
-    let is_node_port = match kind.as_deref() {
-        Some("nodeport") => true,
-        Some("loadbalancer") => false,
-        _ => cx.options.publish == Publish::NodePort,
-    };
+    let is_node_port = kind.as_deref() == Some("nodeport");
+    let also_node_ports = cx.options.publish == Publish::AlsoNodePorts;
     let node_port = steering
         .get("service.nodeport.port")
         .and_then(|text| text.parse::<u16>().ok());
@@ -297,10 +294,11 @@ fn published(
             if let Some(app_protocol) = port.app_protocol {
                 entry["appProtocol"] = json!(app_protocol);
             }
-            let node_port = node_port
-                .filter(|_| single)
-                .or(port.outside.filter(|port| NODE_PORTS.contains(port)));
-            if let Some(node_port) = node_port.filter(|_| is_node_port) {
+            let given = node_port.filter(|_| single && is_node_port);
+            let as_it_is = port
+                .outside
+                .filter(|port| also_node_ports && NODE_PORTS.contains(port));
+            if let Some(node_port) = given.or(as_it_is) {
                 entry["nodePort"] = json!(node_port);
             }
             entries.push(entry);

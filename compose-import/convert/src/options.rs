@@ -56,8 +56,9 @@ pub enum Publish {
     /// By a load balancer, which has them as they are.
     #[default]
     LoadBalancer,
-    /// By ports of the nodes: as they are where they are in the range of node ports, else as the cluster chooses.
-    NodePort,
+    /// By a load balancer, and those in the range of node ports also by that port of every node: for a cluster on this
+    /// machine, where node ports answer on loopback.
+    AlsoNodePorts,
 }
 
 /// The kind of a service's workload.

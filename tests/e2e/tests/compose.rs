@@ -65,7 +65,7 @@ fn a_project_comes_up_in_order_goes_back_by_itself_and_keeps_its_volumes() {
 
     // Nothing runs: `up` starts the cluster, and everything is ready when it returns.
     let up = lab.tug(["compose", "-f", &file, "up", "-d"]);
-    assert!(up.ok().contains("127.0.0.1:30090 -> 80"), "{}", up.stdout);
+    assert!(up.ok().contains(":30090 -> 80"), "{}", up.stdout);
     greets(&lab, "Hello from the shop");
     let containers = lab.tug(["compose", "-f", &file, "ps", "--format", "json"]).json();
     let container = |service: &str| {

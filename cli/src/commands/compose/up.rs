@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &UpArgs, project: &ProjectArgs, settings: &Settings
             BindMounts::Auto
         },
         publish: if is_bundled {
-            Publish::NodePort
+            Publish::AlsoNodePorts
         } else {
             Publish::LoadBalancer
         },
