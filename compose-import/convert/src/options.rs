@@ -19,7 +19,8 @@ pub struct Options {
     pub network_policies: bool,
     /// How ports reach the outside of the cluster.
     pub publish: Publish,
-    /// Swarm's defaults where the file says nothing, as `docker stack deploy` has them.
+    /// Swarm's defaults, as `docker stack deploy` has them: pods are replaced one by one, the old before the new, and
+    /// a container that is not healthy is restarted.
     pub swarm: bool,
     /// Secrets hold nothing: whoever installs gives their content.
     pub leave_secrets_out: bool,

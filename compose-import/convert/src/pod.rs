@@ -198,7 +198,7 @@ fn container(
             }
         }
     }
-    probes::probes(service, &mut container);
+    probes::probes(service, cx.options.swarm, &mut container);
     probes::lifecycle(service, &mut container);
     let resources = resources::resources(service);
     if !resources.is_null() {

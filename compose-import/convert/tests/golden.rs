@@ -16,13 +16,17 @@ fn folder(case: &str) -> PathBuf {
 }
 
 fn conversion(case: &str) -> Conversion {
+    conversion_with(case, &Options::default())
+}
+
+fn conversion_with(case: &str, how: &Options) -> Conversion {
     let options = compose_load::Options {
         current_dir: folder(case),
         environment: [("TOKEN".to_owned(), "from the environment".to_owned())].into(),
         ..compose_load::Options::default()
     };
     let project = load(&options, &DiskFiles).unwrap_or_else(|error| panic!("{case}: {error}"));
-    convert(&project, &DiskSources, &Options::default())
+    convert(&project, &DiskSources, how)
 }
 
 #[track_caller]
@@ -37,7 +41,12 @@ fn compare(path: &Path, text: &str) {
 
 #[track_caller]
 fn check(case: &str) {
-    let conversion = conversion(case);
+    check_with(case, &Options::default());
+}
+
+#[track_caller]
+fn check_with(case: &str, how: &Options) {
+    let conversion = conversion_with(case, how);
     let mut text = String::new();
     for object in &conversion.objects {
         write!(text, "---\n{}", to_yaml(&object.value)).unwrap();
@@ -87,6 +96,15 @@ fn users_rights_and_limits() {
 #[test]
 fn deploy_as_swarm_has_it() {
     check("deploy");
+}
+
+#[test]
+fn a_stack_has_the_defaults_of_swarm() {
+    let how = Options {
+        swarm: true,
+        ..Options::default()
+    };
+    check_with("stack", &how);
 }
 
 #[test]

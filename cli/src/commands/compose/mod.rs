@@ -3,6 +3,7 @@
 mod config;
 mod convert;
 mod down;
+mod import_stack;
 mod kompose;
 mod logs;
 mod ls;
@@ -41,6 +42,7 @@ enum ComposeCommand {
     Scale(restart::ScaleArgs),
     Config(config::ConfigArgs),
     Convert(convert::ConvertArgs),
+    ImportStack(import_stack::ImportStackArgs),
 }
 
 pub(super) fn run(arguments: &ComposeArgs, settings: &Settings) -> Result<(), Failure> {
@@ -56,5 +58,6 @@ pub(super) fn run(arguments: &ComposeArgs, settings: &Settings) -> Result<(), Fa
         ComposeCommand::Scale(arguments) => restart::run_scale(arguments, project, settings),
         ComposeCommand::Config(arguments) => config::run(arguments, project, settings),
         ComposeCommand::Convert(arguments) => convert::run(arguments, project, settings),
+        ComposeCommand::ImportStack(arguments) => import_stack::run(arguments, project, settings),
     }
 }
