@@ -64,8 +64,8 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
-    Compose(compose::ComposeArgs),
-    Convert(compose::KomposeArgs),
+    Compose(Box<compose::ComposeArgs>),
+    Convert(Box<compose::KomposeArgs>),
     Repo(repo::RepoArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]

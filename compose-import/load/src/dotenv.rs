@@ -187,7 +187,7 @@ impl Reader<'_> {
         };
         let mut value = String::new();
         let mut escaped = false;
-        let start = self.line;
+        
         for (at, c) in text.char_indices().skip(1) {
             if c == '\n' {
                 self.line += 1;
@@ -212,7 +212,7 @@ impl Reader<'_> {
                 return Ok((value, &text[at + 1..]));
             }
         }
-        self.line = start;
+        
         let line = text.lines().next().unwrap_or_default();
         self.fault(format!("unterminated quoted value {line}"))
     }
@@ -284,7 +284,7 @@ fn unescape(text: &str) -> String {
                     Ok(byte) if digits.len() == 3 => out.push(char::from(byte)),
                     _ => {
                         out.push('\\');
-                        out.push_str(&after[..length]);
+                        out.push_str(&digits);
                     }
                 }
             }
@@ -350,7 +350,7 @@ mod tests {
                 "A=1\n!B=1",
                 "line 2: unexpected character \"!\" in variable name \"!B=1\"",
             ),
-            ("A=\"x", "line 1: unterminated quoted value \"x"),
+            ("A=\"x\n", "line 2: unterminated quoted value \"x"),
         ] {
             assert_eq!(parse(text, &outside).unwrap_err().message, wanted);
         }
