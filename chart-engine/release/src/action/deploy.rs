@@ -214,11 +214,11 @@ impl Deployment<'_> {
 
     /// Waits for all objects.
     pub(crate) async fn wait(&self) -> Result<(), ActionError> {
-        self.wait_for(&self.after).await
+        self.wait_for(&self.after, self.options.wait_for_jobs).await
     }
 
-    /// Waits for some of the objects.
-    pub(crate) async fn wait_for(&self, resources: &[Resource]) -> Result<(), ActionError> {
+    /// Waits for some of the objects, and for Jobs until they are complete where that is asked.
+    pub(crate) async fn wait_for(&self, resources: &[Resource], jobs: bool) -> Result<(), ActionError> {
         if self.options.wait == WaitStrategy::HooksOnly {
             return Ok(());
         }
@@ -226,10 +226,7 @@ impl Deployment<'_> {
         let awaited: Vec<Awaited> = named.map(awaited).collect();
         let options = WaitOptions {
             timeout: self.options.timeout,
-            finish: Finish {
-                jobs: self.options.wait_for_jobs,
-                pods: false,
-            },
+            finish: Finish { jobs, pods: false },
             cancel: self.cluster.cancel.clone(),
         };
         let observer = self.cluster.observer.as_ref();

@@ -280,6 +280,9 @@ impl Rollout<'_> {
                     continue;
                 }
                 started[index] = true;
+                // What others wait for has to have done its work.
+                let jobs = deployment.options.wait_for_jobs
+                    || parts.iter().any(|other| other.after.contains(&index));
                 let resources: Vec<Resource> = part
                     .resources
                     .iter()
@@ -287,7 +290,7 @@ impl Rollout<'_> {
                     .collect();
                 running.push(async move {
                     deployment.apply_these(&resources, false).await?;
-                    deployment.wait_for(&resources).await?;
+                    deployment.wait_for(&resources, jobs).await?;
                     Ok::<_, ActionError>(index)
                 });
             }
