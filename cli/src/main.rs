@@ -13,6 +13,8 @@ mod duration;
 mod failure;
 mod go_time;
 mod holder;
+mod judge;
+mod limits;
 mod output;
 mod plan_text;
 mod progress;
@@ -112,7 +114,8 @@ fn start_tracing(debug: bool, color: bool) {
     let default = if debug {
         "debug,hyper=info,rustls=info,h2=info,tower=info"
     } else {
-        "off"
+        // What servers of repositories have to say is their log.
+        "off,repo_serve=info"
     };
     let filter = EnvFilter::try_from_env("TUG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // A second call would fail; there is none.

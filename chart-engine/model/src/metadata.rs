@@ -240,7 +240,7 @@ impl Metadata {
     }
 
     /// Checks the rules that a chart must keep to be loaded, and cleans the texts of control characters.
-    pub(crate) fn validate(&mut self) -> Result<(), ValidationError> {
+    pub fn validate(&mut self) -> Result<(), ValidationError> {
         if self.api_version.is_empty() {
             return Err(ValidationError::Required { field: "apiVersion" });
         }

@@ -6,6 +6,7 @@
 mod apply;
 mod cluster;
 mod completion;
+mod compose;
 mod create;
 mod diff;
 mod env;
@@ -18,6 +19,7 @@ mod lint;
 mod list;
 mod package;
 mod plan;
+mod repo;
 mod rollback;
 mod server;
 mod show;
@@ -62,6 +64,9 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
+    Compose(compose::ComposeArgs),
+    Convert(compose::KomposeArgs),
+    Repo(repo::RepoArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -93,6 +98,9 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Compose(arguments) => compose::run(&arguments, settings),
+        Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
+        Command::Repo(arguments) => repo::run(arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),

@@ -167,7 +167,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     Ok(Upgrade {
         name: arguments.name.clone(),
         chart: load_installable_chart(&arguments.chart, settings)?,
-        values: arguments.values.read()?,
+        values: arguments.values.read(settings)?,
         reuse_values,
         description: arguments.description.clone(),
         labels: parse_labels(&arguments.labels)?,
@@ -176,7 +176,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
         skip_crds: arguments.skip_crds,
         cleanup_on_failure: arguments.cleanup_on_fail,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart_args.options(),
+        render: arguments.chart_args.options(settings),
         deploy,
     })
 }
