@@ -2,7 +2,7 @@
 
 use chart_release::ReleaseStatus;
 use chart_release::action::ActionError;
-use cluster_client::Target;
+use cluster_client::{Patch, Target, WriteOptions};
 use serde_json::json;
 
 use crate::stage::{CONFIG, Stage, chart, config_map, install, rollback, uninstall, upgrade};
@@ -199,17 +199,26 @@ async fn err_a_namespace_that_is_not_there_unless_it_is_made() {
     assert_eq!(namespace.label("name"), Some("shop"));
 }
 
-#[tokio::test]
-async fn err_a_broken_record_is_named() {
-    let stage = Stage::new().await;
+/// Breaks the record of a revision.
+async fn break_record(stage: &Stage, revision: u32) {
+    let name = format!("sh.helm.release.v1.web.v{revision}");
+    let target = Target::namespaced("v1", "secrets", "default", &name);
+    let patch = Patch::Merge(json!({"data": {"release": "bm90aGluZw=="}}));
     stage
-        .create(
-            json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
-            "metadata": {"name": "sh.helm.release.v1.web.v1",
-                "labels": {"owner": "helm", "name": "web", "version": "1", "status": "deployed"}},
-            "data": {"release": "bm90aGluZw=="}}),
-        )
-        .await;
+        .api
+        .patch(&target, patch, &WriteOptions::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn err_a_broken_record_is_named_and_does_not_stop_what_follows() {
+    let stage = Stage::new().await;
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    break_record(&stage, 1).await;
     let error = upgrade("web", chart(&[CONFIG]))
         .run(&stage.cluster)
         .await
@@ -218,4 +227,34 @@ async fn err_a_broken_record_is_named() {
         error.to_string(),
         "the record `default/sh.helm.release.v1.web.v1` is broken"
     );
+    uninstall("web").run(&stage.cluster).await.unwrap();
+    assert!(stage.records().await.is_empty());
+    assert!(
+        stage.config_map("web-config").await.is_some(),
+        "nobody knows that it was the release's"
+    );
+
+    let mut take = install("web", chart(&[CONFIG]));
+    take.deploy.take_ownership = true;
+    take.run(&stage.cluster).await.unwrap();
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    break_record(&stage, 2).await;
+    // The record before it is as good.
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    assert!(
+        stage
+            .told("warning: the record `default/sh.helm.release.v1.web.v2` is broken")
+            .len()
+            >= 1
+    );
+    break_record(&stage, 3).await;
+    uninstall("web").run(&stage.cluster).await.unwrap();
+    assert!(stage.records().await.is_empty());
+    assert!(stage.config_map("web-config").await.is_none());
 }
