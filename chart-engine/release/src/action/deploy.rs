@@ -16,7 +16,7 @@ use crate::hooks::HookRunner;
 use crate::manifest;
 use crate::ownership;
 use crate::progress::Event;
-use crate::readiness::Finish;
+use crate::readiness::{self, Finish};
 use crate::record::{HookEvent, Release};
 use crate::resource::{self, Identity, Resource};
 use crate::wait::{self, Awaited, WaitOptions};
@@ -209,7 +209,7 @@ impl Deployment<'_> {
 
     /// Whether there is anything that is waited for.
     pub(crate) fn waits(&self) -> bool {
-        self.options.wait != WaitStrategy::HooksOnly && self.after.iter().any(Resource::is_named)
+        self.options.wait != WaitStrategy::HooksOnly && self.after.iter().any(is_awaited)
     }
 
     /// Waits for all objects.
@@ -222,8 +222,14 @@ impl Deployment<'_> {
         if self.options.wait == WaitStrategy::HooksOnly {
             return Ok(());
         }
-        let named = resources.iter().filter(|resource| resource.is_named());
-        let awaited: Vec<Awaited> = named.map(awaited).collect();
+        let awaited: Vec<Awaited> = resources
+            .iter()
+            .filter(|resource| is_awaited(resource))
+            .map(awaited)
+            .collect();
+        if awaited.is_empty() {
+            return Ok(());
+        }
         let options = WaitOptions {
             timeout: self.options.timeout,
             finish: Finish { jobs, pods: false },
@@ -232,6 +238,11 @@ impl Deployment<'_> {
         let observer = self.cluster.observer.as_ref();
         Ok(wait::until_ready(&self.cluster.api, &awaited, &options, observer).await?)
     }
+}
+
+/// Whether a resource may take its time to become ready.
+fn is_awaited(resource: &Resource) -> bool {
+    resource.is_named() && !readiness::is_ready_when_stored(&resource.object)
 }
 
 /// What a wait needs of a resource.

@@ -191,6 +191,9 @@ impl Rollout<'_> {
         release.set_status(ReleaseStatus::Deployed, description);
         release.lease = (!finished).then(|| lease::take(cluster));
         let operations = self.operations(release, state.progress, &going)?;
+        if cluster.cancel.is_cancelled() {
+            return Err(ApplyError::Cancelled.into());
+        }
         // From here on the commit may happen although nobody waits for it.
         let outcomes = match transaction::commit(
             cluster,
