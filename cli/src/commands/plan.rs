@@ -115,9 +115,9 @@ impl PlanTarget {
         Ok(Upgrade {
             name: self.name.clone(),
             chart: load_installable_chart(&self.chart, settings)?,
-            values: self.values.read()?,
+            values: self.values.read(settings)?,
             reuse_values,
-            render: self.chart_args.options(),
+            render: self.chart_args.options(settings),
             deploy: DeployOptions {
                 force_conflicts: self.force_conflicts,
                 take_ownership: self.take_ownership,

@@ -38,6 +38,8 @@ pub struct Install {
     pub dry_run: DryRun,
     /// Make the namespace if it is not there.
     pub create_namespace: bool,
+    /// Labels of a namespace that is made.
+    pub namespace_labels: BTreeMap<String, String>,
     /// Take the name of a release that failed or was uninstalled with its history kept.
     pub replace: bool,
     /// Do not create the chart's CRDs.
