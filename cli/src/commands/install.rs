@@ -37,6 +37,14 @@ pub(crate) struct InstallArgs {
     /// Make the namespace if it does not exist
     #[arg(long)]
     create_namespace: bool,
+    /// Labels of the namespace that is made
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        requires = "create_namespace"
+    )]
+    namespace_labels: Vec<String>,
     /// Say this of the revision
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -169,6 +177,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
         labels: labels_to_set(parse_labels(&arguments.labels)?),
         dry_run,
         create_namespace: arguments.create_namespace,
+        namespace_labels: labels_to_set(parse_labels(&arguments.namespace_labels)?),
         replace: arguments.replace,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: arguments.rollback_on_failure,

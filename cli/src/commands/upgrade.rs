@@ -27,6 +27,14 @@ pub(crate) struct UpgradeArgs {
     /// With --install, make the namespace if it does not exist
     #[arg(long)]
     create_namespace: bool,
+    /// Labels of the namespace that is made
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        requires = "create_namespace"
+    )]
+    namespace_labels: Vec<String>,
     /// Only try: `client` renders only, `server` has the cluster check every object
     #[arg(
         long,
@@ -96,7 +104,7 @@ pub(crate) struct UpgradeArgs {
 pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
     if arguments.install {
-        install::check_before_start(&instead(arguments, &action), settings)?;
+        install::check_before_start(&instead(arguments, &action)?, settings)?;
     }
     let start = if arguments.install {
         Start::Always
@@ -128,7 +136,7 @@ pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Fa
             let text = format!("Release {:?} does not exist. Installing it now.", action.name);
             settings.console.line(text)?;
         }
-        let action = instead(arguments, &action);
+        let action = instead(arguments, &action)?;
         let outcome = run_until_interrupted(&cluster, action.run(&cluster)).await;
         outcome.map_err(|error| install::in_context(explain(&error)))
     })?;
@@ -184,8 +192,8 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
 }
 
 /// The installation in place of the upgrade; the name of a release that is uninstalled is taken over.
-fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Install {
-    Install {
+fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Result<Install, Failure> {
+    Ok(Install {
         name: action.name.clone(),
         chart: action.chart.clone(),
         values: action.values.clone(),
@@ -193,10 +201,11 @@ fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Install {
         labels: labels_to_set(action.labels.clone()),
         dry_run: action.dry_run,
         create_namespace: arguments.create_namespace,
+        namespace_labels: labels_to_set(parse_labels(&arguments.namespace_labels)?),
         replace: true,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: action.rollback_on_failure,
         render: action.render.clone(),
         deploy: action.deploy.clone(),
-    }
+    })
 }
