@@ -52,7 +52,7 @@ pub(crate) async fn handle(server: &Arc<Server>, peer: SocketAddr, request: http
             method,
             path,
             status,
-            ms = took.as_secs_f64() * 1000.0,
+            microseconds = took.as_micros(),
             agent = agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("-"),
         );
     }
