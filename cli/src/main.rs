@@ -12,7 +12,11 @@ mod console;
 mod duration;
 mod failure;
 mod go_time;
+mod holder;
+mod judge;
+mod limits;
 mod output;
+mod plan_text;
 mod progress;
 mod release_text;
 mod settings;
@@ -40,8 +44,7 @@ const AFTER_HELP: &str = "\
 Cluster: --kubeconfig, --kube-context, --kube-apiserver or $KUBECONFIG name one; the context `tug` is the bundled \
 cluster; else ~/.kube/config if it has a current context; else the bundled cluster, started when needed.
 
-Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 reserved for `plan` and `diff`, changes \
-found; 130 interrupted; 141 the reader of the output went away.";
+Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 `plan`, `diff` and `status --drift` found changes; 130 interrupted; 141 the reader of the output went away.";
 
 fn main() -> ExitCode {
     // The container shim forks and enters namespaces: it must start before any thread of ours.

@@ -3,9 +3,12 @@
 //! A new command is a file with its arguments (`#[derive(clap::Args)]`, the doc comment is the help) and a `run`, a
 //! variant of [`Command`] and a line in [`run`].
 
+mod apply;
 mod cluster;
 mod completion;
+mod compose;
 mod create;
+mod diff;
 mod env;
 mod explain;
 mod get;
@@ -15,6 +18,7 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod plan;
 mod repo;
 mod rollback;
 mod server;
@@ -23,6 +27,7 @@ mod status;
 mod template;
 mod test;
 mod uninstall;
+mod unlock;
 mod upgrade;
 mod version;
 
@@ -39,6 +44,9 @@ use crate::settings::Settings;
 pub(crate) enum Command {
     Install(install::InstallArgs),
     Upgrade(upgrade::UpgradeArgs),
+    Apply(apply::ApplyArgs),
+    Plan(plan::PlanArgs),
+    Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
     #[command(visible_aliases = ["un", "del", "delete"])]
     Uninstall(uninstall::UninstallArgs),
@@ -49,12 +57,15 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Get(get::GetArgs),
     Test(test::TestArgs),
+    Unlock(unlock::UnlockArgs),
     Template(template::TemplateArgs),
     Lint(lint::LintArgs),
     #[command(visible_alias = "inspect")]
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
+    Compose(compose::ComposeArgs),
+    Convert(compose::KomposeArgs),
     Repo(repo::RepoArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
@@ -71,18 +82,24 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
     match command {
         Command::Install(arguments) => install::run(&arguments, settings),
         Command::Upgrade(arguments) => upgrade::run(&arguments, settings),
+        Command::Apply(arguments) => apply::run(&arguments, settings),
+        Command::Plan(arguments) => plan::run(&arguments, settings),
+        Command::Diff(arguments) => diff::run(&arguments, settings),
         Command::Rollback(arguments) => rollback::run(&arguments, settings),
         Command::Uninstall(arguments) => uninstall::run(&arguments, settings),
         Command::List(arguments) => list::run(&arguments, settings),
         Command::Status(arguments) => status::run(&arguments, settings),
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
+        Command::Unlock(arguments) => unlock::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
         Command::Template(arguments) => template::run(&arguments, settings),
         Command::Lint(arguments) => lint::run(&arguments, settings),
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Compose(arguments) => compose::run(&arguments, settings),
+        Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
         Command::Repo(arguments) => repo::run(arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),

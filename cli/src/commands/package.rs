@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &PackageArgs, settings: &Settings) -> Result<(), Fa
 }
 
 fn pack(folder: &Path, arguments: &PackageArgs, settings: &Settings) -> Result<PathBuf, Failure> {
-    let mut chart = Chart::load(folder)?;
+    let mut chart = Chart::load_within(folder, settings.limits.chart)?;
     if let Some(version) = &arguments.version {
         Version::parse_strict(version)
             .map_err(|error| Failure::new(format!("`{version}` is no version")).because_error(&error))?;

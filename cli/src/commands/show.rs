@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failu
     | Part::Readme(chart)
     | Part::Crds(chart)) = &arguments.part;
     let all = matches!(arguments.part, Part::All(_));
-    let chart = load(&chart.chart)?;
+    let chart = load(&chart.chart, settings)?;
     let mut text = String::new();
     if all || matches!(arguments.part, Part::Chart(_)) {
         text += &to_yaml(&chart.metadata.to_value())?;
@@ -72,8 +72,8 @@ pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failu
     settings.console.data(&text)
 }
 
-fn load(reference: &str) -> Result<Chart, Failure> {
-    Chart::load(Path::new(reference)).map_err(|error| {
+fn load(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
+    Chart::load_within(Path::new(reference), settings.limits.chart).map_err(|error| {
         Failure::new(error.to_string()).hint("CHART is a folder with a `Chart.yaml`, or a .tgz file")
     })
 }
