@@ -25,7 +25,9 @@ const CONNECTIONS: usize = 8;
 const SECONDS: u64 = 5;
 
 fn main() {
-    let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
+    let count = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok());
     let count: usize = count.unwrap_or(10_000);
     let folder = tempfile::tempdir().unwrap();
     for number in 0..count {
@@ -40,7 +42,10 @@ fn main() {
     let server = open(folder.path());
     println!("start with a cache         {:>9.1} ms", ms(begun.elapsed()));
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -49,7 +54,11 @@ fn main() {
     let mut client = Client::connect(address);
     let begun = Instant::now();
     let first = client.ask("GET", "/index.yaml", "Accept-Encoding: gzip\r\n", b"");
-    println!("first index                {:>9.1} ms, {} bytes compressed", ms(begun.elapsed()), first.length);
+    println!(
+        "first index                {:>9.1} ms, {} bytes compressed",
+        ms(begun.elapsed()),
+        first.length
+    );
     let (mut uploads, mut indexes) = (Vec::new(), Vec::new());
     for number in 0..UPLOADS {
         let (_, archive) = chart(number, VERSIONS);
@@ -67,12 +76,21 @@ fn main() {
 
     let plain = client.ask("GET", "/index.yaml", "", b"");
     for (what, header) in [
-        ("known (304)", format!("Accept-Encoding: gzip\r\nIf-None-Match: {}\r\n", client.etag("gzip"))),
+        (
+            "known (304)",
+            format!(
+                "Accept-Encoding: gzip\r\nIf-None-Match: {}\r\n",
+                client.etag("gzip")
+            ),
+        ),
         ("gzip", "Accept-Encoding: gzip\r\n".to_owned()),
         ("plain", String::new()),
     ] {
         let (requests, bytes) = load(address, "/index.yaml", &header);
-        let (rate, megabytes) = (requests as f64 / SECONDS as f64, bytes as f64 / 1e6 / SECONDS as f64);
+        let (rate, megabytes) = (
+            requests as f64 / SECONDS as f64,
+            bytes as f64 / 1e6 / SECONDS as f64,
+        );
         println!("index, {what:<12}        {rate:>9.0} requests/s, {megabytes:.0} MB/s");
     }
     println!("the index has {} bytes", plain.length);
@@ -114,7 +132,12 @@ fn ms(time: Duration) -> f64 {
 fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
     let at = |part: usize| ms(times[(times.len() - 1) * part / 100]);
-    format!("{:>9.1} ms median, {:.1} ms at 95 %, {:.1} ms at most", at(50), at(95), at(100))
+    format!(
+        "{:>9.1} ms median, {:.1} ms at 95 %, {:.1} ms at most",
+        at(50),
+        at(95),
+        at(100)
+    )
 }
 
 /// Asks on several connections for some seconds: requests and bytes.
@@ -174,7 +197,8 @@ impl Client {
 
     fn try_ask(&mut self, method: &str, path: &str, header: &str, body: &[u8]) -> io::Result<Answer> {
         let length = body.len();
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: {length}\r\n\r\n");
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: {length}\r\n\r\n");
         if body.is_empty() {
             request = request.replace("Content-Length: 0\r\n", "");
         }

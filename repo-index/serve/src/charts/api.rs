@@ -246,8 +246,9 @@ async fn upload(server: &Arc<Server>, tenant: &Tenant, mut request: Request) -> 
     if !server.auth.may_enter(&request.user, tenant.as_str()) {
         return Err(server.auth.refusal(&request.user, "no right to write here"));
     }
-    let place = server.unpacking_place().await?;
+    let memory = server.upload_place().await?;
     let uploaded = read_upload(server, &mut request, true).await?;
+    let place = server.unpacking_place().await?;
     let if_present = if request.flag("force") {
         IfPresent::Replace
     } else {
@@ -255,7 +256,7 @@ async fn upload(server: &Arc<Server>, tenant: &Tenant, mut request: Request) -> 
     };
     let (server, tenant) = (Arc::clone(server), tenant.clone());
     let work = move || -> Result<Answer, Refusal> {
-        let _place = place;
+        let _places = (memory, place);
         let Some(chart) = uploaded.chart else {
             let provenance = uploaded.provenance.ok_or_else(|| {
                 Refusal::bad_request("no package or provenance file found in form fields chart and prov")
@@ -324,6 +325,7 @@ async fn upload_provenance(
     if !server.auth.may_enter(&request.user, tenant.as_str()) {
         return Err(server.auth.refusal(&request.user, "no right to write here"));
     }
+    let _memory = server.upload_place().await?;
     let uploaded = read_upload(server, &mut request, false).await?;
     let provenance = uploaded
         .provenance
