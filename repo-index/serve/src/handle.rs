@@ -132,7 +132,7 @@ async fn answer(
 
 async fn dispatch(server: &Arc<Server>, route: Route, request: Request) -> Result<Answer, Refusal> {
     match route {
-        Route::Index(tenant) => api::index(server, &tenant, &request),
+        Route::Index(tenant) => api::index(server, &tenant, &request).await,
         Route::ChartFile(tenant, file) => api::file(server, &tenant, &file, &request).await,
         Route::Api(tenant, route) => api::answer(server, &tenant, route, request).await,
         Route::RegistryBase => {

@@ -28,14 +28,20 @@ use crate::server::Server;
 const YAML: &str = "application/x-yaml; charset=utf-8";
 
 /// `index.yaml`, from memory.
-pub(crate) fn index(server: &Server, tenant: &Tenant, request: &Request) -> Result<Answer, Refusal> {
+pub(crate) async fn index(server: &Server, tenant: &Tenant, request: &Request) -> Result<Answer, Refusal> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Refusal::method("GET, HEAD"));
     }
     // A tenant without charts has an empty index, so that it can be added before the first chart comes.
     let page = match server.charts.tenant(tenant) {
-        Some(charts) => charts.page(request.now),
-        None => TenantCharts::default().page(Timestamp::UNIX_EPOCH).clone(),
+        Some(charts) => match charts.ready_page() {
+            Some(page) => page,
+            None => {
+                let now = request.now;
+                spawn_blocking(move || charts.page(now)).await?
+            }
+        },
+        None => TenantCharts::default().page(Timestamp::UNIX_EPOCH),
     };
     let is_gzip = accepts_gzip(&request.headers);
     let (body, etag) = if is_gzip {
