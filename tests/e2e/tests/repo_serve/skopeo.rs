@@ -50,7 +50,14 @@ fn skopeo_copies_in_and_out_inspects_and_deletes() {
     let digest = write_image(&image, "a layer of words");
     let reference = format!("docker://{}/library/hello", host.host());
     let (tagged, copied) = (format!("{reference}:v1"), format!("{reference}-copy:v1"));
-    run(&["copy", "--dest-tls-verify=false", "oci:image:v1", &tagged]).ok();
+    run(&[
+        "copy",
+        "--preserve-digests",
+        "--dest-tls-verify=false",
+        "oci:image:v1",
+        &tagged,
+    ])
+    .ok();
     let seen = run(&["inspect", "--tls-verify=false", &tagged]);
     let seen: Value = serde_json::from_str(seen.ok()).unwrap();
     assert_eq!(
@@ -60,13 +67,21 @@ fn skopeo_copies_in_and_out_inspects_and_deletes() {
     // From one repository to another the blobs are mounted.
     run(&[
         "copy",
+        "--preserve-digests",
         "--src-tls-verify=false",
         "--dest-tls-verify=false",
         &tagged,
         &copied,
     ])
     .ok();
-    run(&["copy", "--src-tls-verify=false", &copied, "oci:back:v1"]).ok();
+    run(&[
+        "copy",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        &copied,
+        "oci:back:v1",
+    ])
+    .ok();
     let back = fs::read_to_string(host.folder().join("back/index.json")).unwrap();
     assert!(back.contains(&digest), "{back}");
     let tags = run(&["list-tags", "--tls-verify=false", &reference]);
