@@ -6,6 +6,7 @@
 mod cluster;
 mod completion;
 mod create;
+mod dependency;
 mod env;
 mod explain;
 mod get;
@@ -15,7 +16,12 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod pull;
+mod push;
+mod registry;
+mod repo;
 mod rollback;
+mod search;
 mod server;
 mod show;
 mod status;
@@ -23,6 +29,7 @@ mod template;
 mod test;
 mod uninstall;
 mod upgrade;
+mod verify;
 mod version;
 
 use std::future::Future;
@@ -54,6 +61,15 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
+    Verify(verify::VerifyArgs),
+    #[command(visible_alias = "dep")]
+    Dependency(dependency::DependencyArgs),
+    Repo(repo::RepoArgs),
+    Search(search::SearchArgs),
+    #[command(visible_alias = "fetch")]
+    Pull(pull::PullArgs),
+    Push(push::PushArgs),
+    Registry(registry::RegistryArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -81,6 +97,13 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Verify(arguments) => verify::run(&arguments, settings),
+        Command::Dependency(arguments) => dependency::run(&arguments, settings),
+        Command::Repo(arguments) => repo::run(&arguments, settings),
+        Command::Search(arguments) => search::run(&arguments, settings),
+        Command::Pull(arguments) => pull::run(&arguments, settings),
+        Command::Push(arguments) => push::run(&arguments, settings),
+        Command::Registry(arguments) => registry::run(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
@@ -91,7 +114,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
 }
 
 /// Runs a command that waits for a cluster, on a runtime of one thread.
-fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -5,7 +5,7 @@ use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
+    ChartArgs, DeployArgs, DryRunArg, FetchArgs, ValuesArgs, dry_run, labels_to_set, load_installable_from,
     parse_labels,
 };
 use crate::connection::{self, Start};
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 pub(crate) struct UpgradeArgs {
     /// Name of the release
     name: String,
-    /// Chart: a folder or a .tgz file
+    /// Chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     chart: String,
     /// Install if there is no such release
     #[arg(short, long)]
@@ -77,6 +77,8 @@ pub(crate) struct UpgradeArgs {
     hide_secret: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -157,7 +159,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     };
     Ok(Upgrade {
         name: arguments.name.clone(),
-        chart: load_installable_chart(&arguments.chart, settings)?,
+        chart: load_installable_from(&arguments.fetch, &arguments.chart, settings)?,
         values: arguments.values.read()?,
         reuse_values,
         description: arguments.description.clone(),

@@ -11,7 +11,7 @@ use repo_index::{
 };
 use reqwest::Url;
 
-use crate::builtin::BuiltinRepository;
+use crate::builtin::{BuiltinError, BuiltinRepository};
 use crate::content_cache::ContentCache;
 use crate::http::{Credentials, HttpClient, HttpError, HttpOptions};
 use crate::index_cache::CachedVersion;
@@ -153,6 +153,9 @@ pub enum FetchError {
         /// Why it is none.
         source: LoadChartError,
     },
+    /// A chart in the program itself is broken.
+    #[error(transparent)]
+    Builtin(#[from] BuiltinError),
     /// A file cannot be read.
     #[error("cannot read `{path}`: {source}")]
     Read {
@@ -301,18 +304,11 @@ impl<'o> Fetcher<'o> {
                 version: wanted.to_owned(),
                 source,
             })?;
-        let found = found.ok_or_else(|| {
-            let versions = builtin.charts.iter().filter(|known| known.name == chart);
-            no_version(
-                repository,
-                chart,
-                wish,
-                versions.map(|known| known.version.to_owned()).collect(),
-            )
-        })?;
-        let archive = Bytes::from_static(found.archive);
+        let (metadata, files) =
+            found.ok_or_else(|| no_version(repository, chart, wish, builtin.versions(chart)))?;
+        let archive = crate::builtin::archive(files)?;
         Ok(Fetched {
-            file_name: format!("{}-{}.tgz", found.name, found.version),
+            file_name: format!("{}-{}.tgz", metadata.name, metadata.version),
             digest: Digest::of(&archive),
             archive,
             provenance: None,

@@ -201,8 +201,8 @@ impl RepositoryClient {
         }
     }
 
-    /// What was kept; parsed again only if somebody else wrote the index.
-    fn kept(&self) -> Option<CachedIndex> {
+    /// What was kept of the index; parsed again only if somebody else wrote it.
+    pub fn kept(&self) -> Option<CachedIndex> {
         if let Some(cached) = CachedIndex::load(&self.index_path) {
             return Some(cached);
         }
