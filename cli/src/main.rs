@@ -14,7 +14,11 @@ mod duration;
 mod failure;
 mod fetching;
 mod go_time;
+mod holder;
+mod judge;
+mod limits;
 mod output;
+mod plan_text;
 mod progress;
 mod release_text;
 mod settings;
@@ -42,8 +46,7 @@ const AFTER_HELP: &str = "\
 Cluster: --kubeconfig, --kube-context, --kube-apiserver or $KUBECONFIG name one; the context `tug` is the bundled \
 cluster; else ~/.kube/config if it has a current context; else the bundled cluster, started when needed.
 
-Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 reserved for `plan` and `diff`, changes \
-found; 130 interrupted; 141 the reader of the output went away.";
+Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 `plan`, `diff` and `status --drift` found changes; 130 interrupted; 141 the reader of the output went away.";
 
 fn main() -> ExitCode {
     // The container shim forks and enters namespaces: it must start before any thread of ours.
@@ -113,7 +116,8 @@ fn start_tracing(debug: bool, color: bool) {
     let default = if debug {
         "debug,hyper=info,rustls=info,h2=info,tower=info"
     } else {
-        "off"
+        // What servers of repositories have to say is their log.
+        "off,repo_serve=info"
     };
     let filter = EnvFilter::try_from_env("TUG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // A second call would fail; there is none.

@@ -6,6 +6,7 @@ use repo_fetch::{Locations, Proxies};
 
 use crate::console::{ColorChoice, Console};
 use crate::failure::Failure;
+use crate::limits::{self, Limits};
 
 /// Where the bundled cluster keeps its data unless told otherwise: one place, whoever asks.
 const CLUSTER_DIR: &str = "/var/lib/tug";
@@ -58,6 +59,16 @@ pub(crate) struct GlobalArgs {
         hide_short_help = true
     )]
     color: Option<ColorChoice>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME=NUMBER",
+        value_delimiter = ',',
+        hide_short_help = true,
+        help = "Raise or lower limits on what charts may ask for [env: TUG_LIMITS]",
+        long_help = limits::help()
+    )]
+    limit: Vec<String>,
     /// Say what is done, on stderr [env: HELM_DEBUG]
     #[arg(long, global = true)]
     debug: bool,
@@ -109,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) namespace: Option<String>,
     /// The user's home folder.
     pub(crate) home: Option<PathBuf>,
+    /// The user's name.
+    pub(crate) user: Option<String>,
     /// Where tug keeps its data: `TUG_DATA_HOME`, else `XDG_DATA_HOME/tug`, else `~/.local/share/tug`.
     pub(crate) data_dir: PathBuf,
     /// Where tug keeps its configuration: `TUG_CONFIG_HOME`, else `XDG_CONFIG_HOME/tug`, else `~/.config/tug`.
@@ -136,6 +149,8 @@ pub(crate) struct Settings {
     pub(crate) max_history: u32,
     /// The time that packed files get: `SOURCE_DATE_EPOCH`, else now; in seconds of the epoch.
     source_date: Option<u64>,
+    /// What charts and templates may ask for: `TUG_LIMITS`, and `--limit` over it.
+    pub(crate) limits: Limits,
     pub(crate) debug: bool,
     pub(crate) console: Console,
     /// The time zone in which times are shown.
@@ -281,6 +296,10 @@ impl Settings {
             all: either("ALL_PROXY"),
             none: either("NO_PROXY"),
         };
+        let mut limits = Limits::default();
+        let given = environment("TUG_LIMITS").unwrap_or_default();
+        limits.set(given.split(',').filter(|text| !text.is_empty()))?;
+        limits.set(&flags.limit)?;
         let color = flags.color.unwrap_or_else(|| color_choice(&environment));
         Ok(Self {
             kube,
@@ -303,8 +322,10 @@ impl Settings {
             nft,
             driver: environment("HELM_DRIVER"),
             home,
+            user: environment("USER").or_else(|| environment("LOGNAME")),
             max_history,
             source_date: environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()),
+            limits,
             debug: flags.debug || is_true(environment("HELM_DEBUG")),
             console: Console::open(
                 color,

@@ -20,11 +20,13 @@ mod schema;
 mod snapshot;
 mod split;
 
+pub use chart_template::Limits as TemplateLimits;
+
 pub use capabilities::{Capabilities, KubeVersion, KubeVersionError};
 pub use error::RenderError;
 pub use hook::{Hook, HookDeletePolicy, HookEvent, HookOutputLogPolicy};
 pub use jinja::JinjaError;
-pub use lint::{Finding, Severity, lint};
+pub use lint::{Finding, Judge, ObjectFault, Severity, lint};
 pub use lookup::{Lookup, LookupError, Resolve};
 pub use manifest::{Head, HeadError, Manifest, SortManifestsError, Sorted, sort_manifests};
 pub use options::{ReleaseFacts, RenderOptions};

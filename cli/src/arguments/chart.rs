@@ -28,21 +28,23 @@ pub(crate) struct ChartArgs {
 
 impl ChartArgs {
     /// As `template` and `lint` render, without a release.
-    pub(crate) fn render_options(&self) -> chart_render::RenderOptions {
+    pub(crate) fn render_options(&self, settings: &Settings) -> chart_render::RenderOptions {
         chart_render::RenderOptions {
             resolve: self.resolver(),
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
+            limits: settings.limits.template,
             ..chart_render::RenderOptions::default()
         }
     }
 
     /// As releases are rendered.
-    pub(crate) fn options(&self) -> RenderOptions {
+    pub(crate) fn options(&self, settings: &Settings) -> RenderOptions {
         RenderOptions {
             resolve: self.resolver(),
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
+            limits: settings.limits.template,
         }
     }
 

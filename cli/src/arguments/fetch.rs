@@ -179,7 +179,7 @@ impl FetchArgs {
         };
         if let Some(path) = self.local(&parsed) {
             self.check_local(&path, &parsed, settings)?;
-            return Chart::load(&path).map_err(|error| in_context(&error));
+            return Chart::load_within(&path, settings.limits.chart).map_err(|error| in_context(&error));
         }
         if let (ChartPlace::Path(path), None) = (&parsed.place, &self.repo) {
             return Err(Failure::new(format!("path {path:?} not found")).hint(
@@ -187,7 +187,8 @@ impl FetchArgs {
             ));
         }
         let fetched = self.fetch(reference, settings)?;
-        Chart::from_archive(&fetched.archive).map_err(|error| in_context(&error))
+        Chart::from_archive_within(&fetched.archive, settings.limits.chart)
+            .map_err(|error| in_context(&error))
     }
 
     /// The archive of a chart that is elsewhere, as a file that ends with the value; `None` for paths.

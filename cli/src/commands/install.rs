@@ -164,7 +164,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
     Ok(Install {
         name,
         chart: load_installable_from(&arguments.fetch, reference, settings)?,
-        values: arguments.values.read()?,
+        values: arguments.values.read(settings)?,
         description: arguments.description.clone(),
         labels: labels_to_set(parse_labels(&arguments.labels)?),
         dry_run,
@@ -172,7 +172,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
         replace: arguments.replace,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart.options(),
+        render: arguments.chart.options(settings),
         deploy,
     })
 }

@@ -8,6 +8,7 @@ use chart_values::Map;
 
 use crate::arguments::{ChartArgs, FetchArgs, ValuesArgs};
 use crate::failure::Failure;
+use crate::judge::ApiJudge;
 use crate::settings::Settings;
 
 /// Check charts: their files, values and templates
@@ -37,14 +38,14 @@ pub(crate) struct LintArgs {
 }
 
 pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failure> {
-    let mut options = arguments.chart.render_options();
+    let mut options = arguments.chart.render_options(settings);
     if let Some(namespace) = &settings.namespace {
         options.release.namespace.clone_from(namespace);
     }
     if let Some(version) = &arguments.kube_version {
         options.capabilities.kube_version = KubeVersion::parse(version)?;
     }
-    let values = arguments.values.read()?;
+    let values = arguments.values.read(settings)?;
     let fatal = if arguments.strict {
         Severity::Warning
     } else {
@@ -62,7 +63,7 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
         let on_disk = fetched
             .as_ref()
             .map_or(chart.as_str(), |fetched| fetched.as_str());
-        for (path, outcome) in check(on_disk, &values, &options, arguments.with_subcharts) {
+        for (path, outcome) in check(on_disk, &values, &options, arguments.with_subcharts, settings) {
             // The archive of a chart from elsewhere is shown as the chart was named.
             let path = if path == on_disk { chart.clone() } else { path };
             checked += 1;
@@ -99,9 +100,15 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
 type Outcome = Result<Vec<Finding>, String>;
 
 /// What is found in a chart, and in the folders of its subcharts if they are wanted.
-fn check(reference: &str, values: &Map, options: &RenderOptions, subcharts: bool) -> Vec<(String, Outcome)> {
+fn check(
+    reference: &str,
+    values: &Map,
+    options: &RenderOptions,
+    subcharts: bool,
+    settings: &Settings,
+) -> Vec<(String, Outcome)> {
     let path = Path::new(reference);
-    let files = match Chart::read_files(path) {
+    let files = match Chart::read_files(path, settings.limits.chart) {
         Ok(files) if files.iter().any(|file| file.name == "Chart.yaml") => files,
         Ok(_) => {
             let reason = format!(
@@ -123,9 +130,18 @@ fn check(reference: &str, values: &Map, options: &RenderOptions, subcharts: bool
             .collect();
         folders.sort();
         for folder in folders {
-            outcomes.extend(check(&folder.to_string_lossy(), &Map::new(), options, true));
+            outcomes.extend(check(
+                &folder.to_string_lossy(),
+                &Map::new(),
+                options,
+                true,
+                settings,
+            ));
         }
     }
-    outcomes.insert(0, (reference.to_owned(), Ok(lint(files, values, options))));
+    let api = ApiJudge::new(&files);
+    let judge = |object: &Map| api.faults(object);
+    let found = lint(files, values, options, settings.limits.chart, &judge);
+    outcomes.insert(0, (reference.to_owned(), Ok(found)));
     outcomes
 }

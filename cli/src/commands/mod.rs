@@ -3,10 +3,13 @@
 //! A new command is a file with its arguments (`#[derive(clap::Args)]`, the doc comment is the help) and a `run`, a
 //! variant of [`Command`] and a line in [`run`].
 
+mod apply;
 mod cluster;
 mod completion;
+mod compose;
 mod create;
 mod dependency;
+mod diff;
 mod env;
 mod explain;
 mod get;
@@ -16,6 +19,7 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod plan;
 mod pull;
 mod push;
 mod registry;
@@ -28,6 +32,7 @@ mod status;
 mod template;
 mod test;
 mod uninstall;
+mod unlock;
 mod upgrade;
 mod verify;
 mod version;
@@ -45,6 +50,9 @@ use crate::settings::Settings;
 pub(crate) enum Command {
     Install(install::InstallArgs),
     Upgrade(upgrade::UpgradeArgs),
+    Apply(apply::ApplyArgs),
+    Plan(plan::PlanArgs),
+    Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
     #[command(visible_aliases = ["un", "del", "delete"])]
     Uninstall(uninstall::UninstallArgs),
@@ -55,6 +63,7 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Get(get::GetArgs),
     Test(test::TestArgs),
+    Unlock(unlock::UnlockArgs),
     Template(template::TemplateArgs),
     Lint(lint::LintArgs),
     #[command(visible_alias = "inspect")]
@@ -70,6 +79,8 @@ pub(crate) enum Command {
     Pull(pull::PullArgs),
     Push(push::PushArgs),
     Registry(registry::RegistryArgs),
+    Compose(compose::ComposeArgs),
+    Convert(compose::KomposeArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -85,12 +96,16 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
     match command {
         Command::Install(arguments) => install::run(&arguments, settings),
         Command::Upgrade(arguments) => upgrade::run(&arguments, settings),
+        Command::Apply(arguments) => apply::run(&arguments, settings),
+        Command::Plan(arguments) => plan::run(&arguments, settings),
+        Command::Diff(arguments) => diff::run(&arguments, settings),
         Command::Rollback(arguments) => rollback::run(&arguments, settings),
         Command::Uninstall(arguments) => uninstall::run(&arguments, settings),
         Command::List(arguments) => list::run(&arguments, settings),
         Command::Status(arguments) => status::run(&arguments, settings),
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
+        Command::Unlock(arguments) => unlock::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
         Command::Template(arguments) => template::run(&arguments, settings),
         Command::Lint(arguments) => lint::run(&arguments, settings),
@@ -99,11 +114,13 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Package(arguments) => package::run(&arguments, settings),
         Command::Verify(arguments) => verify::run(&arguments, settings),
         Command::Dependency(arguments) => dependency::run(&arguments, settings),
-        Command::Repo(arguments) => repo::run(&arguments, settings),
+        Command::Repo(arguments) => repo::run(arguments, settings),
         Command::Search(arguments) => search::run(&arguments, settings),
         Command::Pull(arguments) => pull::run(&arguments, settings),
         Command::Push(arguments) => push::run(&arguments, settings),
         Command::Registry(arguments) => registry::run(&arguments, settings),
+        Command::Compose(arguments) => compose::run(&arguments, settings),
+        Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),

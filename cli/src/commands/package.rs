@@ -68,7 +68,7 @@ fn pack(folder: &Path, arguments: &PackageArgs, settings: &Settings) -> Result<P
     if arguments.dependency_update {
         update_dependencies(folder, arguments.access.access(settings), settings)?;
     }
-    let mut chart = Chart::load(folder)?;
+    let mut chart = Chart::load_within(folder, settings.limits.chart)?;
     if let Some(version) = &arguments.version {
         Version::parse_strict(version)
             .map_err(|error| Failure::new(format!("`{version}` is no version")).because_error(&error))?;

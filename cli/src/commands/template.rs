@@ -107,10 +107,10 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         },
         capabilities: capabilities(arguments)?,
         lookup: arguments.lookup_from.as_deref().map(snapshot).transpose()?,
-        ..arguments.chart.render_options()
+        ..arguments.chart.render_options(settings)
     };
     let chart = load_installable_from(&arguments.fetch, reference, settings)?;
-    let values = arguments.values.read()?;
+    let values = arguments.values.read(settings)?;
     let online = arguments.dry_run == Some(DryRunArg::Server);
     let config = if online {
         Some(connection::choose(settings, Start::Always)?)

@@ -51,6 +51,12 @@ pub(crate) struct UpgradeArgs {
     /// Keep the values that were given for the last revision, over those of the new chart
     #[arg(long)]
     reset_then_reuse_values: bool,
+    /// Keep the values that were given for the last revision, unless they repeat a default that has changed
+    #[arg(long)]
+    merge_values: bool,
+    /// Take back what others changed on the objects
+    #[arg(long)]
+    correct_drift: bool,
     /// Revisions to keep, 0 is no limit [default: 10] [env: HELM_MAX_HISTORY]
     #[arg(long, value_name = "N")]
     history_max: Option<u32>,
@@ -60,7 +66,7 @@ pub(crate) struct UpgradeArgs {
     /// Roll back if it fails
     #[arg(long, alias = "atomic")]
     rollback_on_failure: bool,
-    /// With --install, do not create the chart's resource definitions
+    /// Leave the chart's resource definitions as they are
     #[arg(long)]
     skip_crds: bool,
     /// Take objects over that belong to no release, or to another
@@ -146,6 +152,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     }
     let mut deploy = arguments.deploy.options(settings);
     deploy.take_ownership = arguments.take_ownership;
+    deploy.force_conflicts |= arguments.correct_drift;
     deploy.skip_validation = arguments.disable_openapi_validation;
     // In Helm's order: the first that is given counts.
     let reuse_values = if arguments.reset_values {
@@ -154,21 +161,24 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
         ReuseValues::Reuse
     } else if arguments.reset_then_reuse_values {
         ReuseValues::ResetThenReuse
+    } else if arguments.merge_values {
+        ReuseValues::Merge
     } else {
         ReuseValues::WhenNoneGiven
     };
     Ok(Upgrade {
         name: arguments.name.clone(),
         chart: load_installable_from(&arguments.fetch, &arguments.chart, settings)?,
-        values: arguments.values.read()?,
+        values: arguments.values.read(settings)?,
         reuse_values,
         description: arguments.description.clone(),
         labels: parse_labels(&arguments.labels)?,
         dry_run,
         max_history: arguments.history_max.unwrap_or(settings.max_history),
+        skip_crds: arguments.skip_crds,
         cleanup_on_failure: arguments.cleanup_on_fail,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart_args.options(),
+        render: arguments.chart_args.options(settings),
         deploy,
     })
 }

@@ -2,5 +2,6 @@
 
 mod arguments;
 mod clusters;
+mod hostile;
 mod rendering;
 mod sandbox;

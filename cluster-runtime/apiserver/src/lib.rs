@@ -5,6 +5,7 @@
 //! process, and [`LocalApi::in_memory`] one that needs no disk, for tests and simulations.
 
 mod authorize;
+mod definitions;
 mod discovery;
 mod engine;
 mod http;
@@ -14,6 +15,7 @@ mod sources;
 mod user;
 
 pub use authorize::{Action, Authorizer, MastersOnly};
+pub use definitions::Definitions;
 pub use engine::{
     Body, Change, ChangeStream, Engine, EngineOptions, GIT_VERSION, ListQuery, NAMESPACES, Page,
     ServiceRanges, VersionMatch, WatchQuery, Written,

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
+use cluster_apiserver::{
+    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges,
+};
 use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
 use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
-use cluster_node::{Node, NodeConfig, NodeHandle};
+use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
 use cluster_scheduler::{Scheduler, SchedulerOptions};
 use cluster_store::{RaftStore, RaftStoreConfig};
 use rustls::ServerConfig;
@@ -19,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap::{api_service_address, dns_address, ensure_services};
+use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure_storage_class};
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
@@ -36,8 +38,10 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
     store: Arc<RaftStore>,
+    definitions: Definitions,
     network: Arc<Network>,
     node: NodeHandle,
+    volumes: LocalVolumes,
     controllers: Controllers,
     scheduler: Scheduler,
     api: ServedApi,
@@ -64,6 +68,8 @@ impl Parts {
         let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
         let engine = Engine::new(store.clone(), engine_options(settings, &nodes));
         engine.bootstrap().await?;
+        let jitter = Jitter::from_seed(seed(now));
+        let definitions = Definitions::start(&engine, jitter.clone()).await?;
         let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
 
         let network_config = network_config(dir, settings, options);
@@ -74,13 +80,19 @@ impl Parts {
         let gateway = network.gateway();
         let services = settings.service_subnet;
         ensure_services(api("tug-server").as_ref(), services, gateway, settings.api_port).await?;
+        ensure_storage_class(api("tug-server").as_ref()).await?;
 
         let node_config = node_config(dir, settings, program, gateway);
         let pod_network = Arc::new(NodeNetwork(network.clone()));
         let node = Node::start(node_config, api("tug-node"), pod_network).await?;
         nodes.register(&settings.node_name, Arc::new(node.clone()));
 
-        let jitter = Jitter::from_seed(seed(now));
+        let volumes_config = LocalVolumesConfig {
+            node: settings.node_name.clone(),
+            root: dir.volumes(),
+            jitter: jitter.clone(),
+        };
+        let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
             jitter: jitter.clone(),
@@ -107,8 +119,10 @@ impl Parts {
         let api = ServedApi::start(&engine, listeners, &authority.tls(&identity)?);
         Ok(Self {
             store,
+            definitions,
             network,
             node,
+            volumes,
             controllers,
             scheduler,
             api,
@@ -120,11 +134,13 @@ impl Parts {
         self.api.stop().await;
         self.scheduler.stop().await;
         self.controllers.stop().await;
+        self.volumes.stop().await;
         match pods {
             StopPods::Keep => self.node.stop().await,
             StopPods::Stop => self.node.stop_pods().await,
         }
         self.network.stop().await;
+        self.definitions.stop().await;
         self.store.shutdown().await;
     }
 }

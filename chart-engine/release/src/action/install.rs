@@ -8,10 +8,13 @@ use cluster_client::{Target, WriteOptions};
 use cluster_objects::Object;
 
 use crate::action::deploy::{self, DeployOptions, Deployment, DryRun};
+use crate::action::rollout::Rollout;
 use crate::action::uninstall::Uninstall;
+use crate::action::upgrade::Prepared;
 use crate::action::{ActionError, check_labels, definitions};
 use crate::cluster::Cluster;
 use crate::name::ReleaseName;
+use crate::order::{self, Order};
 use crate::progress::Event;
 use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::render::{self, RenderOptions, Revision};
@@ -50,6 +53,31 @@ pub struct Install {
 impl Install {
     /// Installs and returns the revision; a failed one is recorded and the error returned.
     pub async fn run(&self, cluster: &Cluster) -> Result<Release, ActionError> {
+        let mut prepared = self.prepare(cluster).await?;
+        if self.dry_run == DryRun::Client {
+            return Ok(prepared.release);
+        }
+        let deployment = prepared.deployment(cluster, &self.deploy);
+        if self.dry_run == DryRun::Server {
+            self.rehearse(cluster, &deployment).await?;
+            return Ok(prepared.release);
+        }
+        if self.create_namespace {
+            create_namespace(cluster, false).await?;
+        }
+        let Prepared {
+            entries,
+            release,
+            order,
+            ..
+        } = &mut prepared;
+        self.deploy(cluster, entries, &deployment, order.clone(), release)
+            .await?;
+        Ok(prepared.release)
+    }
+
+    /// Renders and resolves everything, and changes nothing but the chart's definitions.
+    pub(crate) async fn prepare(&self, cluster: &Cluster) -> Result<Prepared, ActionError> {
         self.name.parse::<ReleaseName>()?;
         check_labels(&self.labels)?;
         if self.chart.metadata.chart_kind() == Some(ChartKind::Library) {
@@ -63,32 +91,35 @@ impl Install {
         };
         let (enabled, stored) = render::enabled(&self.chart, &self.values)?;
         if self.dry_run == DryRun::None && !self.skip_crds {
-            definitions::create(cluster, &enabled, self.deploy.timeout).await?;
+            definitions::bring(cluster, &enabled, self.deploy.timeout).await?;
         }
-        let mut release = self.render(cluster, stored, &entries, online).await?;
-        if !online {
-            return Ok(release);
-        }
-        let deployment = Deployment {
-            cluster,
-            options: &self.deploy,
-            before: Vec::new(),
-            after: deploy::claimed_resources(cluster, &release).await?,
-            migrate: self.deploy.take_ownership,
+        let release = self.render(cluster, stored, &entries, online).await?;
+        // There is nothing that the client may have written.
+        let current = Release {
+            apply_method: ApplyMethod::Server,
+            ..Release::default()
         };
+        if !online {
+            return Ok(Prepared {
+                current,
+                release,
+                ..Prepared::default()
+            });
+        }
+        let after = deploy::claimed_resources(cluster, &release).await?;
         if !self.deploy.take_ownership {
-            let made: Vec<_> = deployment.after.iter().collect();
+            let made: Vec<_> = after.iter().collect();
             deploy::check_ownership(cluster, "install", &made, &release).await?;
         }
-        if self.dry_run == DryRun::Server {
-            self.rehearse(cluster, &deployment).await?;
-            return Ok(release);
-        }
-        if self.create_namespace {
-            create_namespace(cluster, false).await?;
-        }
-        self.deploy(cluster, &entries, &deployment, &mut release).await?;
-        Ok(release)
+        let order = order::order(&after, release.chart.as_ref().and_then(StoredChart::metadata))?;
+        Ok(Prepared {
+            entries,
+            current,
+            release,
+            before: Vec::new(),
+            after,
+            order,
+        })
     }
 
     /// The records of a release whose name may be taken over, or none.
@@ -177,26 +208,33 @@ impl Install {
         cluster: &Cluster,
         entries: &[Entry],
         deployment: &Deployment<'_>,
+        order: Order,
         release: &mut Release,
     ) -> Result<(), ActionError> {
-        let storage = cluster.storage();
-        storage.create(release).await?;
+        let mut superseded = Vec::new();
         if let Some(replaced) = entries.last() {
             let mut replaced = replaced.decode()?;
             replaced.set_status(ReleaseStatus::Superseded, "superseded by new release");
-            storage.update(&replaced).await?;
+            superseded.push(replaced);
         }
-        let outcome = deployment
-            .carry_out(release, &HookEvent::PreInstall, &HookEvent::PostInstall)
-            .await;
-        let Err(error) = outcome else {
-            let description = self.description.as_deref().unwrap_or("Install complete");
-            release.set_status(ReleaseStatus::Deployed, description);
-            return Ok(storage.update(release).await?);
+        let rollout = Rollout {
+            deployment,
+            entries,
+            max_history: 0,
+            before: HookEvent::PreInstall,
+            after: HookEvent::PostInstall,
+            success: self
+                .description
+                .clone()
+                .unwrap_or_else(|| "Install complete".to_owned()),
+            failure: format!("Release \"{}\" failed", self.name),
+            restored: superseded.clone(),
+            superseded,
+            order,
         };
-        let description = format!("Release \"{}\" failed: {error}", self.name);
-        release.set_status(ReleaseStatus::Failed, description);
-        storage.update(release).await?;
+        let Err(error) = rollout.run(release).await else {
+            return Ok(());
+        };
         if !self.rollback_on_failure {
             return Err(error);
         }

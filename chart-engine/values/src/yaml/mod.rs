@@ -19,11 +19,13 @@ mod scan;
 pub use documents::documents;
 pub use emit::{EmitError, Emitter, Style};
 pub use error::{YamlError, YamlFault};
-pub use load::{Limits, from_yaml, from_yaml_with, map_from_yaml, values_from_yaml};
+pub use load::{Limits, from_yaml, from_yaml_with, map_from_yaml, values_from_yaml, values_from_yaml_with};
 pub use locate::locate;
 pub use natural::natural_cmp;
+pub use parse::{Event, ParseError, Parser};
 pub use prune::entries_from_yaml;
 pub use resolve::{Scalar, resolve};
+pub use scan::Mark;
 
 use crate::value::Value;
 

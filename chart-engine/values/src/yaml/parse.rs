@@ -1,4 +1,4 @@
-//! From tokens to events.
+//! From tokens to events, for readers that need more than values: places and tags.
 
 use std::borrow::Cow;
 
@@ -6,36 +6,57 @@ use super::scan::{Mark, ScanError, Scanner, Token};
 
 /// What happens in a document, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event<'t> {
+pub enum Event<'t> {
+    /// A document begins.
     DocumentStart,
+    /// A document is over.
     DocumentEnd,
+    /// The text is over.
     StreamEnd,
+    /// `*name`.
     Alias(&'t str),
+    /// A scalar.
     Scalar {
+        /// Its `&name`.
         anchor: Option<&'t str>,
+        /// Its tag, written out; a tag of `!` only makes it a text.
         tag: Option<Cow<'t, str>>,
+        /// Its text, unescaped.
         text: Cow<'t, str>,
+        /// Whether it has neither quotes nor a tag of `!`.
         plain: bool,
     },
+    /// A list begins.
     SequenceStart {
+        /// Its `&name`.
         anchor: Option<&'t str>,
+        /// Its tag, written out.
+        tag: Option<Cow<'t, str>>,
     },
+    /// A list is over.
     SequenceEnd,
+    /// A table begins.
     MappingStart {
+        /// Its `&name`.
         anchor: Option<&'t str>,
+        /// Its tag, written out.
+        tag: Option<Cow<'t, str>>,
     },
+    /// A table is over.
     MappingEnd,
 }
 
 /// A fault found by the scanner or the parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ParseError {
-    pub(super) problem: &'static str,
-    pub(super) mark: Mark,
+pub struct ParseError {
+    /// What is wrong, in libyaml's words.
+    pub problem: &'static str,
+    /// Where.
+    pub mark: Mark,
     /// Where the thing started that is wrong.
-    pub(super) context: Mark,
+    pub context: Mark,
     /// go-yaml counts the lines of the scanner's faults from one, and of the parser's from nought.
-    pub(super) by_scanner: bool,
+    pub by_scanner: bool,
 }
 
 impl From<ScanError> for ParseError {
@@ -71,7 +92,7 @@ enum State {
 
 /// Reads events out of a text.
 #[derive(Debug)]
-pub(super) struct Parser<'t> {
+pub struct Parser<'t> {
     scanner: Scanner<'t>,
     state: State,
     /// Where to go on after the nodes that are open.
@@ -81,10 +102,12 @@ pub(super) struct Parser<'t> {
     tag_handles: Vec<(&'t str, Cow<'t, str>)>,
 }
 
+/// An event and where it is.
 type Parsed<'t> = Result<(Event<'t>, Mark), ParseError>;
 
 impl<'t> Parser<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    /// Starts at the beginning of a text.
+    pub fn new(text: &'t str) -> Self {
         Parser {
             scanner: Scanner::new(text),
             state: State::DocumentStart { first: true },
@@ -94,8 +117,13 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// The next event and where it is.
-    pub(super) fn next(&mut self) -> Parsed<'t> {
+    /// The next event and where it is; after the end, [`Event::StreamEnd`] again.
+    ///
+    /// # Errors
+    ///
+    /// What breaks the grammar. What comes after that means nothing.
+    #[expect(clippy::should_implement_trait, reason = "it never ends and may fail")]
+    pub fn next(&mut self) -> Parsed<'t> {
         match self.state {
             State::DocumentStart { first } => self.document_start(first),
             State::DocumentContent => self.document_content(),
@@ -239,7 +267,7 @@ impl<'t> Parser<'t> {
         let (anchor, tag) = self.properties(start)?;
         if indentless && *self.scanner.peek()?.0 == Token::BlockEntry {
             self.state = State::IndentlessSequenceEntry;
-            return Ok((Event::SequenceStart { anchor }, start));
+            return Ok((Event::SequenceStart { anchor, tag }, start));
         }
         match self.scanner.peek()?.0 {
             Token::Scalar { .. } => {
@@ -263,19 +291,19 @@ impl<'t> Parser<'t> {
             }
             Token::FlowSequenceStart => {
                 self.open(State::FlowSequenceEntry { first: true })?;
-                Ok((Event::SequenceStart { anchor }, start))
+                Ok((Event::SequenceStart { anchor, tag }, start))
             }
             Token::FlowMappingStart => {
                 self.open(State::FlowMappingKey { first: true })?;
-                Ok((Event::MappingStart { anchor }, start))
+                Ok((Event::MappingStart { anchor, tag }, start))
             }
             Token::BlockSequenceStart if block => {
                 self.open(State::BlockSequenceEntry)?;
-                Ok((Event::SequenceStart { anchor }, start))
+                Ok((Event::SequenceStart { anchor, tag }, start))
             }
             Token::BlockMappingStart if block => {
                 self.open(State::BlockMappingKey)?;
-                Ok((Event::MappingStart { anchor }, start))
+                Ok((Event::MappingStart { anchor, tag }, start))
             }
             _ if anchor.is_some() || tag.is_some() => {
                 self.pop_state();
@@ -452,7 +480,13 @@ impl<'t> Parser<'t> {
                 // A single pair stands for a table with just that.
                 self.scanner.next()?;
                 self.state = State::FlowSequencePairKey;
-                Ok((Event::MappingStart { anchor: None }, mark))
+                Ok((
+                    Event::MappingStart {
+                        anchor: None,
+                        tag: None,
+                    },
+                    mark,
+                ))
             }
             (Token::FlowSequenceEnd, _) => self.close(Event::SequenceEnd),
             _ => {

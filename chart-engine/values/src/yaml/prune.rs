@@ -21,7 +21,7 @@ pub fn entries_from_yaml(text: &str, keep: &[&str]) -> Option<Map> {
         _ => return None,
     }
     match reader.next()? {
-        Event::MappingStart { anchor: None } => {}
+        Event::MappingStart { anchor: None, .. } => {}
         // A document with nothing in it.
         Event::Scalar {
             anchor: None,
@@ -99,7 +99,7 @@ impl<'t> Reader<'t> {
                     Scalar::Timestamp | Scalar::String => Value::String(text.into_owned()),
                 })
             }
-            Event::SequenceStart { anchor: None } => {
+            Event::SequenceStart { anchor: None, .. } => {
                 let mut items = Vec::new();
                 loop {
                     match self.next()? {
@@ -108,7 +108,7 @@ impl<'t> Reader<'t> {
                     }
                 }
             }
-            Event::MappingStart { anchor: None } => {
+            Event::MappingStart { anchor: None, .. } => {
                 let mut map = Map::new();
                 loop {
                     match self.next()? {
@@ -152,12 +152,12 @@ impl<'t> Reader<'t> {
                         return None;
                     }
                 }
-                Event::SequenceStart { anchor: None } if open.last() != Some(&Place::Key) => {
+                Event::SequenceStart { anchor: None, .. } if open.last() != Some(&Place::Key) => {
                     open.push(Place::Item);
                     event = self.next()?;
                     continue;
                 }
-                Event::MappingStart { anchor: None } if open.last() != Some(&Place::Key) => {
+                Event::MappingStart { anchor: None, .. } if open.last() != Some(&Place::Key) => {
                     open.push(Place::Key);
                     event = self.next()?;
                     continue;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::addresses::Reservation;
 use super::commit::check;
+use super::stage::Stage;
 use super::{Engine, revision_of};
 use crate::sources::{api_time, uid};
 use crate::user::Caller;
@@ -17,6 +18,8 @@ use crate::user::Caller;
 /// An object on its way into the store, and what was found out on the way.
 pub(super) struct Admission<'a> {
     pub(super) engine: &'a Engine,
+    /// What is decided and will be stored together with the object.
+    pub(super) stage: &'a Stage,
     pub(super) row: &'a KindRow,
     pub(super) caller: &'a Caller,
     pub(super) options: &'a WriteOptions,
@@ -196,7 +199,7 @@ fn namespace_is_open(admission: &mut Admission<'_>) -> Result<(), Status> {
         return Ok(());
     };
     let key = Key::new("namespaces", "", namespace);
-    let Some(found) = admission.engine.store().get(&key) else {
+    let Some(found) = admission.stage.get(admission.engine.store(), &key) else {
         return Err(Status::not_found(
             &GroupVersionResource::new("v1", "namespaces"),
             namespace,
@@ -213,8 +216,11 @@ fn namespace_is_open(admission: &mut Admission<'_>) -> Result<(), Status> {
         });
         return Err(refused);
     }
-    let unchanged = check(key, Precondition::At(revision_of(&found)));
-    admission.dependencies.push(unchanged);
+    // One that comes in the same transaction is there when the object is.
+    if !admission.stage.writes(&key) {
+        let unchanged = check(key, Precondition::At(revision_of(&found)));
+        admission.dependencies.push(unchanged);
+    }
     Ok(())
 }
 

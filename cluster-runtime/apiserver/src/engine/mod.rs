@@ -16,6 +16,8 @@ mod query;
 mod read;
 mod review;
 mod selection;
+mod stage;
+mod transaction;
 mod update;
 mod watch;
 

@@ -32,6 +32,7 @@ impl Engine {
                 };
                 return self.bind(&self.row(&pods)?, &target, &object, options).await;
             }
+            "Transaction" => return self.transact(caller, object, options).await,
             "SelfSubjectReview" => json!({"userInfo": user_info(&caller.user)}),
             "SelfSubjectAccessReview" => self.access(&caller.user, &object),
             "SubjectAccessReview" | "LocalSubjectAccessReview" => {

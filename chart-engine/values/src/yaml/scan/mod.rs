@@ -15,11 +15,13 @@ use std::collections::VecDeque;
 
 /// A place in the text, all counted from nought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark {
+pub struct Mark {
     /// Characters before it.
-    pub(super) index: usize,
-    pub(super) line: usize,
-    pub(super) column: usize,
+    pub index: usize,
+    /// Lines before it.
+    pub line: usize,
+    /// Characters before it in its line.
+    pub column: usize,
 }
 
 /// What the text is made of.

@@ -1,4 +1,6 @@
-//! `tug repo`
+//! `tug repo`: repositories of charts.
+
+mod serve;
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +27,7 @@ use crate::table::Table;
 /// Repositories that are asked at once.
 const PARALLEL: usize = 8;
 
-/// Add, list, update and remove repositories of charts, and index a folder
+/// Add, list, update and remove repositories of charts, index a folder, and host one
 #[derive(clap::Args)]
 pub(crate) struct RepoArgs {
     #[command(subcommand)]
@@ -51,6 +53,7 @@ enum RepoCommand {
     },
     /// Write the index of a folder of archives
     Index(IndexArgs),
+    Serve(Box<serve::ServeArgs>),
 }
 
 #[derive(clap::Args)]
@@ -121,13 +124,14 @@ struct Row {
     url: String,
 }
 
-pub(super) fn run(arguments: &RepoArgs, settings: &Settings) -> Result<(), Failure> {
-    match &arguments.command {
-        RepoCommand::Add(arguments) => add(arguments, settings),
-        RepoCommand::List(arguments) => list(arguments, settings),
-        RepoCommand::Update(arguments) => update(arguments, settings),
-        RepoCommand::Remove { names } => remove(names, settings),
-        RepoCommand::Index(arguments) => index(arguments, settings),
+pub(super) fn run(arguments: RepoArgs, settings: &Settings) -> Result<(), Failure> {
+    match arguments.command {
+        RepoCommand::Add(arguments) => add(&arguments, settings),
+        RepoCommand::List(arguments) => list(&arguments, settings),
+        RepoCommand::Update(arguments) => update(&arguments, settings),
+        RepoCommand::Remove { names } => remove(&names, settings),
+        RepoCommand::Serve(arguments) => serve::run(*arguments, settings),
+        RepoCommand::Index(arguments) => index(&arguments, settings),
     }
 }
 
