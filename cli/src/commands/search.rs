@@ -240,8 +240,7 @@ async fn look(
     if cached.versions.is_empty() {
         return Ok(None);
     }
-    let mut index = CachedIndex::default();
-    index.charts = vec![cached];
+    let index = CachedIndex::with_charts(vec![cached]);
     let place = chart.to_string();
     let above = place
         .rsplit_once('/')

@@ -80,9 +80,7 @@ impl BuiltinRepository {
             });
         }
         charts.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut index = CachedIndex::default();
-        index.charts = charts;
-        index
+        CachedIndex::with_charts(charts)
     }
 }
 

@@ -359,10 +359,27 @@ async fn refused(index: String, archive: Vec<u8>, more: impl FnOnce(&mut Access,
         .fetch(&reference.parse().unwrap(), &wish)
         .await
         .unwrap_err();
-    let kept = stage.path().join("cache/content");
-    let kept = std::fs::read_dir(kept).into_iter().flatten().flatten();
-    let kept: Vec<_> = kept.filter(|entry| entry.file_name() != "partial").collect();
-    assert!(kept.is_empty(), "nothing wrong is kept");
+    for folder in std::fs::read_dir(stage.path().join("cache/content"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            let name = file
+                .path()
+                .with_extension("")
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            let bytes = std::fs::read(file.path()).unwrap();
+            let partial = folder.file_name() == "partial";
+            assert!(
+                partial || name == Digest::of(&bytes).hex(),
+                "what is kept is what its name says"
+            );
+        }
+    }
     error.to_string().replace(&server.url(), "URL")
 }
 

@@ -16,7 +16,6 @@ pub(crate) struct Asked {
     /// The path with its query, or the whole address if a proxy was asked.
     pub(crate) path: String,
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: Vec<u8>,
 }
 
 impl Asked {
@@ -160,11 +159,11 @@ async fn converse(
         .get("content-length")
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
-    let mut body = bytes[head_end + 4..].to_vec();
-    while body.len() < length {
+    let mut read = bytes.len() - head_end - 4;
+    while read < length {
         let mut buffer = [0; 4096];
         match stream.read(&mut buffer).await {
-            Ok(count) if count > 0 => body.extend_from_slice(&buffer[..count]),
+            Ok(count) if count > 0 => read += count,
             _ => return,
         }
     }
@@ -172,7 +171,6 @@ async fn converse(
         method: first.next().unwrap_or_default().to_owned(),
         path: first.next().unwrap_or_default().to_owned(),
         headers,
-        body,
     };
     let said = answer(&asked);
     known.lock().unwrap().push(asked.clone());
