@@ -19,7 +19,7 @@ for chart in range(500):
     appVersion: "{chart}.{minor}"
     created: "2026-01-01T00:00:00Z"
     description: Chart number {chart} of a large repository, for a bench
-    digest: {chart * 100 + minor:064x}
+    digest: "{chart * 100 + minor:064x}"
     home: https://example.com/{chart}
     keywords:
     - bench

@@ -107,7 +107,7 @@ impl DownloadLine {
             visible: true,
             tenths,
         };
-        let size = |bytes: u64| format!("{}.{} MiB", bytes >> 20, (bytes * 10 >> 20) % 10);
+        let size = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes * 10) >> 20) % 10);
         let of = total
             .map(|total| format!(" of {}", size(total)))
             .unwrap_or_default();

@@ -267,7 +267,8 @@ fn print(found: &[Found], arguments: &SearchArgs, settings: &Settings) -> Result
     }
     let cut = |text: &str| cut(text, arguments.max_col_width);
     let table = || {
-        let mut table = Table::new(&["NAME", "CHART VERSION", "APP VERSION", "DESCRIPTION"]);
+        let headings = ["NAME", "CHART VERSION", "APP VERSION", "DESCRIPTION"].map(cut);
+        let mut table = Table::new(&headings.each_ref().map(String::as_str));
         for row in &rows {
             table.row(
                 [&row.name, &row.version, &row.app_version, &row.description]

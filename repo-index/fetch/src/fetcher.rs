@@ -262,15 +262,16 @@ impl<'o> Fetcher<'o> {
             ChartPlace::Word(chart) | ChartPlace::Path(chart) if !wish.repository.is_empty() => {
                 check_chart_name(chart)?;
                 let client = self.repository_at(&wish.repository)?;
-                self.from_repository(&client, chart, wish, reference.pin).await?
+                self.fetch_from_repository(&client, chart, wish, reference.pin)
+                    .await?
             }
-            ChartPlace::Path(path) => self.from_file(path)?,
+            ChartPlace::Path(path) => self.read_archive(path)?,
             ChartPlace::Word(word) => return Err(FetchError::NoName(word.clone())),
             ChartPlace::Named { repository, chart } => {
-                self.from_named(repository, chart, wish, reference.pin).await?
+                self.fetch_named(repository, chart, wish, reference.pin).await?
             }
-            ChartPlace::Url(url) => self.from_url(url, wish).await?,
-            ChartPlace::Oci(place) => self.from_registry(place, wish).await?,
+            ChartPlace::Url(url) => self.fetch_url(url, wish).await?,
+            ChartPlace::Oci(place) => self.fetch_from_registry(place, wish).await?,
         };
         match reference.pin {
             Some(wanted) if wanted != fetched.digest => Err(FetchError::Pin {
@@ -282,7 +283,7 @@ impl<'o> Fetcher<'o> {
         }
     }
 
-    async fn from_named(
+    async fn fetch_named(
         &self,
         repository: &str,
         chart: &str,
@@ -291,7 +292,7 @@ impl<'o> Fetcher<'o> {
     ) -> Result<Fetched, FetchError> {
         if let Some(config) = self.repositories()?.get(repository) {
             let client = self.repository(config.clone())?;
-            return self.from_repository(&client, chart, wish, pin).await;
+            return self.fetch_from_repository(&client, chart, wish, pin).await;
         }
         let builtin = self.builtin.filter(|builtin| builtin.name == repository);
         let builtin = builtin.ok_or_else(|| FetchError::NoRepository {
@@ -318,7 +319,7 @@ impl<'o> Fetcher<'o> {
     }
 
     /// Fetches a chart from a repository, at its highest version that the wish allows.
-    pub async fn from_repository(
+    pub async fn fetch_from_repository(
         &self,
         client: &RepositoryClient,
         chart: &str,
@@ -357,7 +358,7 @@ impl<'o> Fetcher<'o> {
         })
     }
 
-    async fn from_url(&self, text: &str, wish: &Wish) -> Result<Fetched, FetchError> {
+    async fn fetch_url(&self, text: &str, wish: &Wish) -> Result<Fetched, FetchError> {
         let url = Url::parse(text).map_err(|_| HttpError::Url { url: text.to_owned() })?;
         // An archive of an added repository is fetched with that repository's credentials.
         let repositories = self.repositories()?;
@@ -387,7 +388,11 @@ impl<'o> Fetcher<'o> {
     }
 
     /// Fetches a chart from a registry, by digest, by tag, or at its highest version that the wish allows.
-    pub async fn from_registry(&self, place: &OciReference, wish: &Wish) -> Result<Fetched, FetchError> {
+    pub async fn fetch_from_registry(
+        &self,
+        place: &OciReference,
+        wish: &Wish,
+    ) -> Result<Fetched, FetchError> {
         let registry = self.registry()?;
         let place = self.settle(&registry, place, wish).await?;
         let pulled = registry
@@ -450,7 +455,7 @@ impl<'o> Fetcher<'o> {
         Ok(place.with_version(&versions[*best]))
     }
 
-    fn from_file(&self, path: &str) -> Result<Fetched, FetchError> {
+    fn read_archive(&self, path: &str) -> Result<Fetched, FetchError> {
         let failed = |source| FetchError::Read {
             path: path.to_owned(),
             source,

@@ -404,7 +404,7 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
                     }
                     None => Archive::of(
                         self.fetcher
-                            .from_repository(&client, &key.name, &wish, None)
+                            .fetch_from_repository(&client, &key.name, &wish, None)
                             .await?,
                     ),
                 }
@@ -413,7 +413,7 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
                 let place = place_in_registry(&url, &key.name)?.with_version(version);
                 Archive::of(
                     self.fetcher
-                        .from_registry(
+                        .fetch_from_registry(
                             &place,
                             &Wish {
                                 version: String::new(),
