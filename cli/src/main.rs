@@ -5,12 +5,14 @@
 
 mod arguments;
 mod bundled;
+mod bundled_charts;
 mod cluster_choice;
 mod commands;
 mod connection;
 mod console;
 mod duration;
 mod failure;
+mod fetching;
 mod go_time;
 mod holder;
 mod judge;

@@ -6,8 +6,8 @@ use chart_release::cluster::Cluster;
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
-    load_installable_chart, parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_from, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 #[derive(clap::Args)]
 #[command(override_usage = USAGE)]
 pub(crate) struct InstallArgs {
-    /// Name of the release and chart: a folder or a .tgz file
+    /// Name of the release and chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
     name_and_chart: Vec<String>,
     /// Make up a name
@@ -74,6 +74,8 @@ pub(crate) struct InstallArgs {
     hide_secret: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -171,7 +173,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
     deploy.skip_validation = arguments.disable_openapi_validation;
     Ok(Install {
         name,
-        chart: load_installable_chart(reference, settings)?,
+        chart: load_installable_from(&arguments.fetch, reference, settings)?,
         values: arguments.values.read(settings)?,
         description: arguments.description.clone(),
         labels: labels_to_set(parse_labels(&arguments.labels)?),

@@ -11,7 +11,7 @@ use chart_release::cluster::Cluster;
 use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, run_until_interrupted};
-use crate::arguments::{ChartArgs, ValuesArgs, load_installable_chart};
+use crate::arguments::{ChartArgs, FetchArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::output::{OutputArgs, to_json};
@@ -37,7 +37,7 @@ pub(crate) struct PlanTarget {
     /// Name of the release
     #[arg(required = true)]
     name: Option<String>,
-    /// Chart: a folder or a .tgz file
+    /// Chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     #[arg(required = true)]
     chart: Option<String>,
     /// Show whole new and deleted objects, hooks, and what follows from changes: restarts, lost data
@@ -63,6 +63,8 @@ pub(crate) struct PlanTarget {
     take_ownership: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -117,7 +119,7 @@ impl PlanTarget {
         };
         Ok(Upgrade {
             name: self.name.clone().unwrap_or_default(),
-            chart: load_installable_chart(self.chart.as_deref().unwrap_or_default(), settings)?,
+            chart: load_installable_from(&self.fetch, self.chart.as_deref().unwrap_or_default(), settings)?,
             values: self.values.read(settings)?,
             reuse_values,
             render: self.chart_args.options(settings),

@@ -12,7 +12,7 @@ use chart_render::{
 
 use super::block_on;
 use super::explain::explain_rendering;
-use crate::arguments::{ChartArgs, DryRunArg, PostRenderArgs, ValuesArgs, load_installable_chart};
+use crate::arguments::{ChartArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 /// Render a chart and print the manifests
 #[derive(clap::Args)]
 pub(crate) struct TemplateArgs {
-    /// Name of the release [default: release-name] and chart: a folder or a .tgz file
+    /// Name of the release [default: release-name] and chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
     name_and_chart: Vec<String>,
     /// Make up a name
@@ -72,6 +72,8 @@ pub(crate) struct TemplateArgs {
     )]
     dry_run: Option<DryRunArg>,
     #[command(flatten)]
+    fetch: FetchArgs,
+    #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
@@ -110,7 +112,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         post_renderer: arguments.post_render.post_renderer(),
         ..arguments.chart.render_options(settings)
     };
-    let chart = load_installable_chart(reference, settings)?;
+    let chart = load_installable_from(&arguments.fetch, reference, settings)?;
     let values = arguments.values.read(settings)?;
     let online = arguments.dry_run == Some(DryRunArg::Server);
     let config = if online {

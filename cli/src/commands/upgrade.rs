@@ -5,8 +5,8 @@ use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
-    load_installable_chart, parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_from, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 pub(crate) struct UpgradeArgs {
     /// Name of the release
     name: String,
-    /// Chart: a folder or a .tgz file
+    /// Chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     chart: String,
     /// Install if there is no such release
     #[arg(short, long)]
@@ -91,6 +91,8 @@ pub(crate) struct UpgradeArgs {
     hide_secret: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -176,7 +178,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     };
     Ok(Upgrade {
         name: arguments.name.clone(),
-        chart: load_installable_chart(&arguments.chart, settings)?,
+        chart: load_installable_from(&arguments.fetch, &arguments.chart, settings)?,
         values: arguments.values.read(settings)?,
         reuse_values,
         description: arguments.description.clone(),

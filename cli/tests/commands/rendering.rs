@@ -50,11 +50,11 @@ fn err_charts_and_values_that_are_wrong() {
     };
     install(&["./nowhere"]).refused(&[
         "Error: INSTALLATION FAILED: path \"./nowhere\" not found",
-        "Hint: CHART is a folder with a `Chart.yaml`, or a .tgz file",
+        "Hint: CHART is a folder with a `Chart.yaml`, a .tgz file, REPO/NAME, oci://... or https://...",
     ]);
     install(&["stable/nowhere"]).refused(&[
-        "Error: INSTALLATION FAILED: path \"stable/nowhere\" not found",
-        "Caused by: charts come from folders and .tgz files; repositories and registries are not supported yet",
+        "Error: INSTALLATION FAILED: repo stable not found",
+        "Hint: `tug repo add stable URL`",
     ]);
     install(&["box", "--set", "size=wide"]).refused(&[
         "Error: INSTALLATION FAILED: values don't meet the specifications of the schema(s) in the following chart(s):",
