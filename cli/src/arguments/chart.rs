@@ -7,8 +7,8 @@ use chart_model::Chart;
 use chart_release::render::RenderOptions;
 use chart_render::Resolve;
 
-use crate::arguments::PostRenderArgs;
 use super::fetch::FetchArgs;
+use crate::arguments::PostRenderArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
