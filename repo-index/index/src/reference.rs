@@ -202,7 +202,10 @@ mod tests {
         for url in ["http://h/web.tgz", "https://u:p@h:1/a@b/web.tgz?x=y"] {
             check(url, &ChartPlace::Url(url.into()));
         }
-        check("oci://h/web:1", &ChartPlace::Oci("oci://h/web:1".parse().unwrap()));
+        check(
+            "oci://h/web:1",
+            &ChartPlace::Oci("oci://h/web:1".parse().unwrap()),
+        );
     }
 
     #[test]
