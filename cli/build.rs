@@ -1,10 +1,16 @@
-//! Puts the charts that we ship into the program: a list of their files, as Rust text.
+//! How the binary is linked, and the charts that we ship put into it: a list of their files, as Rust text.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // Where the program lies at a fixed place, as Go's programs do, the tables of the API need no fixing up at every
+    // start; that takes as long as rendering a small chart. Stack, heap and libraries keep their random places.
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo::rustc-link-arg-bin=tug=-no-pie");
+    }
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");
     let charts = Path::new(&manifest).join("../charts");
     println!("cargo::rerun-if-changed={}", charts.display());

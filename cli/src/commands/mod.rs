@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
+    Compose(Box<compose::ComposeArgs>),
+    Convert(Box<compose::KomposeArgs>),
     Verify(verify::VerifyArgs),
     #[command(visible_alias = "dep")]
     Dependency(dependency::DependencyArgs),
@@ -79,8 +81,6 @@ pub(crate) enum Command {
     Pull(pull::PullArgs),
     Push(push::PushArgs),
     Registry(registry::RegistryArgs),
-    Compose(compose::ComposeArgs),
-    Convert(compose::KomposeArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -89,6 +89,31 @@ pub(crate) enum Command {
     Version(version::VersionArgs),
     #[command(name = cluster_server::SERVER_COMMAND, hide = true)]
     Server(server::ServerArgs),
+}
+
+/// The commands that are parsed without the others.
+#[derive(clap::Subcommand)]
+pub(crate) enum QuickCommand {
+    Template(template::TemplateArgs),
+    Lint(lint::LintArgs),
+    Show(show::ShowArgs),
+}
+
+impl QuickCommand {
+    /// Whether a word is one of them.
+    pub(crate) fn has(word: &std::ffi::OsStr) -> bool {
+        ["template", "lint", "show"].iter().any(|name| word == *name)
+    }
+}
+
+impl From<QuickCommand> for Command {
+    fn from(command: QuickCommand) -> Self {
+        match command {
+            QuickCommand::Template(arguments) => Command::Template(arguments),
+            QuickCommand::Lint(arguments) => Command::Lint(arguments),
+            QuickCommand::Show(arguments) => Command::Show(arguments),
+        }
+    }
 }
 
 /// Runs a command.
