@@ -11,7 +11,7 @@ use chart_release::cluster::Cluster;
 use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, run_until_interrupted};
-use crate::arguments::{ChartArgs, FetchArgs, ValuesArgs, load_installable_from};
+use crate::arguments::{ChartArgs, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::output::{OutputArgs, to_json};
@@ -63,6 +63,8 @@ pub(crate) struct PlanTarget {
     take_ownership: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
     #[command(flatten)]
     fetch: FetchArgs,
     #[command(flatten)]
@@ -122,7 +124,7 @@ impl PlanTarget {
             chart: load_installable_from(&self.fetch, self.chart.as_deref().unwrap_or_default(), settings)?,
             values: self.values.read(settings)?,
             reuse_values,
-            render: self.chart_args.options(settings),
+            render: self.chart_args.options(settings, &self.post_render),
             deploy: DeployOptions {
                 force_conflicts: self.force_conflicts,
                 take_ownership: self.take_ownership,
