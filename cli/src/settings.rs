@@ -128,8 +128,6 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) debug: bool,
     pub(crate) console: Console,
-    /// The time zone in which times are shown.
-    pub(crate) zone: jiff::tz::TimeZone,
 }
 
 impl Settings {
@@ -137,6 +135,11 @@ impl Settings {
     pub(crate) fn build_time(&self) -> u64 {
         self.source_date
             .unwrap_or_else(|| u64::try_from(self.now().as_second()).unwrap_or_default())
+    }
+
+    /// The time zone in which times are shown. Found out when asked for: it means reading the list of all zones.
+    pub(crate) fn zone(&self) -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::system()
     }
 
     /// The time now.
@@ -227,7 +230,6 @@ impl Settings {
                 color,
                 environment("COLUMNS").and_then(|columns| columns.parse().ok()),
             ),
-            zone: jiff::tz::TimeZone::system(),
         })
     }
 }

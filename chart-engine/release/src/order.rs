@@ -2,9 +2,12 @@
 //!
 //! <https://github.com/helm/community/blob/main/hips/hip-0025.md>. A resource belongs to the group that its annotation
 //! `helm.sh/resource-group` names, and says by `helm.sh/depends-on/resource-groups`, a list in JSON, which groups of
-//! its chart must be ready before; `tug.dev/depends-on-resource-groups` says the same. What names no group comes after all groups of its chart. `Chart.yaml` says by the
+//! its chart must be ready before. What names no group comes after all groups of its chart. `Chart.yaml` says by the
 //! annotation `helm.sh/depends-on/subcharts` which subcharts must be ready before the chart's own objects, and by
 //! `depends-on` of a dependency which others must be ready before that one.
+//!
+//! Kubernetes takes no annotation with two slashes in its name: that one is read and taken off, and
+//! `tug.dev/depends-on-resource-groups` says the same and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +17,8 @@ use crate::resource::Resource;
 
 const GROUP: &str = "helm.sh/resource-group";
 pub(crate) const DEPENDS_ON_GROUPS: &str = "helm.sh/depends-on/resource-groups";
-/// The same under a key that API servers take, for objects that others than tug apply as well.
-pub(crate) const DEPENDS_ON_GROUPS_KEPT: &str = "tug.dev/depends-on-resource-groups";
+/// The same under a name that Kubernetes takes, for manifests that others apply too.
+pub(crate) const DEPENDS_ON_GROUPS_TAKEN: &str = "tug.dev/depends-on-resource-groups";
 const DEPENDS_ON_SUBCHARTS: &str = "helm.sh/depends-on/subcharts";
 
 /// Objects that are brought together, and what they wait for.

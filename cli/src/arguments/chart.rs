@@ -8,6 +8,7 @@ use chart_model::Chart;
 use chart_release::render::RenderOptions;
 use chart_render::Resolve;
 
+use crate::arguments::PostRenderArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -39,12 +40,13 @@ impl ChartArgs {
     }
 
     /// As releases are rendered.
-    pub(crate) fn options(&self, settings: &Settings) -> RenderOptions {
+    pub(crate) fn options(&self, settings: &Settings, post_render: &PostRenderArgs) -> RenderOptions {
         RenderOptions {
             resolve: self.resolver(),
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
             limits: settings.limits.template,
+            post_renderer: post_render.post_renderer(),
         }
     }
 

@@ -3,9 +3,11 @@
 mod chart;
 mod deploy;
 mod labels;
+mod post_render;
 mod values;
 
 pub(crate) use chart::{ChartArgs, load_installable_chart};
 pub(crate) use deploy::{DeployArgs, DryRunArg, WaitArgs, dry_run};
 pub(crate) use labels::{labels_to_set, parse_labels};
+pub(crate) use post_render::PostRenderArgs;
 pub(crate) use values::ValuesArgs;

@@ -6,8 +6,8 @@ use chart_release::cluster::Cluster;
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
-    parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_chart, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -37,6 +37,14 @@ pub(crate) struct InstallArgs {
     /// Make the namespace if it does not exist
     #[arg(long)]
     create_namespace: bool,
+    /// Labels of the namespace that is made
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        requires = "create_namespace"
+    )]
+    namespace_labels: Vec<String>,
     /// Say this of the revision
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -71,6 +79,8 @@ pub(crate) struct InstallArgs {
     #[command(flatten)]
     chart: ChartArgs,
     #[command(flatten)]
+    post_render: PostRenderArgs,
+    #[command(flatten)]
     deploy: DeployArgs,
 }
 
@@ -83,7 +93,7 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         // Nothing is asked of a cluster, so none is chosen.
         let namespace = settings.namespace.clone().unwrap_or_else(|| "default".to_owned());
         block_on(async {
-            let cluster = Cluster::offline(&namespace, settings.zone.clone());
+            let cluster = Cluster::offline(&namespace, settings.zone());
             let outcome = action.run(&cluster).await;
             outcome.map_err(|error| in_context(explain(&error)))
         })?
@@ -117,7 +127,7 @@ pub(super) fn check_before_start(action: &Install, settings: &Settings) -> Resul
         ..action.clone()
     };
     let namespace = settings.namespace.as_deref().unwrap_or("default");
-    let cluster = Cluster::offline(namespace, settings.zone.clone());
+    let cluster = Cluster::offline(namespace, settings.zone());
     let outcome = block_on(async { Ok(rehearsal.run(&cluster).await) })?;
     outcome.map(drop).map_err(|error| in_context(explain(&error)))
 }
@@ -167,10 +177,11 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
         labels: labels_to_set(parse_labels(&arguments.labels)?),
         dry_run,
         create_namespace: arguments.create_namespace,
+        namespace_labels: labels_to_set(parse_labels(&arguments.namespace_labels)?),
         replace: arguments.replace,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart.options(settings),
+        render: arguments.chart.options(settings, &arguments.post_render),
         deploy,
     })
 }

@@ -33,10 +33,13 @@ pub(crate) struct PlanArgs {
 /// The release, the chart and the values of a plan.
 #[derive(clap::Args)]
 pub(crate) struct PlanTarget {
+    // Always there, but where `diff` is followed by a command of its own.
     /// Name of the release
-    name: String,
+    #[arg(required = true)]
+    name: Option<String>,
     /// Chart: a folder or a .tgz file
-    chart: String,
+    #[arg(required = true)]
+    chart: Option<String>,
     /// Show whole new and deleted objects, hooks, and what follows from changes: restarts, lost data
     #[arg(long)]
     detailed: bool,
@@ -113,8 +116,8 @@ impl PlanTarget {
             ReuseValues::WhenNoneGiven
         };
         Ok(Upgrade {
-            name: self.name.clone(),
-            chart: load_installable_chart(&self.chart, settings)?,
+            name: self.name.clone().unwrap_or_default(),
+            chart: load_installable_chart(self.chart.as_deref().unwrap_or_default(), settings)?,
             values: self.values.read(settings)?,
             reuse_values,
             render: self.chart_args.options(settings),

@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chart_release::render::{look_into, render_apart};
+use chart_release::render::{RenderReleaseError, look_into, render_apart};
 use chart_render::{
     Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderOptions, Rendered, Snapshot,
 };
 
 use super::block_on;
 use super::explain::explain_rendering;
-use crate::arguments::{ChartArgs, DryRunArg, ValuesArgs, load_installable_chart};
+use crate::arguments::{ChartArgs, DryRunArg, PostRenderArgs, ValuesArgs, load_installable_chart};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -75,6 +75,8 @@ pub(crate) struct TemplateArgs {
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
 }
 
 pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), Failure> {
@@ -105,6 +107,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         },
         capabilities: capabilities(arguments)?,
         lookup: arguments.lookup_from.as_deref().map(snapshot).transpose()?,
+        post_renderer: arguments.post_render.post_renderer(),
         ..arguments.chart.render_options(settings)
     };
     let chart = load_installable_chart(reference, settings)?;
@@ -115,17 +118,18 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
     } else {
         None
     };
-    let rendered = block_on(async {
-        if let Some(config) = &config {
+    let rendered = match &config {
+        None => chart_render::render(&chart, &values, &options).map_err(RenderReleaseError::from),
+        Some(config) => block_on(async {
             let cluster = connection::connect(settings, config).await?;
             look_into(&cluster, &mut options).await?;
             // What is said explicitly is added to what the cluster says.
             let said = arguments.api_versions.iter().cloned();
             options.capabilities.api_versions.extend(said);
-        }
-        let rendering = render_apart(chart, values, options).await;
-        rendering.map_err(|error| explain_rendering(&error))
-    })?;
+            Ok(render_apart(chart, values, options).await)
+        })?,
+    };
+    let rendered = rendered.map_err(|error| explain_rendering(&error))?;
     for warning in &rendered.warnings.dependencies {
         settings.console.warn(warning.to_string());
     }

@@ -5,8 +5,8 @@ use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
-    parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_chart, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -27,6 +27,14 @@ pub(crate) struct UpgradeArgs {
     /// With --install, make the namespace if it does not exist
     #[arg(long)]
     create_namespace: bool,
+    /// Labels of the namespace that is made
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        requires = "create_namespace"
+    )]
+    namespace_labels: Vec<String>,
     /// Only try: `client` renders only, `server` has the cluster check every object
     #[arg(
         long,
@@ -88,13 +96,15 @@ pub(crate) struct UpgradeArgs {
     #[command(flatten)]
     chart_args: ChartArgs,
     #[command(flatten)]
+    post_render: PostRenderArgs,
+    #[command(flatten)]
     deploy: DeployArgs,
 }
 
 pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
     if arguments.install {
-        install::check_before_start(&instead(arguments, &action), settings)?;
+        install::check_before_start(&instead(arguments, &action)?, settings)?;
     }
     let start = if arguments.install {
         Start::Always
@@ -126,7 +136,7 @@ pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Fa
             let text = format!("Release {:?} does not exist. Installing it now.", action.name);
             settings.console.line(text)?;
         }
-        let action = instead(arguments, &action);
+        let action = instead(arguments, &action)?;
         let outcome = run_until_interrupted(&cluster, action.run(&cluster)).await;
         outcome.map_err(|error| install::in_context(explain(&error)))
     })?;
@@ -176,14 +186,14 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
         skip_crds: arguments.skip_crds,
         cleanup_on_failure: arguments.cleanup_on_fail,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart_args.options(settings),
+        render: arguments.chart_args.options(settings, &arguments.post_render),
         deploy,
     })
 }
 
 /// The installation in place of the upgrade; the name of a release that is uninstalled is taken over.
-fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Install {
-    Install {
+fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Result<Install, Failure> {
+    Ok(Install {
         name: action.name.clone(),
         chart: action.chart.clone(),
         values: action.values.clone(),
@@ -191,10 +201,11 @@ fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Install {
         labels: labels_to_set(action.labels.clone()),
         dry_run: action.dry_run,
         create_namespace: arguments.create_namespace,
+        namespace_labels: labels_to_set(parse_labels(&arguments.namespace_labels)?),
         replace: true,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: action.rollback_on_failure,
         render: action.render.clone(),
         deploy: action.deploy.clone(),
-    }
+    })
 }

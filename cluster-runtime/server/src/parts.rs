@@ -10,6 +10,7 @@ use cluster_apiserver::{
 };
 use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
+use cluster_ingress::{IngressConfig, Ingresses};
 use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
 use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
@@ -34,6 +35,9 @@ use crate::{host, kubeconfig};
 pub const SHIM_COMMAND: &str = "__shim";
 /// Domain below which services have names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Ports of this machine on which Ingresses are served.
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 /// In whose name tokens of service accounts are signed.
 const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
@@ -44,6 +48,7 @@ pub(crate) struct Parts {
     network: Arc<Network>,
     node: NodeHandle,
     volumes: LocalVolumes,
+    ingresses: Ingresses,
     controllers: Controllers,
     scheduler: Scheduler,
     api: ServedApi,
@@ -101,9 +106,17 @@ impl Parts {
             jitter: jitter.clone(),
         };
         let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
+        let outward = host::outward_address().unwrap_or(gateway);
+        let ingress_config = IngressConfig {
+            http_port: HTTP_PORT,
+            https_port: HTTPS_PORT,
+            address: outward.into(),
+            jitter: jitter.clone(),
+        };
+        let ingresses = Ingresses::start(api("tug-ingress"), ingress_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
-            load_balancer_address: Some(host::outward_address().unwrap_or(gateway).into()),
+            load_balancer_address: Some(outward.into()),
             jitter: jitter.clone(),
             ..ControllersOptions::default()
         };
@@ -132,6 +145,7 @@ impl Parts {
             network,
             node,
             volumes,
+            ingresses,
             controllers,
             scheduler,
             api,
@@ -144,6 +158,7 @@ impl Parts {
         self.scheduler.stop().await;
         self.controllers.stop().await;
         self.volumes.stop().await;
+        self.ingresses.stop().await;
         match pods {
             StopPods::Keep => self.node.stop().await,
             StopPods::Stop => self.node.stop_pods().await,

@@ -320,7 +320,14 @@ impl Checker<'_> {
     }
 
     fn secrets(&mut self) {
-        for (name, secret) in self.parts.model.get("secrets").and_then(Value::as_object).into_iter().flatten() {
+        for (name, secret) in self
+            .parts
+            .model
+            .get("secrets")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let external = secret.get("external") == Some(&Value::Bool(true));
             if !external && text(secret, "file").is_none() && text(secret, "environment").is_none() {
                 let message =

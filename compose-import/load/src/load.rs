@@ -122,7 +122,7 @@ fn fill_project(
                 .iter()
                 .any(|wanted| wanted == "*" || Some(wanted.as_str()) == profile.as_str())
         };
-profiles.is_none_or(|profiles| profiles.is_empty() || profiles.iter().any(active))
+        profiles.is_none_or(|profiles| profiles.is_empty() || profiles.iter().any(active))
     };
     let names: Vec<String> = services.keys().cloned().collect();
     for service in names {

@@ -350,8 +350,7 @@ fn entry_key(key: Key, item: &Node, path: &Path, index: usize) -> Result<String,
                 .ok_or_else(|| format!("environment path attribute {path}.[{index}] is missing"))?,
         },
         Key::Target => match &item.data {
-            Data::Map(_) => field("target")
-                .ok_or_else(|| {
+            Data::Map(_) => field("target").ok_or_else(|| {
                 let devices = path.steps().last().is_some_and(|last| last == "devices");
                 let kind = if devices { "device" } else { "volume" };
                 format!("service {kind} {path}.[{index}] is missing a mount target")

@@ -73,7 +73,7 @@ fn normalize_service(service: &mut Map, environment: &Environment) -> bool {
     if let Some(variables) = service.get_mut("environment") {
         inherit(variables, environment);
     }
-    
+
     for (dependency, restart, at) in implied(service) {
         let on = service
             .entry("depends_on".to_owned())

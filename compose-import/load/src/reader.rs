@@ -457,7 +457,8 @@ impl Reader<'_> {
                 return Err(self.fault(format!("stat {shown}: no such file or directory"), item.at));
             }
         }
-        let read = self.env_files(&env_files, &environment)
+        let read = self
+            .env_files(&env_files, &environment)
             .map_err(|fault| vec![fault.at(self.sources.position(item.at))])?;
         for (key, value) in read {
             environment.entry(key).or_insert(value);
@@ -547,7 +548,7 @@ impl Reader<'_> {
             let text = String::from_utf8_lossy(&content);
             let before = all.clone();
             let outside = |name: &str| environment.get(name).or_else(|| before.get(name)).cloned();
-            let read = dotenv::parse(&text, &outside)
+            let read = dotenv::parse(&text, &outside, &|_| None)
                 .map_err(|fault| self.dotenv_fault(&shown, &fault, "failed to read"))?;
             for name in read.unset {
                 self.warn(unset(&name), Place::default());

@@ -58,16 +58,11 @@ fn env_files(
             continue;
         };
         let before = all.clone();
-        let outside = |name: &str| -> Option<String> {
-            let given = |map: &Map<String, Value>| map.get(name)?.as_str().map(str::to_owned);
-            environment
-                .get(name)
-                .cloned()
-                .or_else(|| given(&own))
-                .or_else(|| given(&before))
-        };
+        let given = |map: &Map<String, Value>, name: &str| map.get(name)?.as_str().map(str::to_owned);
+        let outside = |name: &str| environment.get(name).cloned().or_else(|| given(&own, name));
+        let earlier = |name: &str| given(&before, name);
         let read = match file.get("format").and_then(Value::as_str) {
-            None | Some("") => dotenv::parse(&text, &outside),
+            None | Some("") => dotenv::parse(&text, &outside, &earlier),
             Some("raw") => dotenv::parse_raw(&text, &outside),
             Some(other) => {
                 return Err(Fault::new(format!("unsupported env_file format \"{other}\""))
@@ -98,7 +93,7 @@ fn label_files(
         let Some(text) = read_file(path, true, "label file", reader)? else {
             continue;
         };
-        let read = take(dotenv::parse(&text, &|_| None), path, reader)?;
+        let read = take(dotenv::parse(&text, &|_| None, &|_| None), path, reader)?;
         all.extend(
             read.values
                 .into_iter()

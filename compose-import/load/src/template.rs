@@ -307,7 +307,8 @@ mod tests {
             "${a:-x",
             "${a:=b}",
             "${a:-x\ny}",
-            "${ a}", "${SET:-${}}",
+            "${ a}",
+            "${SET:-${}}",
         ] {
             assert_eq!(
                 substitute(text, &mut Env(Vec::new())),

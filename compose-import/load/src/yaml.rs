@@ -151,10 +151,18 @@ impl<'t> Reader<'t> {
         };
         // go-yaml names where the thing started that is wrong, counts the parser's lines from nought, and does not tell
         // the first line at all. The position is the true one.
-        let named = if error.context.line != 0 { error.context.line } else { error.mark.line };
+        let named = if error.context.line != 0 {
+            error.context.line
+        } else {
+            error.mark.line
+        };
         let message = match named {
             0 => format!("yaml: {}", error.problem),
-            line => format!("yaml: line {}: {}", line + usize::from(error.by_scanner), error.problem),
+            line => format!(
+                "yaml: line {}: {}",
+                line + usize::from(error.by_scanner),
+                error.problem
+            ),
         };
         (Message::Syntax(message), self.place(mark))
     }

@@ -52,7 +52,7 @@ pub(crate) async fn handle(server: &Arc<Server>, peer: SocketAddr, request: http
             method,
             path,
             status,
-            ms = took.as_secs_f64() * 1000.0,
+            microseconds = took.as_micros(),
             agent = agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("-"),
         );
     }
@@ -132,7 +132,7 @@ async fn answer(
 
 async fn dispatch(server: &Arc<Server>, route: Route, request: Request) -> Result<Answer, Refusal> {
     match route {
-        Route::Index(tenant) => api::index(server, &tenant, &request),
+        Route::Index(tenant) => api::index(server, &tenant, &request).await,
         Route::ChartFile(tenant, file) => api::file(server, &tenant, &file, &request).await,
         Route::Api(tenant, route) => api::answer(server, &tenant, route, request).await,
         Route::RegistryBase => {

@@ -70,6 +70,8 @@ pub struct Limits {
     pub manifest_bytes_max: u64,
     /// Uploads of blobs that are open at the same time.
     pub uploads_max: usize,
+    /// Charts that come at the same time, each in memory.
+    pub charts_uploading_max: usize,
     /// Charts that are unpacked at the same time.
     pub unpacking_max: usize,
 }
@@ -81,6 +83,7 @@ impl Default for Limits {
             blob_bytes_max: 16 << 30,
             manifest_bytes_max: 4 << 20,
             uploads_max: 1000,
+            charts_uploading_max: 64,
             unpacking_max: 4,
         }
     }

@@ -1,16 +1,21 @@
 //! A request as the parts of the server get it: with who asks, and when.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, Method};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::answer::Refusal;
 use crate::auth::User;
+
+/// How long a client may send nothing in the midst of a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request.
 pub(crate) struct Request {
@@ -71,11 +76,35 @@ impl Request {
     /// The whole body in memory.
     pub(crate) async fn read_body(&mut self, what: &str, limit: u64) -> Result<Bytes, Refusal> {
         self.check_length(what, limit)?;
-        let limited = Limited::new(self.take_body(), usize::try_from(limit).unwrap_or(usize::MAX));
-        match limited.collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_large(what, limit)),
-            Err(_) => Err(Refusal::bad_request("the body ends too early")),
+        let mut body = self.take_body();
+        let mut bytes = BytesMut::new();
+        while let Some(data) = next_data(&mut body).await? {
+            if bytes.len() as u64 + data.len() as u64 > limit {
+                return Err(Refusal::too_large(what, limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+/// The next piece of a body. A client that sends nothing for long is given up.
+pub(crate) async fn next_data(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let late = |_| {
+            Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "UNKNOWN",
+                "the body comes too slowly",
+            )
+        };
+        let Some(frame) = timeout(BODY_TIMEOUT, body.frame()).await.map_err(late)? else {
+            return Ok(None);
+        };
+        let frame = frame.map_err(|_| Refusal::bad_request("the body ends too early"))?;
+        // Trailers say nothing here.
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
         }
     }
 }

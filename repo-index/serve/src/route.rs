@@ -243,9 +243,9 @@ impl Route {
 mod tests {
     use super::*;
 
-    fn check(path: &str, depth: Depth, expected: Result<Route, u16>) {
+    fn check(path: &str, depth: Depth, expected: &Result<Route, u16>) {
         let found = route(path, depth).map_err(|refusal| refusal.status.as_u16());
-        assert_eq!(found, expected, "{path}");
+        assert_eq!(found, *expected, "{path}");
     }
 
     fn tenant(text: &str) -> Tenant {
@@ -256,39 +256,39 @@ mod tests {
     fn addresses_of_charts_are_found() {
         use ApiRoute::{Chart, Charts, Version};
         let all = Depth::Dynamic;
-        check("/index.yaml", all, Ok(Route::Index(tenant(""))));
-        check("/a/b/index.yaml", all, Ok(Route::Index(tenant("a/b"))));
-        check("/a/index.yaml", Depth::Fixed(0), Err(404));
-        check("/index.yaml", Depth::Fixed(1), Err(404));
+        check("/index.yaml", all, &Ok(Route::Index(tenant(""))));
+        check("/a/b/index.yaml", all, &Ok(Route::Index(tenant("a/b"))));
+        check("/a/index.yaml", Depth::Fixed(0), &Err(404));
+        check("/index.yaml", Depth::Fixed(1), &Err(404));
         let file = |name: &str| name.parse().unwrap();
         check(
             "/charts/a-1.0.0%2Bb.tgz",
             all,
-            Ok(Route::ChartFile(tenant(""), file("a-1.0.0+b.tgz"))),
+            &Ok(Route::ChartFile(tenant(""), file("a-1.0.0+b.tgz"))),
         );
         check(
             "/charts/charts/a-1.tgz.prov",
             all,
-            Ok(Route::ChartFile(tenant("charts"), file("a-1.tgz.prov"))),
+            &Ok(Route::ChartFile(tenant("charts"), file("a-1.tgz.prov"))),
         );
-        check("/api/charts", all, Ok(Route::Api(tenant(""), Charts)));
+        check("/api/charts", all, &Ok(Route::Api(tenant(""), Charts)));
         check(
             "/api/team/x/charts/web",
             all,
-            Ok(Route::Api(tenant("team/x"), Chart("web".into()))),
+            &Ok(Route::Api(tenant("team/x"), Chart("web".into()))),
         );
         check(
             "/api/charts/charts/1.0.0",
             Depth::Fixed(0),
-            Ok(Route::Api(tenant(""), Version("charts".into(), "1.0.0".into()))),
+            &Ok(Route::Api(tenant(""), Version("charts".into(), "1.0.0".into()))),
         );
-        check("/api/a/b/charts", Depth::Fixed(1), Err(404));
-        check("/", all, Ok(Route::Home(tenant(""))));
-        check("/team/", all, Ok(Route::Home(tenant("team"))));
+        check("/api/a/b/charts", Depth::Fixed(1), &Err(404));
+        check("/", all, &Ok(Route::Home(tenant(""))));
+        check("/team/", all, &Ok(Route::Home(tenant("team"))));
         check(
             "/team/-/web/1.0.0",
             all,
-            Ok(Route::ChartPage(
+            &Ok(Route::ChartPage(
                 tenant("team"),
                 "web".into(),
                 Some("1.0.0".into()),
@@ -301,19 +301,19 @@ mod tests {
         let digest = Digest::sha256(b"");
         let of = |name: &str, route| Ok(Route::Registry(name.parse().unwrap(), route));
         let all = Depth::Dynamic;
-        check("/v2/", all, Ok(Route::RegistryBase));
-        check("/v2/a/b/tags/list", all, of("a/b", RegistryRoute::Tags));
-        check("/v2/tags/tags/list", all, of("tags", RegistryRoute::Tags));
-        check("/v2/a/blobs/uploads/", all, of("a", RegistryRoute::Uploads));
+        check("/v2/", all, &Ok(Route::RegistryBase));
+        check("/v2/a/b/tags/list", all, &of("a/b", RegistryRoute::Tags));
+        check("/v2/tags/tags/list", all, &of("tags", RegistryRoute::Tags));
+        check("/v2/a/blobs/uploads/", all, &of("a", RegistryRoute::Uploads));
         check(
             &format!("/v2/a/blobs/{digest}"),
             all,
-            of("a", RegistryRoute::Blob(digest.clone())),
+            &of("a", RegistryRoute::Blob(digest.clone())),
         );
         check(
             "/v2/a/manifests/latest",
             all,
-            of(
+            &of(
                 "a",
                 RegistryRoute::Manifest(Reference::Tag("latest".parse().unwrap())),
             ),
@@ -321,7 +321,7 @@ mod tests {
         check(
             &format!("/v2/a/referrers/{digest}"),
             all,
-            of("a", RegistryRoute::Referrers(digest.clone())),
+            &of("a", RegistryRoute::Referrers(digest.clone())),
         );
     }
 
@@ -343,7 +343,7 @@ mod tests {
             ("/%ff", 400),
             ("/a%00b", 404),
         ] {
-            check(path, Depth::Dynamic, Err(status));
+            check(path, Depth::Dynamic, &Err(status));
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Server {
     /// Told when something was deleted, and with it perhaps what only it referred to.
     pub(crate) garbage: Notify,
     unpacking: Arc<Semaphore>,
+    /// Charts that are in memory while they come.
+    uploading: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -109,6 +111,7 @@ impl RepoServer {
             metrics: Metrics::default(),
             pages: Pages::new(),
             garbage: Notify::new(),
+            uploading: Arc::new(Semaphore::new(limits.charts_uploading_max)),
             unpacking: Arc::new(Semaphore::new(limits.unpacking_max)),
             stopping: AtomicBool::new(false),
             options,
@@ -162,8 +165,12 @@ impl RepoServer {
 impl Server {
     /// A place to unpack a chart in memory.
     pub(crate) async fn unpacking_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let place = Arc::clone(&self.unpacking).acquire_owned().await;
-        place.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", "the server stops"))
+        place(&self.unpacking).await
+    }
+
+    /// A place to take a chart into memory.
+    pub(crate) async fn upload_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        place(&self.uploading).await
     }
 
     /// Whether new requests are welcome.
@@ -179,6 +186,11 @@ impl Server {
             uploads: self.uploads.count(),
         }
     }
+}
+
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+    let place = Arc::clone(places).acquire_owned().await;
+    place.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", "the server stops"))
 }
 
 /// Removes garbage at the start, and some time after something was deleted.

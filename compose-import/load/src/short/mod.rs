@@ -198,6 +198,8 @@ impl Writer<'_> {
 
     fn ports(&mut self, service: &str, node: &mut Node) {
         let Some(items) = node.as_list_mut() else { return };
+        // Where one is not readable yet, all stay as they are.
+        let kept = if self.lenient { items.clone() } else { Vec::new() };
         let mut written = Vec::with_capacity(items.len());
         for item in std::mem::take(items) {
             let at = item.at;
@@ -222,7 +224,10 @@ impl Writer<'_> {
             };
             match port::parse_ports(&text, at) {
                 Ok(ports) => written.extend(ports),
-                Err(_) if self.lenient => written.push(item),
+                Err(_) if self.lenient => {
+                    *items = kept;
+                    return;
+                }
                 Err(message) => self.fault(message, at),
             }
         }

@@ -162,7 +162,7 @@ mod tests {
             let wanted = (kind.to_owned(), source.to_owned(), target.to_owned(), read_only);
             assert_eq!(parse(spec), wanted, "{spec}");
         }
-        let volume = parse_volume("a:/b:nocopy,Z,rshared,what").unwrap();
+        let volume = parse_volume("vol:/b:nocopy,Z,rshared,what").unwrap();
         assert!(volume.no_copy);
         assert_eq!(volume.selinux.as_deref(), Some("Z"));
         assert_eq!(volume.propagation.as_deref(), Some("rshared"));
@@ -172,8 +172,8 @@ mod tests {
     fn err_sections() {
         for (spec, wanted) in [
             ("", "invalid empty volume spec"),
-            ("a::/b", "invalid spec: a::/b: empty section between colons"),
-            ("a:/b:ro:x", "invalid spec: a:/b:ro:x: too many colons"),
+            ("vol::/b", "invalid spec: vol::/b: empty section between colons"),
+            ("vol:/b:ro:x", "invalid spec: vol:/b:ro:x: too many colons"),
         ] {
             assert_eq!(parse_volume(spec).unwrap_err(), wanted);
         }

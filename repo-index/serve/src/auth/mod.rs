@@ -225,8 +225,7 @@ impl Auth {
                 (repository.clone(), had.collect::<Vec<Right>>())
             })
             .filter(|(_, rights)| !rights.is_empty());
-        let name = user.name().map(str::to_owned);
-        self.tokens.issue(name, access.collect(), now)
+        self.tokens.issue(user.name(), access.collect(), now)
     }
 
     /// Says how to tell who one is.

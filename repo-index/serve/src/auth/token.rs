@@ -56,7 +56,7 @@ impl Tokens {
     /// A token, and for how many seconds it is good.
     pub(crate) fn issue(
         &self,
-        user: Option<String>,
+        user: Option<&str>,
         access: Vec<(String, Vec<Right>)>,
         now: Timestamp,
     ) -> (String, i64) {
@@ -130,7 +130,7 @@ mod tests {
         let tokens = Tokens::new();
         let now = Timestamp::UNIX_EPOCH;
         let access = vec![scope("repository:a/b:pull,push").unwrap()];
-        let (token, seconds) = tokens.issue(Some("alice".to_owned()), access, now);
+        let (token, seconds) = tokens.issue(Some("alice"), access, now);
         let grant = tokens.read(&token, now).unwrap();
         assert_eq!(grant.user.as_deref(), Some("alice"));
         assert!(grant.allows("a/b", Right::Read) && grant.allows("a/b", Right::Write));

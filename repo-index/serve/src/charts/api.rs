@@ -28,14 +28,20 @@ use crate::server::Server;
 const YAML: &str = "application/x-yaml; charset=utf-8";
 
 /// `index.yaml`, from memory.
-pub(crate) fn index(server: &Server, tenant: &Tenant, request: &Request) -> Result<Answer, Refusal> {
+pub(crate) async fn index(server: &Server, tenant: &Tenant, request: &Request) -> Result<Answer, Refusal> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Refusal::method("GET, HEAD"));
     }
     // A tenant without charts has an empty index, so that it can be added before the first chart comes.
     let page = match server.charts.tenant(tenant) {
-        Some(charts) => charts.page(request.now),
-        None => TenantCharts::default().page(Timestamp::UNIX_EPOCH).clone(),
+        Some(charts) => match charts.ready_page() {
+            Some(page) => page,
+            None => {
+                let now = request.now;
+                spawn_blocking(move || charts.page(now)).await?
+            }
+        },
+        None => TenantCharts::default().page(Timestamp::UNIX_EPOCH),
     };
     let is_gzip = accepts_gzip(&request.headers);
     let (body, etag) = if is_gzip {
@@ -246,8 +252,9 @@ async fn upload(server: &Arc<Server>, tenant: &Tenant, mut request: Request) -> 
     if !server.auth.may_enter(&request.user, tenant.as_str()) {
         return Err(server.auth.refusal(&request.user, "no right to write here"));
     }
-    let place = server.unpacking_place().await?;
+    let memory = server.upload_place().await?;
     let uploaded = read_upload(server, &mut request, true).await?;
+    let place = server.unpacking_place().await?;
     let if_present = if request.flag("force") {
         IfPresent::Replace
     } else {
@@ -255,7 +262,7 @@ async fn upload(server: &Arc<Server>, tenant: &Tenant, mut request: Request) -> 
     };
     let (server, tenant) = (Arc::clone(server), tenant.clone());
     let work = move || -> Result<Answer, Refusal> {
-        let _place = place;
+        let _places = (memory, place);
         let Some(chart) = uploaded.chart else {
             let provenance = uploaded.provenance.ok_or_else(|| {
                 Refusal::bad_request("no package or provenance file found in form fields chart and prov")
@@ -324,6 +331,7 @@ async fn upload_provenance(
     if !server.auth.may_enter(&request.user, tenant.as_str()) {
         return Err(server.auth.refusal(&request.user, "no right to write here"));
     }
+    let _memory = server.upload_place().await?;
     let uploaded = read_upload(server, &mut request, false).await?;
     let provenance = uploaded
         .provenance

@@ -276,12 +276,13 @@ impl TenantCharts {
         look(&locked(&self.listing))
     }
 
-    /// The index, put together by the first who asks after a change.
+    /// The index, if nothing changed since it was put together.
+    pub(crate) fn ready_page(&self) -> Option<Arc<IndexPage>> {
+        self.page.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The index, put together by the first who asks after a change; that takes a while where it is large.
     pub(crate) fn page(&self, now: Timestamp) -> Arc<IndexPage> {
-        let ready = self.page.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(page) = ready {
-            return page;
-        }
         // Changes wait meanwhile, so that what is kept is what is listed.
         let listing = locked(&self.listing);
         let mut kept = self.page.write().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
-use http_body_util::BodyExt;
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedMutexGuard;
@@ -22,6 +21,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::durable;
 use crate::layout::Layout;
 use crate::name::RepositoryName;
+use crate::request::next_data;
 
 /// How long a request waits for another one of the same upload, which may be about to find its client gone.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,13 +155,11 @@ impl Uploads {
     /// Appends a body. When its sender goes away, what came stays.
     pub(crate) async fn append(&self, upload: &mut Upload, mut body: Body) -> Result<(), Refusal> {
         let outcome = loop {
-            let Some(frame) = body.frame().await else {
-                break Ok(());
+            let data = match next_data(&mut body).await {
+                Ok(Some(data)) => data,
+                Ok(None) => break Ok(()),
+                Err(refusal) => break Err(refusal),
             };
-            let Ok(frame) = frame else {
-                break Err(Refusal::bad_request("the body ends too early"));
-            };
-            let Ok(data) = frame.into_data() else { continue };
             if upload.size + data.len() as u64 > self.blob_bytes_max {
                 self.forget(upload).await;
                 return Err(Refusal::too_large("the blob", self.blob_bytes_max));

@@ -1,7 +1,7 @@
 //! The templates of the pages. What is put into them is escaped unless it is HTML that we made.
 
 use http::StatusCode;
-use minijinja::Environment;
+use minijinja::{Environment, Error, Output, State, Value as Template};
 use serde_json::Value;
 
 use super::page_answer;
@@ -25,6 +25,7 @@ pub(crate) struct Pages {
 impl Pages {
     pub(crate) fn new() -> Self {
         let mut environment = Environment::new();
+        environment.set_formatter(escaped);
         for (name, source) in TEMPLATES {
             // They are part of the program, and a test renders each.
             if let Err(error) = environment.add_template(name, source) {
@@ -46,6 +47,28 @@ impl Pages {
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "an internal fault")
         })
     }
+}
+
+/// Writes a value into a page. The usual way escapes slashes too, which addresses are full of.
+fn escaped(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Template) -> Result<(), Error> {
+    let text = match value.as_str() {
+        Some(text) if !value.is_safe() => text,
+        _ => return minijinja::escape_formatter(out, state, value),
+    };
+    for piece in text.split_inclusive(['&', '<', '>', '"', '\'']) {
+        let plain = piece.trim_end_matches(['&', '<', '>', '"', '\'']);
+        let special = match piece.get(plain.len()..) {
+            Some("&") => "&amp;",
+            Some("<") => "&lt;",
+            Some(">") => "&gt;",
+            Some("\"") => "&quot;",
+            Some("'") => "&#39;",
+            _ => "",
+        };
+        out.write_str(plain)?;
+        out.write_str(special)?;
+    }
+    Ok(())
 }
 
 /// A part of an address.
