@@ -71,6 +71,8 @@ pub(crate) struct PlanTarget {
     values: ValuesArgs,
     #[command(flatten)]
     chart_args: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
 }
 
 pub(super) fn run(arguments: &PlanArgs, settings: &Settings) -> Result<(), Failure> {
