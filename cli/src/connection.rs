@@ -69,7 +69,7 @@ pub(crate) async fn connect(settings: &Settings, config: &HttpConfig) -> Result<
     };
     let mut cluster = Cluster::new(Arc::new(api), &namespace);
     cluster.observer = Arc::new(ProgressLine::new(settings.console.clone()));
-    cluster.zone = settings.zone.clone();
+    cluster.zone = settings.zone();
     cluster.presence = Arc::new(ThisProcess::new(settings.user.clone()));
     Ok(cluster)
 }

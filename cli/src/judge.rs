@@ -206,9 +206,7 @@ mod tests {
         );
         check(
             "apiVersion: shop.io/v1\nkind: Apple\nmetadata: {name: a}\nspec: {size: x}",
-            &[
-                "ERROR spec.size: json: cannot unmarshal string into Go struct field Apple.spec.size of type integer",
-            ],
+            &["ERROR spec.size: json: cannot unmarshal string into Go struct field .spec.size of type int64"],
         );
     }
 }

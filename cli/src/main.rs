@@ -5,12 +5,14 @@
 
 mod arguments;
 mod bundled;
+mod bundled_charts;
 mod cluster_choice;
 mod commands;
 mod connection;
 mod console;
 mod duration;
 mod failure;
+mod fetching;
 mod go_time;
 mod holder;
 mod judge;
@@ -53,20 +55,44 @@ fn main() -> ExitCode {
     }
     // Fails only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let arguments = match Tug::try_parse() {
+    let Tug { global, command } = match parse() {
         Ok(arguments) => arguments,
         Err(refusal) => return refuse_arguments(&refusal),
     };
-    let settings = match Settings::gather(arguments.global, |name| std::env::var(name).ok()) {
+    let settings = match Settings::gather(global, |name| std::env::var(name).ok()) {
         Ok(settings) => settings,
         Err(failure) => return report(&Console::plain(), &failure),
     };
     start_tracing(settings.debug, settings.console.color_errors());
     let console = settings.console.clone();
-    match commands::run(arguments.command, &settings) {
+    match commands::run(command, &settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&console, &failure),
     }
+}
+
+/// `tug` with only the commands that compute and end.
+///
+/// Making the arguments of all commands takes as long as rendering a small chart.
+#[derive(Parser)]
+#[command(name = "tug")]
+struct QuickTug {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: commands::QuickCommand,
+}
+
+/// Reads the arguments; everything but a plain call of a quick command, help and faults too, is told by the whole `tug`.
+fn parse() -> Result<Tug, clap::Error> {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    if commands::QuickCommand::has(&first)
+        && let Ok(QuickTug { global, command }) = QuickTug::try_parse()
+    {
+        let command = command.into();
+        return Ok(Tug { global, command });
+    }
+    Tug::try_parse()
 }
 
 /// Prints what clap says, in our manner; help and version are no failures.
@@ -111,6 +137,9 @@ fn report(console: &Console, failure: &Failure) -> ExitCode {
 
 fn start_tracing(debug: bool, color: bool) {
     use tracing_subscriber::EnvFilter;
+    if !debug && std::env::var_os("TUG_LOG").is_none() {
+        return;
+    }
     let default = if debug {
         "debug,hyper=info,rustls=info,h2=info,tower=info"
     } else {

@@ -5,6 +5,9 @@
 //! its chart must be ready before. What names no group comes after all groups of its chart. `Chart.yaml` says by the
 //! annotation `helm.sh/depends-on/subcharts` which subcharts must be ready before the chart's own objects, and by
 //! `depends-on` of a dependency which others must be ready before that one.
+//!
+//! Kubernetes takes no annotation with two slashes in its name: that one is read and taken off, and
+//! `tug.dev/depends-on-resource-groups` says the same and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +17,8 @@ use crate::resource::Resource;
 
 const GROUP: &str = "helm.sh/resource-group";
 pub(crate) const DEPENDS_ON_GROUPS: &str = "helm.sh/depends-on/resource-groups";
+/// The same under a name that Kubernetes takes, for manifests that others apply too.
+pub(crate) const DEPENDS_ON_GROUPS_TAKEN: &str = "tug.dev/depends-on-resource-groups";
 const DEPENDS_ON_SUBCHARTS: &str = "helm.sh/depends-on/subcharts";
 
 /// Objects that are brought together, and what they wait for.

@@ -6,7 +6,7 @@ use cluster_client::{Discovery, Target};
 use cluster_objects::{GroupVersionKind, GroupVersionResource, Object};
 
 use crate::manifest::ManifestObject;
-use crate::order::DEPENDS_ON_GROUPS;
+use crate::order::{DEPENDS_ON_GROUPS, DEPENDS_ON_GROUPS_TAKEN};
 
 /// An object and where it lives.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +134,8 @@ pub fn resolve_known(
         } else if object.namespace().is_none() {
             object.set(&["metadata", "namespace"], namespace);
         }
-        let waits_for = take_annotation(&mut object, DEPENDS_ON_GROUPS);
+        let waits_for = take_annotation(&mut object, DEPENDS_ON_GROUPS)
+            .or_else(|| object.annotation(DEPENDS_ON_GROUPS_TAKEN).map(str::to_owned));
         resources.push(Resource {
             resource: served.resource.clone(),
             object,

@@ -15,6 +15,7 @@ mod objects;
 mod options;
 mod order;
 mod output;
+mod post_render;
 mod render;
 mod schema;
 mod snapshot;
@@ -32,6 +33,7 @@ pub use manifest::{Head, HeadError, Manifest, SortManifestsError, Sorted, sort_m
 pub use options::{ReleaseFacts, RenderOptions};
 pub use order::{KindOrder, install_order, uninstall_order};
 pub use output::{Output, ShowOnlyError};
+pub use post_render::{PostRender, PostRenderError};
 pub use render::{CrdFile, Rendered, RenderedFiles, Warnings, ensure_installable, render, render_files};
 pub use schema::{ChartFault, Complaint, Fault, SchemaError, validate};
 pub use snapshot::Snapshot;

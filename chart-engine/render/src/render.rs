@@ -17,6 +17,7 @@ use crate::manifest::{Manifest, sort_manifests};
 use crate::objects::{CapabilitiesObject, Files, chart_object, subchart_values, values_map};
 use crate::options::RenderOptions;
 use crate::order::KindOrder;
+use crate::post_render::post_render;
 use crate::schema::validate;
 
 const NOTES: &str = "NOTES.txt";
@@ -103,7 +104,11 @@ pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Re
         values,
         warnings,
     } = render_files(chart, values, options)?;
-    let sorted = sort_manifests(&files, KindOrder::Install)?;
+    let files = match &options.post_renderer {
+        Some(renderer) => post_render(&files, renderer.as_ref())?,
+        None => files,
+    };
+    let sorted = sort_manifests(files, KindOrder::Install)?;
     Ok(Rendered {
         manifests: sorted.manifests,
         hooks: sorted.hooks,

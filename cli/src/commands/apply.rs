@@ -332,6 +332,8 @@ async fn bring_about(wanted: &[Wanted], cluster: &Cluster, settings: &Settings) 
 
 async fn bring_one(wanted: &Wanted, cluster: &Cluster) -> Result<Outcome, ActionError> {
     let mut cluster = cluster.clone();
+    // One that is taken over by somebody else ends alone.
+    cluster.cancel = cluster.cancel.child_token();
     if let Some(namespace) = &wanted.namespace {
         cluster.namespace.clone_from(namespace);
     }

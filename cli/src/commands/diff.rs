@@ -19,7 +19,7 @@ pub(crate) struct DiffArgs {
     #[command(subcommand)]
     what: Option<DiffCommand>,
     #[command(flatten)]
-    target: Option<PlanTarget>,
+    target: PlanTarget,
 }
 
 #[derive(clap::Subcommand)]
@@ -44,17 +44,11 @@ struct RevisionArgs {
 }
 
 pub(super) fn run(arguments: &DiffArgs, settings: &Settings) -> Result<(), Failure> {
-    match (&arguments.what, &arguments.target) {
-        (Some(DiffCommand::Revision(revisions)), _) => compare(revisions, settings),
-        (None, Some(target)) => {
-            let (plan, _) = target.plan(settings)?;
-            target.show(&plan, settings)
-        }
-        (None, None) => {
-            Err(Failure::new("nothing to compare")
-                .hint("`tug diff NAME CHART`, or `tug diff revision NAME 3 7`"))
-        }
+    if let Some(DiffCommand::Revision(revisions)) = &arguments.what {
+        return compare(revisions, settings);
     }
+    let (plan, _) = arguments.target.plan(settings)?;
+    arguments.target.show(&plan, settings)
 }
 
 fn compare(arguments: &RevisionArgs, settings: &Settings) -> Result<(), Failure> {

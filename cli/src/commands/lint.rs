@@ -6,7 +6,7 @@ use chart_model::Chart;
 use chart_render::{Finding, KubeVersion, RenderOptions, Severity, lint};
 use chart_values::Map;
 
-use crate::arguments::{ChartArgs, ValuesArgs};
+use crate::arguments::{ChartArgs, FetchArgs, ValuesArgs};
 use crate::failure::Failure;
 use crate::judge::ApiJudge;
 use crate::settings::Settings;
@@ -14,7 +14,7 @@ use crate::settings::Settings;
 /// Check charts: their files, values and templates
 #[derive(clap::Args)]
 pub(crate) struct LintArgs {
-    /// Folders or .tgz files
+    /// Folders, .tgz files, REPO/NAME, oci://... or https://...
     #[arg(value_name = "CHART", default_value = ".")]
     charts: Vec<String>,
     /// Fail on warnings too
@@ -29,6 +29,8 @@ pub(crate) struct LintArgs {
     /// Version of Kubernetes to check against
     #[arg(long, value_name = "VERSION")]
     kube_version: Option<String>,
+    #[command(flatten)]
+    fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -57,7 +59,13 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
     let (mut checked, mut failed) = (0, 0);
     let mut text = String::new();
     for chart in &arguments.charts {
-        for (path, outcome) in check(chart, &values, &options, arguments.with_subcharts, settings) {
+        let fetched = arguments.fetch.archive_on_disk(chart, settings)?;
+        let on_disk = fetched
+            .as_ref()
+            .map_or(chart.as_str(), |fetched| fetched.as_str());
+        for (path, outcome) in check(on_disk, &values, &options, arguments.with_subcharts, settings) {
+            // The archive of a chart from elsewhere is shown as the chart was named.
+            let path = if path == on_disk { chart.clone() } else { path };
             checked += 1;
             let mut lines = Vec::new();
             match outcome {

@@ -8,6 +8,7 @@ mod cluster;
 mod completion;
 mod compose;
 mod create;
+mod dependency;
 mod diff;
 mod env;
 mod explain;
@@ -19,8 +20,12 @@ mod lint;
 mod list;
 mod package;
 mod plan;
+mod pull;
+mod push;
+mod registry;
 mod repo;
 mod rollback;
+mod search;
 mod server;
 mod show;
 mod status;
@@ -29,6 +34,7 @@ mod test;
 mod uninstall;
 mod unlock;
 mod upgrade;
+mod verify;
 mod version;
 
 use std::future::Future;
@@ -64,9 +70,17 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Create(create::CreateArgs),
     Package(package::PackageArgs),
-    Compose(compose::ComposeArgs),
-    Convert(compose::KomposeArgs),
+    Compose(Box<compose::ComposeArgs>),
+    Convert(Box<compose::KomposeArgs>),
+    Verify(verify::VerifyArgs),
+    #[command(visible_alias = "dep")]
+    Dependency(dependency::DependencyArgs),
     Repo(repo::RepoArgs),
+    Search(search::SearchArgs),
+    #[command(visible_alias = "fetch")]
+    Pull(pull::PullArgs),
+    Push(push::PushArgs),
+    Registry(registry::RegistryArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -75,6 +89,31 @@ pub(crate) enum Command {
     Version(version::VersionArgs),
     #[command(name = cluster_server::SERVER_COMMAND, hide = true)]
     Server(server::ServerArgs),
+}
+
+/// The commands that are parsed without the others.
+#[derive(clap::Subcommand)]
+pub(crate) enum QuickCommand {
+    Template(template::TemplateArgs),
+    Lint(lint::LintArgs),
+    Show(show::ShowArgs),
+}
+
+impl QuickCommand {
+    /// Whether a word is one of them.
+    pub(crate) fn has(word: &std::ffi::OsStr) -> bool {
+        ["template", "lint", "show"].iter().any(|name| word == *name)
+    }
+}
+
+impl From<QuickCommand> for Command {
+    fn from(command: QuickCommand) -> Self {
+        match command {
+            QuickCommand::Template(arguments) => Command::Template(arguments),
+            QuickCommand::Lint(arguments) => Command::Lint(arguments),
+            QuickCommand::Show(arguments) => Command::Show(arguments),
+        }
+    }
 }
 
 /// Runs a command.
@@ -98,9 +137,15 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Verify(arguments) => verify::run(&arguments, settings),
+        Command::Dependency(arguments) => dependency::run(&arguments, settings),
+        Command::Repo(arguments) => repo::run(arguments, settings),
+        Command::Search(arguments) => search::run(&arguments, settings),
+        Command::Pull(arguments) => pull::run(&arguments, settings),
+        Command::Push(arguments) => push::run(&arguments, settings),
+        Command::Registry(arguments) => registry::run(&arguments, settings),
         Command::Compose(arguments) => compose::run(&arguments, settings),
         Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
-        Command::Repo(arguments) => repo::run(arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
@@ -111,7 +156,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
 }
 
 /// Runs a command that waits for a cluster, on a runtime of one thread.
-fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

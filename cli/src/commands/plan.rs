@@ -11,7 +11,7 @@ use chart_release::cluster::Cluster;
 use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, run_until_interrupted};
-use crate::arguments::{ChartArgs, ValuesArgs, load_installable_chart};
+use crate::arguments::{ChartArgs, FetchArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::output::{OutputArgs, to_json};
@@ -33,10 +33,13 @@ pub(crate) struct PlanArgs {
 /// The release, the chart and the values of a plan.
 #[derive(clap::Args)]
 pub(crate) struct PlanTarget {
+    // Always there, but where `diff` is followed by a command of its own.
     /// Name of the release
-    name: String,
-    /// Chart: a folder or a .tgz file
-    chart: String,
+    #[arg(required = true)]
+    name: Option<String>,
+    /// Chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
+    #[arg(required = true)]
+    chart: Option<String>,
     /// Show whole new and deleted objects, hooks, and what follows from changes: restarts, lost data
     #[arg(long)]
     detailed: bool,
@@ -60,6 +63,8 @@ pub(crate) struct PlanTarget {
     take_ownership: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
@@ -113,11 +118,11 @@ impl PlanTarget {
             ReuseValues::WhenNoneGiven
         };
         Ok(Upgrade {
-            name: self.name.clone(),
-            chart: load_installable_chart(&self.chart, settings)?,
-            values: self.values.read()?,
+            name: self.name.clone().unwrap_or_default(),
+            chart: load_installable_from(&self.fetch, self.chart.as_deref().unwrap_or_default(), settings)?,
+            values: self.values.read(settings)?,
             reuse_values,
-            render: self.chart_args.options(),
+            render: self.chart_args.options(settings),
             deploy: DeployOptions {
                 force_conflicts: self.force_conflicts,
                 take_ownership: self.take_ownership,

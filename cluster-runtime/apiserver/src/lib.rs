@@ -11,7 +11,9 @@ mod engine;
 mod http;
 mod local;
 mod nodes;
+mod rbac;
 mod sources;
+mod tokens;
 mod user;
 
 pub use authorize::{Action, Authorizer, MastersOnly};
@@ -23,5 +25,7 @@ pub use engine::{
 pub use http::{ApiServer, TokenTable, Tokens};
 pub use local::LocalApi;
 pub use nodes::NodeRegistry;
+pub use rbac::Rbac;
 pub use sources::{Sources, SystemSources};
+pub use tokens::{TokenIssuer, TokenKeyError};
 pub use user::{AUTHENTICATED, Caller, MASTERS, UNAUTHENTICATED, User};

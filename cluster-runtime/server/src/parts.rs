@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cluster_apiserver::{
-    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges,
+    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, Rbac, ServiceRanges, TokenIssuer,
 };
 use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
+use cluster_ingress::{IngressConfig, Ingresses};
 use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
 use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
@@ -25,7 +26,7 @@ use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
-use crate::pki::Authority;
+use crate::pki::{Authority, PkiError, token_key};
 use crate::pod_network::NodeNetwork;
 use crate::serve::{ServeError, listen};
 use crate::{host, kubeconfig};
@@ -34,6 +35,11 @@ use crate::{host, kubeconfig};
 pub const SHIM_COMMAND: &str = "__shim";
 /// Domain below which services have names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Ports of this machine on which Ingresses are served.
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+/// In whose name tokens of service accounts are signed.
+const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
@@ -42,6 +48,7 @@ pub(crate) struct Parts {
     network: Arc<Network>,
     node: NodeHandle,
     volumes: LocalVolumes,
+    ingresses: Ingresses,
     controllers: Controllers,
     scheduler: Scheduler,
     api: ServedApi,
@@ -66,7 +73,13 @@ impl Parts {
         let authority = Authority::open(&dir.pki(), now)?;
         let nodes = NodeRegistry::default();
         let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
-        let engine = Engine::new(store.clone(), engine_options(settings, &nodes));
+        let issuer = TokenIssuer::new(&token_key(&dir.pki())?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
+        let options_of_engine = EngineOptions {
+            authorizer: Box::new(Rbac::new(store.clone())),
+            tokens: Some(issuer),
+            ..engine_options(settings, &nodes)
+        };
+        let engine = Engine::new(store.clone(), options_of_engine);
         engine.bootstrap().await?;
         let jitter = Jitter::from_seed(seed(now));
         let definitions = Definitions::start(&engine, jitter.clone()).await?;
@@ -93,8 +106,17 @@ impl Parts {
             jitter: jitter.clone(),
         };
         let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
+        let outward = host::outward_address().unwrap_or(gateway);
+        let ingress_config = IngressConfig {
+            http_port: HTTP_PORT,
+            https_port: HTTPS_PORT,
+            address: outward.into(),
+            jitter: jitter.clone(),
+        };
+        let ingresses = Ingresses::start(api("tug-ingress"), ingress_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
+            load_balancer_address: Some(outward.into()),
             jitter: jitter.clone(),
             ..ControllersOptions::default()
         };
@@ -123,6 +145,7 @@ impl Parts {
             network,
             node,
             volumes,
+            ingresses,
             controllers,
             scheduler,
             api,
@@ -135,6 +158,7 @@ impl Parts {
         self.scheduler.stop().await;
         self.controllers.stop().await;
         self.volumes.stop().await;
+        self.ingresses.stop().await;
         match pods {
             StopPods::Keep => self.node.stop().await,
             StopPods::Stop => self.node.stop_pods().await,

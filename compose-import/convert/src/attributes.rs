@@ -522,6 +522,17 @@ pub fn of_service(path: &str) -> Option<&'static Attribute> {
     SERVICE.iter().find(|row| row.path == path)
 }
 
+/// Whether there are rows for what stands below an attribute of a service.
+pub(crate) fn has_rows_below(path: &str) -> bool {
+    // Only `deploy` has any; looking at all rows for every attribute of every service takes too long.
+    path.starts_with("deploy")
+        && SERVICE.iter().any(|row| {
+            row.path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+}
+
 /// The row of a top-level key, or of an attribute below one: `networks.*.ipam`.
 pub fn of_top_level(path: &str) -> Option<&'static Attribute> {
     TOP_LEVEL.iter().find(|row| row.path == path)
@@ -546,6 +557,7 @@ mod tests {
             .filter(|path| path.contains('.'))
             .collect();
         assert!(below.is_sorted());
+        assert!(below.iter().all(|path| path.starts_with("deploy.")));
         assert!(services.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Context<'a> {
     /// Whether the project's networks become policies.
     pub(crate) policies: bool,
     alias_labels: BTreeMap<String, Vec<String>>,
+    /// What labels of services say of the volumes that they mount.
+    volume_steering: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// Converts a project.
@@ -70,9 +72,11 @@ pub fn convert(project: &Project, sources: &dyn Sources, options: &Options) -> C
         expected,
         policies: false,
         alias_labels: BTreeMap::new(),
+        volume_steering: BTreeMap::new(),
     };
     cx.policies = policy::are_needed(&cx);
     cx.alias_labels = network::alias_labels(&cx);
+    cx.volume_steering = volume_steering(&cx);
     let mut objects = objects(&cx);
     drop(cx);
     if let Some(namespace) = &options.namespace {
@@ -94,15 +98,18 @@ fn objects(cx: &Context<'_>) -> Vec<Object> {
     let mut named = network::services(cx);
     let policies = policy::policies(cx);
     let mut workloads = Vec::new();
+    let mut guests: BTreeMap<&str, Vec<&Service<'_>>> = BTreeMap::new();
+    for service in cx.services.values() {
+        let owner = cx.owner(service);
+        if owner.name != service.name {
+            guests.entry(owner.name).or_default().push(service);
+        }
+    }
     for service in cx.services.values() {
         if cx.owner(service).name != service.name {
             continue;
         }
-        let guests: Vec<_> = cx
-            .services
-            .values()
-            .filter(|guest| guest.name != service.name && cx.owner(guest).name == service.name)
-            .collect();
+        let guests = guests.remove(service.name).unwrap_or_default();
         workloads.push(workload::workload(cx, service, &guests, &mut storage));
         let controller = cx.controller(service);
         named.extend(kompose::ingress(cx, service));
@@ -160,6 +167,35 @@ fn tell_top_level(project: &Project, report: &Report<'_>) {
             None => report.top(key, "it is not known, and not carried over"),
         }
     }
+}
+
+/// Kompose's labels of services for the volumes that they mount; the first service by name counts.
+fn volume_steering(cx: &Context<'_>) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for service in cx.services.values() {
+        let steering = service.steering();
+        let labels: Vec<_> = steering
+            .iter()
+            .filter_map(|(label, value)| Some((label.strip_prefix("volume.")?, *value)))
+            .collect();
+        if labels.is_empty() {
+            continue;
+        }
+        let mounts = service
+            .peek("volumes")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        for key in mounts.filter_map(|mount| mount.get("source")?.as_str()) {
+            let known = all.entry(key.to_owned()).or_default();
+            for (label, value) in &labels {
+                known
+                    .entry((*label).to_owned())
+                    .or_insert_with(|| (*value).to_owned());
+            }
+        }
+    }
+    all
 }
 
 /// Makes pods change with the content of what they mount.
@@ -301,23 +337,7 @@ impl<'a> Context<'a> {
         key: &str,
         volume: &Map<String, Value>,
     ) -> BTreeMap<String, String> {
-        let mut steering = BTreeMap::new();
-        for service in self.services.values() {
-            let mounts = service.peek("volumes").and_then(Value::as_array);
-            if mounts
-                .into_iter()
-                .flatten()
-                .any(|mount| mount.get("source").is_some_and(|source| source == key))
-            {
-                for (label, value) in service.steering() {
-                    if let Some(label) = label.strip_prefix("volume.") {
-                        steering
-                            .entry(label.to_owned())
-                            .or_insert_with(|| value.to_owned());
-                    }
-                }
-            }
-        }
+        let mut steering = self.volume_steering.get(key).cloned().unwrap_or_default();
         for (label, value) in volume
             .get("labels")
             .and_then(Value::as_object)

@@ -31,7 +31,7 @@ mod yaml;
 pub use convert::{Conversion, convert};
 pub use names::dns_label;
 pub use object::{Object, Role};
-pub use options::{BindMounts, Controller, Options, VolumeKind};
+pub use options::{BindMounts, Controller, Options, Publish, VolumeKind};
 pub use report::Warning;
 pub use sources::{DiskSources, Source, Sources};
 pub use support_page::support_page;

@@ -8,6 +8,7 @@ use crate::convert::Context;
 use crate::jobs::network_owner;
 use crate::names::{Names, is_dns_label, service_label, with_suffix};
 use crate::object::{Object, Role, head};
+use crate::options::Publish;
 use crate::service::{Service, says_something};
 
 /// A port that a container listens on.
@@ -62,9 +63,9 @@ pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
         .steering()
         .get("controller.port.expose")
         .is_some_and(|text| *text == "true");
-    for port in service.list("ports") {
+    for (index, port) in service.list("ports").iter().enumerate() {
         let Some(target) = number(port.get("target")) else {
-            service.tell("ports", "a port without a target");
+            service.tell_item("ports", index, "a port without a target");
             continue;
         };
         let protocol = protocol(port);
@@ -81,7 +82,7 @@ pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
         if let Some(name) = name
             && !is_port_name(name)
         {
-            service.tell("ports", format!("`{name}` cannot be the name of a port"));
+            service.tell_item("ports", index, format!("`{name}` cannot be the name of a port"));
         }
         ports.push(Port {
             number: target,
@@ -216,6 +217,9 @@ fn service_port(port: &Port) -> Value {
     entry
 }
 
+/// The ports of nodes that services may have, unless a cluster is told otherwise.
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
+
 /// The Services of what a service publishes.
 fn published(
     cx: &Context<'_>,
@@ -261,6 +265,7 @@ fn published(
         }
     }
     let is_node_port = kind.as_deref() == Some("nodeport");
+    let also_node_ports = cx.options.publish == Publish::AlsoNodePorts;
     let node_port = steering
         .get("service.nodeport.port")
         .and_then(|text| text.parse::<u16>().ok());
@@ -289,7 +294,11 @@ fn published(
             if let Some(app_protocol) = port.app_protocol {
                 entry["appProtocol"] = json!(app_protocol);
             }
-            if let Some(node_port) = node_port.filter(|_| single && is_node_port) {
+            let given = node_port.filter(|_| single && is_node_port);
+            let as_it_is = port
+                .outside
+                .filter(|port| also_node_ports && NODE_PORTS.contains(port));
+            if let Some(node_port) = given.or(as_it_is) {
                 entry["nodePort"] = json!(node_port);
             }
             entries.push(entry);
@@ -308,25 +317,32 @@ fn published(
     }
 }
 
+/// Whether a port is published on the host's own loopback only.
+pub(crate) fn is_loopback(port: &Value) -> bool {
+    let host_ip = text(port, "host_ip").unwrap_or_default();
+    host_ip.starts_with("127.") || host_ip == "::1"
+}
+
 fn published_ports(service: &Service<'_>) -> Vec<Published> {
     let mut ports: Vec<Published> = Vec::new();
-    for port in service.list("ports") {
+    for (index, port) in service.list("ports").iter().enumerate() {
         let Some(target) = number(port.get("target")) else {
             continue;
         };
         let on_host = text(port, "mode") == Some("host");
         let host_ip = text(port, "host_ip").unwrap_or_default();
         let outside = published_number(port);
-        if host_ip.starts_with("127.") || host_ip == "::1" {
+        if is_loopback(port) {
             let message = format!(
                 "port {target} is published on loopback only, so not at all: `kubectl port-forward` reaches it"
             );
-            service.tell("ports", message);
+            service.tell_item("ports", index, message);
             continue;
         }
         if !matches!(host_ip, "" | "0.0.0.0" | "::") {
-            service.tell(
+            service.tell_item(
                 "ports",
+                index,
                 format!("port {target} is published on all addresses, not on {host_ip} alone"),
             );
         }
@@ -336,9 +352,11 @@ fn published_ports(service: &Service<'_>) -> Vec<Published> {
             .and_then(Value::as_str);
         match (given, outside) {
             (Some(range), Some(first)) if range.contains('-') => {
-                service.tell("ports", format!("of {range}, port {first} is published"));
+                service.tell_item("ports", index, format!("of {range}, port {first} is published"));
             }
-            (Some(given), None) if given != "0" => service.tell("ports", format!("`{given}` is no port")),
+            (Some(given), None) if given != "0" => {
+                service.tell_item("ports", index, format!("`{given}` is no port"))
+            }
             _ => {}
         }
         if on_host && outside.is_some() {

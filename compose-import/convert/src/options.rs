@@ -17,7 +17,10 @@ pub struct Options {
     pub replicas: Option<u32>,
     /// Policies between networks even where a project has one network only.
     pub network_policies: bool,
-    /// Swarm's defaults where the file says nothing, as `docker stack deploy` has them.
+    /// How ports reach the outside of the cluster.
+    pub publish: Publish,
+    /// Swarm's defaults, as `docker stack deploy` has them: pods are replaced one by one, the old before the new, and
+    /// a container that is not healthy is restarted.
     pub swarm: bool,
     /// Secrets hold nothing: whoever installs gives their content.
     pub leave_secrets_out: bool,
@@ -46,6 +49,17 @@ pub enum VolumeKind {
     Claim,
     /// Empty folders as old as their pods.
     EmptyDir,
+}
+
+/// How published ports reach the outside of the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// By a load balancer, which has them as they are.
+    #[default]
+    LoadBalancer,
+    /// By a load balancer, and those in the range of node ports also by that port of every node: for a cluster on this
+    /// machine, where node ports answer on loopback.
+    AlsoNodePorts,
 }
 
 /// The kind of a service's workload.

@@ -52,14 +52,16 @@ pub(crate) fn order(cx: &Context<'_>, objects: &mut [Object]) {
         return;
     }
     let claims = first_users(objects);
+    let owners: BTreeMap<&str, &str> = cx
+        .services
+        .values()
+        .map(|service| (service.label.as_str(), cx.owner(service).label.as_str()))
+        .collect();
     for object in objects {
-        let label = object.value["metadata"]["labels"][NAME]
-            .as_str()
-            .map(str::to_owned);
-        let owner = label.and_then(|label| {
-            let service = cx.services.values().find(|service| service.label == label)?;
-            Some(cx.owner(service).label.clone())
-        });
+        let label = object.value["metadata"]["labels"][NAME].as_str();
+        let owner = label
+            .and_then(|label| owners.get(label))
+            .map(|owner| (*owner).to_owned());
         let group = match object.role {
             Role::Namespace => continue,
             Role::Workload | Role::Published | Role::Ingress | Role::Scaler => owner,

@@ -63,6 +63,8 @@ pub(crate) fn pod(
         containers.push(container);
         if is_guest {
             jobs::restart_policy(member, controller);
+            // It is why the member is here.
+            member.get("network_mode");
         }
         grace = grace.max(stop_grace(member).unwrap_or(0)).max(0);
         if !is_guest && let Some(seconds) = stop_grace(member) {
@@ -196,7 +198,7 @@ fn container(
             }
         }
     }
-    probes::probes(service, &mut container);
+    probes::probes(service, cx.options.swarm, &mut container);
     probes::lifecycle(service, &mut container);
     let resources = resources::resources(service);
     if !resources.is_null() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::convert::Context;
 use crate::jobs::network_owner;
 use crate::names::{Names, dns_label, is_label_value, with_suffix};
-use crate::network::container_ports;
+use crate::network::{container_ports, is_loopback};
 use crate::object::{Object, Role, head};
 use crate::service::{Service, says_something};
 
@@ -139,6 +139,7 @@ pub(crate) fn policies(cx: &Context<'_>) -> Vec<Object> {
         let published: BTreeSet<u16> = service
             .list("ports")
             .iter()
+            .filter(|port| !is_loopback(port))
             .filter_map(|port| u16::try_from(port.get("target")?.as_u64()?).ok())
             .collect();
         let ports: Vec<Value> = container_ports(service)

@@ -15,9 +15,14 @@ const RETRIES: i64 = 3;
 ///
 /// An unhealthy container is not restarted by docker compose, only no longer healthy: that is a readiness probe.
 /// While `start_period` lasts, failures do not count: that is a startup probe before it.
-pub(crate) fn probes(service: &Service<'_>, container: &mut Value) {
+///
+/// Swarm ends a task that is not healthy, which a liveness probe does.
+pub(crate) fn probes(service: &Service<'_>, swarm: bool, container: &mut Value) {
     if let Some(check) = service.get("healthcheck") {
         healthcheck(service, check, container);
+        if swarm && container["readinessProbe"].is_object() {
+            container["livenessProbe"] = container["readinessProbe"].clone();
+        }
     }
     kompose_probes(service, container);
 }

@@ -46,13 +46,25 @@ impl<'a> Report<'a> {
 
     /// Tells of an attribute of a service, by its path below it: `deploy.mode`.
     pub(crate) fn service(&self, service: &str, attribute: &str, message: impl Into<String>) {
-        self.add("services", "service", service, attribute, message.into());
+        self.add("services", "service", service, attribute, None, message.into());
+    }
+
+    /// Tells of an item of a list of a service.
+    pub(crate) fn item(&self, service: &str, attribute: &str, index: usize, message: impl Into<String>) {
+        self.add(
+            "services",
+            "service",
+            service,
+            attribute,
+            Some(index),
+            message.into(),
+        );
     }
 
     /// Tells of an attribute of an entry of a top-level key.
     pub(crate) fn resource(&self, kind: &str, key: &str, attribute: &str, message: impl Into<String>) {
         let noun = kind.trim_end_matches('s');
-        self.add(kind, noun, key, attribute, message.into());
+        self.add(kind, noun, key, attribute, None, message.into());
     }
 
     /// Tells of a top-level key.
@@ -65,13 +77,23 @@ impl<'a> Report<'a> {
         });
     }
 
-    fn add(&self, kind: &str, noun: &str, name: &str, attribute: &str, message: String) {
+    fn add(
+        &self,
+        kind: &str,
+        noun: &str,
+        name: &str,
+        attribute: &str,
+        index: Option<usize>,
+        message: String,
+    ) {
         let key = (format!("{kind}.{name}"), attribute.to_owned(), message.clone());
         if !self.told.borrow_mut().insert(key) {
             return;
         }
         let mut path = vec![kind, name];
         path.extend(attribute.split('.'));
+        let index = index.map(|index| index.to_string());
+        path.extend(index.as_deref());
         self.warnings.borrow_mut().push(Warning {
             subject: format!("{noun} `{name}`"),
             attribute: attribute.to_owned(),

@@ -113,6 +113,11 @@ impl<'a> Service<'a> {
         self.report.service(self.name, path, message);
     }
 
+    /// Tells of an item of a list what becomes of it.
+    pub(crate) fn tell_item(&self, path: &str, index: usize, message: impl Into<String>) {
+        self.report.item(self.name, path, index, message);
+    }
+
     /// The labels that steer Kompose, from both places where they may stand.
     pub(crate) fn steering(&self) -> BTreeMap<&'a str, &'a str> {
         ["labels", "deploy.labels"]
@@ -144,8 +149,7 @@ impl<'a> Service<'a> {
     /// The paths of the rows that an attribute, or what is below it, is in.
     fn paths(&self, path: &str, found: &mut Vec<String>) {
         let Some(value) = self.peek(path) else { return };
-        let below = format!("{path}.");
-        let has_rows = attributes::SERVICE.iter().any(|row| row.path.starts_with(&below));
+        let has_rows = attributes::has_rows_below(path);
         match value {
             Value::Object(entries) if has_rows => {
                 for key in entries.keys() {

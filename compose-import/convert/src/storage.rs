@@ -208,8 +208,9 @@ impl Storage {
         pod: &mut PodVolumes,
     ) -> Vec<Value> {
         let mut mounts = Mounts::default();
-        for volume in service.list("volumes") {
-            self.volume(cx, service, volume, pod, &mut mounts);
+        for (index, volume) in service.list("volumes").iter().enumerate() {
+            let tell = |message: String| service.tell_item("volumes", index, message);
+            self.volume(cx, service, &tell, volume, pod, &mut mounts);
         }
         for text in service.texts("volumes_from") {
             self.volumes_from(cx, service, text, pod, &mut mounts);
@@ -239,6 +240,7 @@ impl Storage {
         &mut self,
         cx: &Context<'_>,
         service: &Service<'_>,
+        tell: &dyn Fn(String),
         volume: &Value,
         pod: &mut PodVolumes,
         mounts: &mut Mounts,
@@ -250,11 +252,11 @@ impl Storage {
                 .filter(|text| !text.is_empty())
         };
         let Some(target) = text("target") else {
-            service.tell("volumes", "a volume without a target");
+            tell("a volume without a target".to_owned());
             return;
         };
         if target.contains(':') {
-            service.tell("volumes", format!("`{target}` is a path of Windows"));
+            tell(format!("`{target}` is a path of Windows"));
             return;
         }
         let read_only = volume.get("read_only").and_then(Value::as_bool) == Some(true);
@@ -270,14 +272,14 @@ impl Storage {
                     Some(Backing::Named(claim, _)) => json!({"persistentVolumeClaim": {"claimName": claim}}),
                     Some(Backing::Inline(source)) => source.clone(),
                     None => {
-                        service.tell("volumes", format!("there is no volume `{key}`"));
+                        tell(format!("there is no volume `{key}`"));
                         return;
                     }
                 };
                 pod.shared(key, &source)
             }
             ("bind", Some(path)) => {
-                let (name, key) = self.bind(cx, service, path, volume, pod);
+                let (name, key) = self.bind(cx, service, tell, path, volume, pod);
                 sub_path = key;
                 name
             }
@@ -291,10 +293,7 @@ impl Storage {
                     empty["emptyDir"]["sizeLimit"] = json!(quantity::bytes(bytes));
                 }
                 if volume.pointer("/tmpfs/mode").is_some_and(says_something) {
-                    service.tell(
-                        "volumes",
-                        format!("the mode of the tmpfs at `{target}` is not set"),
-                    );
+                    tell(format!("the mode of the tmpfs at `{target}` is not set"));
                 }
                 pod.own(&format!("{}-tmpfs", service.label), &empty)
             }
@@ -309,10 +308,7 @@ impl Storage {
                 )
             }
             (kind, _) => {
-                service.tell(
-                    "volumes",
-                    format!("`{target}`: a volume of type {kind} cannot be had"),
-                );
+                tell(format!("`{target}`: a volume of type {kind} cannot be had"));
                 return;
             }
         };
@@ -335,19 +331,15 @@ impl Storage {
             Some("shared" | "rshared") => {
                 mount["mountPropagation"] = json!("Bidirectional");
                 if !service.peek("privileged").is_some_and(|value| value == true) {
-                    service.tell(
-                        "volumes",
-                        format!("`{target}`: shared propagation takes a privileged container"),
-                    );
+                    tell(format!(
+                        "`{target}`: shared propagation takes a privileged container"
+                    ));
                     mount
                         .as_object_mut()
                         .map(|fields| fields.remove("mountPropagation"));
                 }
             }
-            Some(other) => service.tell(
-                "volumes",
-                format!("`{target}`: propagation `{other}` is not known"),
-            ),
+            Some(other) => tell(format!("`{target}`: propagation `{other}` is not known")),
         }
         mounts.add(service, "volumes", mount);
     }
@@ -393,7 +385,8 @@ impl Storage {
             if read_only {
                 volume["read_only"] = json!(true);
             }
-            self.volume(cx, service, &volume, pod, mounts);
+            let tell = |message: String| service.tell("volumes_from", message);
+            self.volume(cx, service, &tell, &volume, pod, mounts);
         }
     }
 
@@ -456,35 +449,35 @@ impl Storage {
         &mut self,
         cx: &Context<'_>,
         service: &Service<'_>,
+        tell: &dyn Fn(String),
         path: &str,
         volume: &Value,
         pod: &mut PodVolumes,
     ) -> (String, Option<String>) {
         let target = volume.get("target").and_then(Value::as_str).unwrap_or_default();
         let read_only = volume.get("read_only").and_then(Value::as_bool) == Some(true);
-        if volume.pointer("/bind/selinux").is_some_and(says_something) {
-            // A label that only a shared host path needs.
-        }
         let known = self.files.get(path).cloned();
         let (source, key) = match known {
             Some(known) => known,
             None => {
-                let made = self.bind_source(cx, service, path);
+                let made = self.bind_source(cx, service, tell, path);
                 self.files.insert(path.to_owned(), made.clone());
                 made
             }
         };
         if source.get("configMap").is_some() && !read_only {
-            service.tell(
-                "volumes",
-                format!("`{target}` is a copy of `{path}` as it is now, and cannot be written to"),
-            );
+            tell(format!(
+                "`{target}` is a copy of `{path}` as it is now, and cannot be written to"
+            ));
         }
         if source.get("hostPath").is_some() && cx.options.bind_mounts != BindMounts::HostPath {
-            service.tell(
-                "volumes",
-                format!("`{path}` must be there on every node that runs the service"),
-            );
+            tell(format!(
+                "`{path}` must be there on every node that runs the service"
+            ));
+        }
+        let relabels = volume.pointer("/bind/selinux").is_some_and(says_something);
+        if source.get("hostPath").is_some() && relabels {
+            tell(format!("`{path}` gets no SELinux label of its own"));
         }
         let stem = Path::new(path)
             .file_name()
@@ -496,6 +489,7 @@ impl Storage {
         &mut self,
         cx: &Context<'_>,
         service: &Service<'_>,
+        tell: &dyn Fn(String),
         path: &str,
     ) -> (Value, Option<String>) {
         let host_path = || (json!({"hostPath": {"path": path}}), None);
@@ -514,10 +508,9 @@ impl Storage {
         {
             Source::Special => host_path(),
             Source::TooLarge => {
-                service.tell(
-                    "volumes",
-                    format!("`{path}` is too large for a ConfigMap, so it stays a path of the host"),
-                );
+                tell(format!(
+                    "`{path}` is too large for a ConfigMap, so it stays a path of the host"
+                ));
                 host_path()
             }
             Source::Missing => (self.folder_claim(cx, service, path), None),

@@ -24,6 +24,7 @@ pub(crate) fn check(parts: &Parts<'_>) -> Vec<Fault> {
     for (name, service) in parts.enabled {
         checker.service(name, service);
     }
+    checker.secrets();
     if checker.faults.is_empty() {
         checker.circles();
     }
@@ -230,7 +231,7 @@ impl Checker<'_> {
         }
         for (kind, word) in [("configs", "config"), ("secrets", "secret")] {
             for (index, source) in list(service, kind).map(|entry| text(entry, "source")).enumerate() {
-                let Some(source) = source else { continue };
+                let source = source.unwrap_or_default();
                 if !self.knows(kind, source) {
                     self.fault(
                         &[name, kind, &index.to_string()],
@@ -279,13 +280,11 @@ impl Checker<'_> {
             .or_else(|| service.get("deploy")?.get("replicas"))
             .and_then(Value::as_i64)
             .unwrap_or(1);
-        if let Some(container) = text(service, "container_name")
-            && replicas > 1
-        {
+        if text(service, "container_name").is_some() && replicas > 1 {
             self.fault(
                 &[name, "container_name"],
                 format!(
-                    "services.{name}: can't set container_name and scale: `{container}` must be the name of one container only: {INVALID}"
+                    "services.{name}: can't set container_name and scale as container name must be unique: {INVALID}"
                 ),
             );
         }
@@ -296,7 +295,9 @@ impl Checker<'_> {
         let mut clashes = Vec::new();
         let mut take = |target: &str, key: &str, index: usize| {
             let place = format!("services.{name}.{key}[{index}]");
-            if let Some(first) = taken.insert(target.to_owned(), place.clone()) {
+            if let Some(first) = taken.insert(target.to_owned(), place.clone())
+                && !(key == "volumes" && first.contains(".volumes["))
+            {
                 clashes.push((
                     key.to_owned(),
                     index,
@@ -313,24 +314,27 @@ impl Checker<'_> {
                 take(target, "volumes", index);
             }
         }
-        for (index, config) in list(service, "configs").enumerate() {
-            let source = || text(config, "source").map(|source| format!("/{source}"));
-            if let Some(target) = text(config, "target").map(str::to_owned).or_else(source) {
-                take(&target, "configs", index);
-            }
-        }
-        for (index, secret) in list(service, "secrets").enumerate() {
-            if let Some(target) = text(secret, "target") {
-                let full = if target.starts_with('/') {
-                    target.to_owned()
-                } else {
-                    format!("/run/secrets/{target}")
-                };
-                take(&full, "secrets", index);
-            }
-        }
         for (key, index, message) in clashes {
             self.fault(&[name, &key, &index.to_string()], message);
+        }
+    }
+
+    fn secrets(&mut self) {
+        for (name, secret) in self
+            .parts
+            .model
+            .get("secrets")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let external = secret.get("external") == Some(&Value::Bool(true));
+            if !external && text(secret, "file").is_none() && text(secret, "environment").is_none() {
+                let message =
+                    format!("secret \"{name}\" must declare either `file` or `environment`: {INVALID}");
+                let position = self.parts.positions.find(&["secrets", name]);
+                self.faults.push(Fault::new(message).at(position));
+            }
         }
     }
 

@@ -18,8 +18,12 @@ pub(crate) struct DotenvFault {
     pub(crate) line: u32,
 }
 
-/// Reads a file. Variables in values are looked up outside first, then in the lines before.
-pub(crate) fn parse(text: &str, outside: &dyn Fn(&str) -> Option<String>) -> Result<Dotenv, DotenvFault> {
+/// Reads a file. Variables in values are looked up outside first, then in the lines before, then in what was read before.
+pub(crate) fn parse(
+    text: &str,
+    outside: &dyn Fn(&str) -> Option<String>,
+    earlier: &dyn Fn(&str) -> Option<String>,
+) -> Result<Dotenv, DotenvFault> {
     let text = text
         .strip_prefix('\u{feff}')
         .unwrap_or(text)
@@ -28,6 +32,7 @@ pub(crate) fn parse(text: &str, outside: &dyn Fn(&str) -> Option<String>) -> Res
         line: 1,
         read: Dotenv::default(),
         outside,
+        earlier,
     };
     reader.all(&text)?;
     Ok(reader.read)
@@ -70,17 +75,21 @@ struct Reader<'a> {
     line: u32,
     read: Dotenv,
     outside: &'a dyn Fn(&str) -> Option<String>,
+    earlier: &'a dyn Fn(&str) -> Option<String>,
 }
 
 struct Values<'a> {
     outside: &'a dyn Fn(&str) -> Option<String>,
     before: &'a BTreeMap<String, String>,
+    earlier: &'a dyn Fn(&str) -> Option<String>,
     unset: &'a mut Vec<String>,
 }
 
 impl Lookup for Values<'_> {
     fn value(&mut self, name: &str) -> Option<String> {
-        (self.outside)(name).or_else(|| self.before.get(name).cloned())
+        (self.outside)(name)
+            .or_else(|| self.before.get(name).cloned())
+            .or_else(|| (self.earlier)(name))
     }
 
     fn unset(&mut self, name: &str) {
@@ -187,7 +196,7 @@ impl Reader<'_> {
         };
         let mut value = String::new();
         let mut escaped = false;
-        let start = self.line;
+
         for (at, c) in text.char_indices().skip(1) {
             if c == '\n' {
                 self.line += 1;
@@ -212,7 +221,7 @@ impl Reader<'_> {
                 return Ok((value, &text[at + 1..]));
             }
         }
-        self.line = start;
+
         let line = text.lines().next().unwrap_or_default();
         self.fault(format!("unterminated quoted value {line}"))
     }
@@ -224,6 +233,7 @@ impl Reader<'_> {
         let mut values = Values {
             outside: self.outside,
             before: &self.read.values,
+            earlier: self.earlier,
             unset: &mut self.read.unset,
         };
         substitute(value, &mut values).map_err(|fault| {
@@ -284,7 +294,7 @@ fn unescape(text: &str) -> String {
                     Ok(byte) if digits.len() == 3 => out.push(char::from(byte)),
                     _ => {
                         out.push('\\');
-                        out.push_str(&after[..length]);
+                        out.push_str(&digits);
                     }
                 }
             }
@@ -321,7 +331,7 @@ mod tests {
             ("A=\"x\ny\" # c\nB='it\\'s'", vec![("A", "x\ny"), ("B", "it's")]),
             ("\u{feff}A=1\r\nB=2", vec![("A", "1"), ("B", "2")]),
         ] {
-            let read = parse(text, &outside).unwrap();
+            let read = parse(text, &outside, &|_| None).unwrap();
             let values: Vec<_> = read
                 .values
                 .iter()
@@ -350,9 +360,9 @@ mod tests {
                 "A=1\n!B=1",
                 "line 2: unexpected character \"!\" in variable name \"!B=1\"",
             ),
-            ("A=\"x", "line 1: unterminated quoted value \"x"),
+            ("A=\"x\n", "line 2: unterminated quoted value \"x"),
         ] {
-            assert_eq!(parse(text, &outside).unwrap_err().message, wanted);
+            assert_eq!(parse(text, &outside, &|_| None).unwrap_err().message, wanted);
         }
     }
 }

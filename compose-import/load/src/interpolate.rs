@@ -247,7 +247,7 @@ fn cast_at(path: &Path) -> Option<Cast> {
             ["cpu_percent" | "cpus"]
             | ["deploy", "update_config" | "rollback_config", "max_failure_ratio"] => Cast::Float,
             ["init" | "oom_kill_disable" | "privileged" | "read_only" | "stdin_open" | "tty"]
-            | ["depends_on", _, "required" | "restart"]
+            | ["depends_on", _, "restart"]
             | ["healthcheck", "disable"]
             | ["volumes", _, "read_only"]
             | ["volumes", _, "volume", "nocopy"] => Cast::Bool,

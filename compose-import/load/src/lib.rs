@@ -13,6 +13,7 @@ mod discover;
 mod dotenv;
 mod error;
 mod files;
+mod hash;
 mod interpolate;
 mod load;
 mod merge;
@@ -37,8 +38,9 @@ mod yaml;
 
 pub use error::{Fault, LoadError};
 pub use files::{DiskFiles, Files, MemoryFiles};
+pub use hash::hash_of;
 pub use load::load;
 pub use options::Options;
 pub use position::Position;
 pub use project::{Project, Warning};
-pub use template::Variable;
+pub use template::{Variable, variables};

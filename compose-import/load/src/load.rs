@@ -114,7 +114,7 @@ fn fill_project(
         _ => JsonMap::new(),
     };
     let mut disabled = JsonMap::new();
-    let wanted = |service: &str, value: &Value| {
+    let wanted = |value: &Value| {
         let profiles = value.get("profiles").and_then(Value::as_array);
         let active = |profile: &Value| {
             found
@@ -122,12 +122,11 @@ fn fill_project(
                 .iter()
                 .any(|wanted| wanted == "*" || Some(wanted.as_str()) == profile.as_str())
         };
-        options.services.iter().any(|named| named == service)
-            || profiles.is_none_or(|profiles| profiles.is_empty() || profiles.iter().any(active))
+        profiles.is_none_or(|profiles| profiles.is_empty() || profiles.iter().any(active))
     };
     let names: Vec<String> = services.keys().cloned().collect();
     for service in names {
-        if !wanted(&service, &services[&service])
+        if !wanted(&services[&service])
             && let Some(value) = services.remove(&service)
         {
             disabled.insert(service, value);
@@ -147,7 +146,6 @@ fn fill_project(
     if !options.services.is_empty() {
         select(&mut services, &mut disabled, &options.services)?;
     }
-    drop_disabled(&mut services, &disabled);
     let all_needed = !options.no_env_resolution;
     read_service_files(
         &mut services,
@@ -203,12 +201,33 @@ fn typed_model(
     }
 }
 
-/// Keeps the named services and what they depend on.
+/// Keeps the named services and what they depend on. The profiles of those that are named count as enabled.
 fn select(
     services: &mut JsonMap<String, Value>,
     disabled: &mut JsonMap<String, Value>,
     named: &[String],
 ) -> Result<(), Faults> {
+    let profiles: BTreeSet<String> = named
+        .iter()
+        .filter_map(|name| disabled.get(name)?.get("profiles")?.as_array())
+        .flatten()
+        .filter_map(|profile| profile.as_str().map(str::to_owned))
+        .collect();
+    let enabled: Vec<String> = disabled
+        .iter()
+        .filter(|(_, service)| {
+            let own = service.get("profiles").and_then(Value::as_array);
+            own.into_iter()
+                .flatten()
+                .any(|profile| profile.as_str().is_some_and(|profile| profiles.contains(profile)))
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in enabled {
+        if let Some(service) = disabled.remove(&name) {
+            services.insert(name, service);
+        }
+    }
     let unknown: Faults = named
         .iter()
         .filter(|name| !services.contains_key(*name))
@@ -236,21 +255,6 @@ fn select(
         }
     }
     Ok(())
-}
-
-/// Nothing waits for a service that is not there.
-fn drop_disabled(services: &mut JsonMap<String, Value>, disabled: &JsonMap<String, Value>) {
-    for (_, service) in services.iter_mut() {
-        let Some(service) = service.as_object_mut() else {
-            continue;
-        };
-        if let Some(Value::Object(dependencies)) = service.get_mut("depends_on") {
-            dependencies.retain(|name, _| !disabled.contains_key(name));
-            if dependencies.is_empty() {
-                service.remove("depends_on");
-            }
-        }
-    }
 }
 
 /// Drops the resources that no service uses.

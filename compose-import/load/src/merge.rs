@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::Fault;
-use crate::node::{Data, Map, Node, Path, Place, Sources};
+use crate::node::{Data, Map, Node, Path, Sources};
 use crate::short::volume::parse_volume;
 
 /// How an attribute merges.
@@ -74,15 +74,17 @@ struct Merger<'a> {
 
 impl Merger<'_> {
     fn node(&self, base: Node, over: Node, path: &mut Vec<String>) -> Result<Node, Fault> {
-        if over.is_null() {
+        let at = over.at;
+        let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+        let rule = rule(&steps);
+        // Nothing changes nothing, but it clears what is replaced as a whole.
+        if over.is_null() && rule != Rule::Replace {
             return Ok(base);
         }
         if base.is_null() {
             return Ok(over);
         }
-        let at = over.at;
-        let steps: Vec<&str> = path.iter().map(String::as_str).collect();
-        match rule(&steps) {
+        match rule {
             Rule::Plain => self.plain(base, over, path),
             Rule::Replace => Ok(over),
             Rule::Sequence => {
@@ -337,7 +339,10 @@ fn entry_key(key: Key, item: &Node, path: &Path, index: usize) -> Result<String,
         },
         Key::Value => match text {
             Some(text) if !matches!(item.data, Data::Float(_) | Data::Bool(_)) => text,
-            _ => return Err(format!("{path}.[{index}]: unsupported expose value")),
+            text => {
+                let shown = text.unwrap_or_default();
+                return Err(format!("{path}.[{index}]: unsupported expose value {shown}"));
+            }
         },
         Key::EnvFile => match text {
             Some(text) => text,
@@ -345,8 +350,11 @@ fn entry_key(key: Key, item: &Node, path: &Path, index: usize) -> Result<String,
                 .ok_or_else(|| format!("environment path attribute {path}.[{index}] is missing"))?,
         },
         Key::Target => match &item.data {
-            Data::Map(_) => field("target")
-                .ok_or_else(|| format!("service volume {path}.[{index}] is missing a mount target"))?,
+            Data::Map(_) => field("target").ok_or_else(|| {
+                let devices = path.steps().last().is_some_and(|last| last == "devices");
+                let kind = if devices { "device" } else { "volume" };
+                format!("service {kind} {path}.[{index}] is missing a mount target")
+            })?,
             Data::Text(text) => parse_volume(text)?.target,
             _ => format!("\u{0}{index}"),
         },
@@ -361,7 +369,7 @@ fn entry_key(key: Key, item: &Node, path: &Path, index: usize) -> Result<String,
         Key::Port => match &item.data {
             Data::Map(_) => {
                 let target = field("target")
-                    .filter(|target| target.bytes().all(|b| b.is_ascii_digit()))
+                    .filter(|target| target != "0" && target.bytes().all(|b| b.is_ascii_digit()))
                     .ok_or_else(|| format!("service ports {path}.[{index}] is missing a target port"))?;
                 format!(
                     "{}:{}:{target}/{}",
@@ -395,10 +403,3 @@ fn remove(node: &mut Node, path: &[String]) {
         remove(entry, rest);
     }
 }
-
-/// A place that is nowhere.
-pub(crate) const NOWHERE: Place = Place {
-    file: 0,
-    line: 0,
-    column: 0,
-};

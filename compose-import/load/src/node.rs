@@ -239,18 +239,6 @@ impl Path {
     pub(crate) fn steps(&self) -> &[String] {
         &self.steps
     }
-
-    /// Whether the path fits a pattern of steps between dots, where `*` is any step.
-    pub(crate) fn fits(&self, pattern: &str) -> bool {
-        let mut steps = self.steps.iter();
-        for wanted in pattern.split('.') {
-            match steps.next() {
-                Some(step) if wanted == "*" || step == wanted => {}
-                _ => return false,
-            }
-        }
-        steps.next().is_none()
-    }
 }
 
 impl std::fmt::Display for Path {

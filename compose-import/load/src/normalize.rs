@@ -2,7 +2,7 @@
 
 use crate::interpolate::Environment;
 use crate::node::{Data, Map, Node, Place};
-use crate::paths::clean;
+
 use crate::rules::is_external;
 use crate::short::each;
 
@@ -73,18 +73,7 @@ fn normalize_service(service: &mut Map, environment: &Environment) -> bool {
     if let Some(variables) = service.get_mut("environment") {
         inherit(variables, environment);
     }
-    for volume in service
-        .get_mut("volumes")
-        .and_then(Node::as_list_mut)
-        .into_iter()
-        .flatten()
-    {
-        if let Some(target) = volume.as_map_mut().and_then(|map| map.get_mut("target"))
-            && let Data::Text(text) = &target.data
-        {
-            target.data = Data::Text(clean(text));
-        }
-    }
+
     for (dependency, restart, at) in implied(service) {
         let on = service
             .entry("depends_on".to_owned())

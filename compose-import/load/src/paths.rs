@@ -220,7 +220,7 @@ fn resolve_service(service: &mut Map, base: Base<'_>, sources: &Sources, faults:
             continue;
         }
         match item.get("source").and_then(Node::as_str) {
-            None | Some("") => {
+            None => {
                 let message = "invalid mount config for type \"bind\": field Source must not be empty";
                 faults.push(Fault::new(message).at(sources.position(item.at)));
             }

@@ -17,6 +17,8 @@ impl Project {
                 object.remove("models");
             }
             double_dollars(&mut model);
+        } else {
+            empty_lists(&mut model);
         }
         model
     }
@@ -120,11 +122,29 @@ fn remove(value: &mut Value, path: &[String]) {
     }
 }
 
+/// A model that has no types yet is printed with nothing where a list is empty.
+fn empty_lists(value: &mut Value) {
+    match value {
+        Value::Array(items) if items.is_empty() => *value = Value::Null,
+        Value::Array(items) => items.iter_mut().for_each(empty_lists),
+        Value::Object(object) => object.values_mut().for_each(empty_lists),
+        _ => {}
+    }
+}
+
 fn double_dollars(value: &mut Value) {
     match value {
         Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
         Value::Array(items) => items.iter_mut().for_each(double_dollars),
-        Value::Object(object) => object.values_mut().for_each(double_dollars),
+        Value::Object(object) => {
+            object.values_mut().for_each(double_dollars);
+            if object.keys().any(|key| key.contains('$')) {
+                *object = std::mem::take(object)
+                    .into_iter()
+                    .map(|(key, value)| (key.replace('$', "$$"), value))
+                    .collect();
+            }
+        }
         _ => {}
     }
 }

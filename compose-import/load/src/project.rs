@@ -1,6 +1,6 @@
 //! The loaded project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -70,6 +70,55 @@ impl Project {
             .into_iter()
             .flatten()
             .filter_map(|(name, entry)| Some((name.as_str(), entry.as_object()?)))
+    }
+
+    /// The names of the enabled services, each after those that it depends on, and otherwise by the alphabet.
+    pub fn services_in_order(&self) -> impl Iterator<Item = &str> {
+        let mut order: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let dependencies = |name: &str| -> Vec<&str> {
+            let on = self
+                .model
+                .get("services")
+                .and_then(|services| services.get(name)?.get("depends_on")?.as_object());
+            on.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+        };
+        let mut names: Vec<&str> = self.services().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        for start in names {
+            // The services on the way, each with the dependencies that are still to come.
+            let mut way: Vec<(&str, Vec<&str>)> = Vec::new();
+            if seen.insert(start) {
+                way.push((start, dependencies(start)));
+            }
+            while let Some((name, waiting)) = way.last_mut() {
+                match waiting.pop() {
+                    Some(other) => {
+                        if seen.insert(other) {
+                            way.push((other, dependencies(other)));
+                        }
+                    }
+                    None => {
+                        order.push(name);
+                        way.pop();
+                    }
+                }
+            }
+        }
+        order.into_iter().filter(|name| {
+            self.model
+                .get("services")
+                .is_some_and(|services| services.get(*name).is_some())
+        })
+    }
+
+    /// The image of a service: as named, else as a build names it.
+    pub fn image(&self, service: &str) -> String {
+        let named = self
+            .model
+            .get("services")
+            .and_then(|services| services.get(service)?.get("image")?.as_str());
+        named.map_or_else(|| format!("{}-{service}", self.name), str::to_owned)
     }
 
     /// Where the value at a path of [`Project::model`] was written, such as `["services", "web", "ports", "0", "target"]`.

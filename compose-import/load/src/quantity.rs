@@ -45,7 +45,24 @@ const UNITS: [(&str, f64); 9] = [
 ];
 
 /// Nanoseconds of a time such as `1m30s`; also with days and weeks.
-pub(crate) fn duration(text: &str) -> Option<i64> {
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
+    read_duration(text).ok_or_else(|| {
+        let quoted = format!("in duration \"{text}\"");
+        let rest = text.trim_start_matches(['-', '+']);
+        let number = |c: char| c.is_ascii_digit() || c == '.';
+        let unit = rest
+            .split(number)
+            .find(|unit| !unit.is_empty() && UNITS.iter().all(|(known, _)| known != unit));
+        match unit {
+            _ if !rest.starts_with(number) => format!("time: invalid duration \"{text}\""),
+            Some(unit) => format!("time: unknown unit \"{unit}\" {quoted}"),
+            None if rest.ends_with(number) => format!("time: missing unit {quoted}"),
+            None => format!("time: invalid duration \"{text}\""),
+        }
+    })
+}
+
+fn read_duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -146,7 +163,7 @@ mod tests {
             ("", None),
         ] {
             let read = duration(text).map(go_duration);
-            assert_eq!(read.as_deref(), wanted, "{text}");
+            assert_eq!(read.ok().as_deref(), wanted, "{text}");
         }
     }
 }

@@ -345,16 +345,17 @@ impl Reader<'_> {
         };
         resolve(&mut model, base, &self.sources)?;
         let services = model.as_map_mut().and_then(|map| map.remove("services"));
-        let fault = |why: String| format!("cannot extend service \"{name}\" in {file}: {why}");
+        let shown = path.to_string_lossy();
+        let fault = |place: &str, why: &str| format!("cannot extend service \"{name}\" in {place}: {why}");
         let Some(services) = services else {
-            return Err(self.fault(fault("no services section".to_owned()), at));
+            return Err(self.fault(fault(&shown, "no services section"), at));
         };
         let Data::Map(services) = services.data else {
-            return Err(self.fault(fault("services must be a mapping".to_owned()), at));
+            return Err(self.fault(fault(&shown, "services must be a mapping"), at));
         };
         if !services.contains_key(base_name) {
             let why = format!("service \"{base_name}\" not found in {base_file}");
-            return Err(self.fault(fault(why), at));
+            return Err(self.fault(fault(file, &why), at));
         }
         Ok((services, resets))
     }
@@ -450,6 +451,12 @@ impl Reader<'_> {
                 .collect()
         };
         let mut environment = scope.environment.clone();
+        for path in &env_files {
+            if !self.files.is_file(path) {
+                let shown = path.display();
+                return Err(self.fault(format!("stat {shown}: no such file or directory"), item.at));
+            }
+        }
         let read = self
             .env_files(&env_files, &environment)
             .map_err(|fault| vec![fault.at(self.sources.position(item.at))])?;
@@ -541,7 +548,7 @@ impl Reader<'_> {
             let text = String::from_utf8_lossy(&content);
             let before = all.clone();
             let outside = |name: &str| environment.get(name).or_else(|| before.get(name)).cloned();
-            let read = dotenv::parse(&text, &outside)
+            let read = dotenv::parse(&text, &outside, &|_| None)
                 .map_err(|fault| self.dotenv_fault(&shown, &fault, "failed to read"))?;
             for name in read.unset {
                 self.warn(unset(&name), Place::default());

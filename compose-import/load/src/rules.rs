@@ -146,13 +146,13 @@ impl Checker<'_> {
 
     fn service(&mut self, name: &str, service: &mut Node) {
         let Some(map) = service.as_map_mut() else { return };
-        for (index, port) in items(map, "ports").iter().enumerate() {
+        for port in items(map, "ports").iter() {
             if let Some(ip) = port.get("host_ip").and_then(Node::as_str)
                 && ip.parse::<IpAddr>().is_err()
                 && !ip.contains('$')
             {
                 self.fault(
-                    format!("configuration error: services.{name}.ports.{index}: invalid IP address: {ip}"),
+                    format!("services.{name}.ports.[]: invalid ip address: {ip}"),
                     port.at,
                 );
             }
@@ -163,7 +163,7 @@ impl Checker<'_> {
         for item in watch.into_iter().flatten() {
             if item.get("path").and_then(Node::as_str) == Some("") {
                 self.fault(
-                    format!("services.{name}.develop.watch.*.path: value can't be blank"),
+                    format!("services.{name}.develop.watch.[].path: value can't be blank"),
                     item.at,
                 );
             }
@@ -171,10 +171,10 @@ impl Checker<'_> {
         let gpus: Vec<&Node> = items(map, "gpus").iter().collect();
         let mut requests: Vec<(String, Node)> = gpus
             .into_iter()
-            .map(|request| (format!("services.{name}.gpus.*"), request.clone()))
+            .map(|request| (format!("services.{name}.gpus.[]"), request.clone()))
             .collect();
         requests.extend(reserved_devices(map).iter().map(|request| {
-            let path = format!("services.{name}.deploy.resources.reservations.devices.*");
+            let path = format!("services.{name}.deploy.resources.reservations.devices.[]");
             (path, request.clone())
         }));
         for (path, request) in requests {

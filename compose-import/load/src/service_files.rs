@@ -30,7 +30,7 @@ pub(crate) fn read_service_files(
             faults.push(fault.at(positions.find(&["services", name, "env_file"])));
         }
         if let Some(files) = service.remove("label_file")
-            && let Err(fault) = label_files(service, &files, environment, reader)
+            && let Err(fault) = label_files(service, &files, reader)
         {
             faults.push(fault.at(positions.find(&["services", name, "label_file"])));
         }
@@ -58,16 +58,11 @@ fn env_files(
             continue;
         };
         let before = all.clone();
-        let outside = |name: &str| -> Option<String> {
-            let given = |map: &Map<String, Value>| map.get(name)?.as_str().map(str::to_owned);
-            environment
-                .get(name)
-                .cloned()
-                .or_else(|| given(&own))
-                .or_else(|| given(&before))
-        };
+        let given = |map: &Map<String, Value>, name: &str| map.get(name)?.as_str().map(str::to_owned);
+        let outside = |name: &str| environment.get(name).cloned().or_else(|| given(&own, name));
+        let earlier = |name: &str| given(&before, name);
         let read = match file.get("format").and_then(Value::as_str) {
-            None | Some("") => dotenv::parse(&text, &outside),
+            None | Some("") => dotenv::parse(&text, &outside, &earlier),
             Some("raw") => dotenv::parse_raw(&text, &outside),
             Some(other) => {
                 return Err(Fault::new(format!("unsupported env_file format \"{other}\""))
@@ -91,7 +86,6 @@ fn env_files(
 fn label_files(
     service: &mut Map<String, Value>,
     files: &Value,
-    environment: &Environment,
     reader: &mut Reader<'_>,
 ) -> Result<(), Fault> {
     let mut all: Map<String, Value> = Map::new();
@@ -99,12 +93,7 @@ fn label_files(
         let Some(text) = read_file(path, true, "label file", reader)? else {
             continue;
         };
-        let before = all.clone();
-        let outside = |name: &str| -> Option<String> {
-            let before = || before.get(name)?.as_str().map(str::to_owned);
-            environment.get(name).cloned().or_else(before)
-        };
-        let read = take(dotenv::parse(&text, &outside), path, reader)?;
+        let read = take(dotenv::parse(&text, &|_| None, &|_| None), path, reader)?;
         all.extend(
             read.values
                 .into_iter()
@@ -133,7 +122,10 @@ fn read_file(
             "{kind} {path} not found: stat {path}: {}",
             os_words(&error)
         ))),
-        Err(error) => Err(Fault::new(format!("failed to read {path}: {}", os_words(&error)))),
+        Err(error) => Err(Fault::new(format!(
+            "failed to read {path}: read {path}: {}",
+            os_words(&error)
+        ))),
     }
 }
 

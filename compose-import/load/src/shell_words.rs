@@ -23,13 +23,10 @@ pub(crate) fn split(text: &str) -> Result<Vec<String>, String> {
                 loop {
                     match chars.next() {
                         Some('"') => break,
+                        // Also before letters that mean nothing special, as docker compose reads it.
                         Some('\\') => match chars.next() {
-                            Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
                             Some('\n') => {}
-                            Some(c) => {
-                                word.push('\\');
-                                word.push(c);
-                            }
+                            Some(c) => word.push(c),
                             None => return Err(invalid()),
                         },
                         Some(c) => word.push(c),
@@ -63,7 +60,7 @@ mod tests {
             ("a b  c\n", vec!["a", "b", "c"]),
             ("sh -c 'a b'", vec!["sh", "-c", "a b"]),
             ("a\"b c\"'d' \\ e", vec!["ab cd", " e"]),
-            ("\"a\\\"b\\n\" ''", vec!["a\"b\\n", ""]),
+            ("\"a\\\"b\\n\" ''", vec!["a\"bn", ""]),
             ("", vec![]),
         ] {
             assert_eq!(split(text).unwrap(), wanted, "{text}");

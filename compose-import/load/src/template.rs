@@ -93,6 +93,7 @@ fn expand(inside: &str, lookup: &mut dyn Lookup, depth: usize) -> Result<String,
         return Ok(value.unwrap_or_default());
     };
     let value = value.filter(|value| !(empty_is_unset && value.is_empty()));
+    check(word, depth + 1)?;
     match (operator, value) {
         (Operator::Replacement, Some(_)) | (Operator::Default, None) => fill(word, lookup, depth + 1),
         (Operator::Replacement, None) => Ok(String::new()),
@@ -102,6 +103,30 @@ fn expand(inside: &str, lookup: &mut dyn Lookup, depth: usize) -> Result<String,
             message: fill(word, lookup, depth + 1)?,
         }),
     }
+}
+
+/// What is no variable is a fault, also where it is not used.
+fn check(text: &str, depth: usize) -> Result<(), TemplateFault> {
+    if depth > DEPTH_MAX {
+        return Err(TemplateFault::TooDeep);
+    }
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let after = &rest[at + 1..];
+        rest = if let Some(tail) = after.strip_prefix('$') {
+            tail
+        } else if let Some(braced) = after.strip_prefix('{') {
+            let end = closing(braced).ok_or(TemplateFault::Invalid)?;
+            match parse(&braced[..end]).ok_or(TemplateFault::Invalid)? {
+                (_, Some((_, _, word))) => check(word, depth + 1)?,
+                (_, None) => {}
+            }
+            &braced[end + 1..]
+        } else {
+            after
+        };
+    }
+    Ok(())
 }
 
 type Use<'t> = Option<(Operator, bool, &'t str)>;
@@ -158,8 +183,26 @@ fn closing(text: &str) -> Option<usize> {
     text.rfind('}')
 }
 
+/// The variables that the texts of a model use which was loaded without filling them in: each once, by name.
+pub fn variables(model: &serde_json::Value) -> Vec<Variable> {
+    let mut found = Vec::new();
+    collect(model, &mut found);
+    found.sort();
+    found.dedup_by(|a, b| a.name == b.name);
+    found
+}
+
+fn collect(value: &serde_json::Value, found: &mut Vec<Variable>) {
+    match value {
+        serde_json::Value::String(text) => variables_of(text, found),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        serde_json::Value::Object(object) => object.values().for_each(|value| collect(value, found)),
+        _ => {}
+    }
+}
+
 /// The variables that a text uses, also those in defaults.
-pub(crate) fn variables(text: &str, found: &mut Vec<Variable>) {
+fn variables_of(text: &str, found: &mut Vec<Variable>) {
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         let after = &rest[at + 1..];
@@ -177,11 +220,11 @@ pub(crate) fn variables(text: &str, found: &mut Vec<Variable>) {
                 match use_ {
                     Some((Operator::Default, _, word)) => {
                         variable.default = word.to_owned();
-                        variables(word, found);
+                        variables_of(word, found);
                     }
                     Some((Operator::Replacement, _, word)) => {
                         variable.alternate = word.to_owned();
-                        variables(word, found);
+                        variables_of(word, found);
                     }
                     Some((Operator::Required, ..)) => variable.required = true,
                     None => {}
@@ -265,6 +308,7 @@ mod tests {
             "${a:=b}",
             "${a:-x\ny}",
             "${ a}",
+            "${SET:-${}}",
         ] {
             assert_eq!(
                 substitute(text, &mut Env(Vec::new())),
@@ -284,7 +328,7 @@ mod tests {
     #[test]
     fn variables_are_listed_with_those_inside() {
         let mut found = Vec::new();
-        variables("$A ${B:-${C}} ${D:?x}", &mut found);
+        variables_of("$A ${B:-${C}} ${D:?x}", &mut found);
         let names: Vec<_> = found
             .iter()
             .map(|variable| {

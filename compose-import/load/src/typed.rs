@@ -37,6 +37,8 @@ enum Type {
     OptionalDuration,
     /// The mode of a file.
     FileMode,
+    /// The mode of a file, printed as a number.
+    PlainMode,
     /// How many devices: a number, or all (-1).
     DeviceCount,
     /// `KEY=VALUE`, where no value is an empty one.
@@ -76,7 +78,7 @@ enum Type {
 use Type::{
     AnyFlag, Arguments, Bytes, Capital, Command, DeviceCount, Duration, Environment, FileMode, Flag, Float,
     HealthTest, Hosts, Inline, Int, List, MapOf, Mapping, MultiOptions, OptionalDuration, OptionalFlag,
-    OptionalInt, Options, Ssh, Struct, Text, Texts, Ulimit,
+    OptionalInt, Options, PlainMode, Ssh, Struct, Text, Texts, Ulimit,
 };
 
 const REFERENCES: Type = List(&Struct(&[
@@ -232,7 +234,7 @@ const VOLUMES: Type = List(&Struct(&[
         "volume",
         Struct(&[("labels", Mapping), ("nocopy", Flag), ("subpath", Text)]),
     ),
-    ("tmpfs", Struct(&[("size", Bytes), ("mode", Int)])),
+    ("tmpfs", Struct(&[("size", Bytes), ("mode", PlainMode)])),
     ("image", Struct(&[("subpath", Text)])),
 ]));
 
@@ -586,6 +588,16 @@ impl Writer {
                 };
                 Some(Value::from(format!("0{mode:o}")))
             }
+            PlainMode => {
+                let mode = match &node.data {
+                    Data::Text(text) => i64::from_str_radix(text, 8).ok(),
+                    _ => self.int(node),
+                };
+                match mode {
+                    Some(mode) => (mode != 0).then(|| Value::from(mode)),
+                    None => self.fault("expected the digits of a mode", node),
+                }
+            }
             DeviceCount => match &node.data {
                 Data::Text(text) if text.eq_ignore_ascii_case("all") => Some(Value::from(-1)),
                 Data::Text(text) => match text.parse::<i64>() {
@@ -633,6 +645,10 @@ impl Writer {
             Hosts => self.hosts(node),
             Options => {
                 let map = node.as_map()?;
+                if let Some((key, _)) = map.iter().find(|(_, value)| matches!(value.data, Data::Bool(_))) {
+                    let why = format!("[{key}]: expected a text or a number, not a boolean");
+                    return self.fault(why, node);
+                }
                 let texts = map
                     .iter()
                     .map(|(key, value)| (key.clone(), Value::from(value.scalar_text().unwrap_or_default())));
@@ -805,8 +821,8 @@ impl Writer {
     fn duration(&mut self, node: &Node) -> Option<i64> {
         match &node.data {
             Data::Text(text) => match duration(text) {
-                Some(time) => Some(time),
-                None => self.fault(format_args!("time: invalid duration \"{text}\""), node),
+                Ok(time) => Some(time),
+                Err(why) => self.fault(why, node),
             },
             _ => self.int(node),
         }
@@ -840,7 +856,7 @@ impl Writer {
                 .split_once('=')
                 .or_else(|| text.split_once(':').filter(|_| !separated));
             match divided {
-                Some((host, address)) if !host.is_empty() && !address.is_empty() => {
+                Some((host, address)) if !host.is_empty() => {
                     let address = address
                         .strip_prefix('[')
                         .and_then(|inside| inside.strip_suffix(']'))

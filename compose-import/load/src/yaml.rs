@@ -149,11 +149,20 @@ impl<'t> Reader<'t> {
         } else {
             error.mark
         };
-        // go-yaml counts the parser's lines from nought.
-        let line = mark.line + usize::from(error.by_scanner);
-        let message = match line {
+        // go-yaml names where the thing started that is wrong, counts the parser's lines from nought, and does not tell
+        // the first line at all. The position is the true one.
+        let named = if error.context.line != 0 {
+            error.context.line
+        } else {
+            error.mark.line
+        };
+        let message = match named {
             0 => format!("yaml: {}", error.problem),
-            line => format!("yaml: line {line}: {}", error.problem),
+            line => format!(
+                "yaml: line {}: {}",
+                line + usize::from(error.by_scanner),
+                error.problem
+            ),
         };
         (Message::Syntax(message), self.place(mark))
     }
@@ -271,7 +280,12 @@ impl<'t> Reader<'t> {
             let (event, mark) = self.next()?;
             let mut value = self.node(event, mark, depth + 1, size)?;
             match key {
-                None => merges.push((value, at)),
+                None => {
+                    if let Some((_, first)) = merges.last() {
+                        self.duplicates.push(("<<".to_owned(), *first, at));
+                    }
+                    merges.push((value, at));
+                }
                 Some(key) => {
                     let key = key_text(key).map_err(|message| meaning(message, at))?;
                     value.at = at;
@@ -370,11 +384,8 @@ fn plain_scalar(text: String) -> Data {
             Data::Bool(flag)
         }
         Scalar::Int(number) => Data::Int(number),
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "no attribute takes a number of that size"
-        )]
-        Scalar::Uint(number) => Data::Float(number as f64),
+        // No attribute takes a number of that size; as a text it keeps its digits.
+        Scalar::Uint(number) => Data::Text(number.to_string()),
         Scalar::Float(number) => Data::Float(number),
         Scalar::Timestamp => Data::Time(text),
         // What version 2 takes for a boolean is a text for version 3.

@@ -11,7 +11,7 @@ use repo_index::{
 };
 use reqwest::Url;
 
-use crate::builtin::BuiltinRepository;
+use crate::builtin::{BuiltinError, BuiltinRepository};
 use crate::content_cache::ContentCache;
 use crate::http::{Credentials, HttpClient, HttpError, HttpOptions};
 use crate::index_cache::CachedVersion;
@@ -153,6 +153,9 @@ pub enum FetchError {
         /// Why it is none.
         source: LoadChartError,
     },
+    /// A chart in the program itself is broken.
+    #[error(transparent)]
+    Builtin(#[from] BuiltinError),
     /// A file cannot be read.
     #[error("cannot read `{path}`: {source}")]
     Read {
@@ -259,15 +262,16 @@ impl<'o> Fetcher<'o> {
             ChartPlace::Word(chart) | ChartPlace::Path(chart) if !wish.repository.is_empty() => {
                 check_chart_name(chart)?;
                 let client = self.repository_at(&wish.repository)?;
-                self.from_repository(&client, chart, wish, reference.pin).await?
+                self.fetch_from_repository(&client, chart, wish, reference.pin)
+                    .await?
             }
-            ChartPlace::Path(path) => self.from_file(path)?,
+            ChartPlace::Path(path) => self.read_archive(path)?,
             ChartPlace::Word(word) => return Err(FetchError::NoName(word.clone())),
             ChartPlace::Named { repository, chart } => {
-                self.from_named(repository, chart, wish, reference.pin).await?
+                self.fetch_named(repository, chart, wish, reference.pin).await?
             }
-            ChartPlace::Url(url) => self.from_url(url, wish).await?,
-            ChartPlace::Oci(place) => self.from_registry(place, wish).await?,
+            ChartPlace::Url(url) => self.fetch_url(url, wish).await?,
+            ChartPlace::Oci(place) => self.fetch_from_registry(place, wish).await?,
         };
         match reference.pin {
             Some(wanted) if wanted != fetched.digest => Err(FetchError::Pin {
@@ -279,7 +283,7 @@ impl<'o> Fetcher<'o> {
         }
     }
 
-    async fn from_named(
+    async fn fetch_named(
         &self,
         repository: &str,
         chart: &str,
@@ -288,7 +292,7 @@ impl<'o> Fetcher<'o> {
     ) -> Result<Fetched, FetchError> {
         if let Some(config) = self.repositories()?.get(repository) {
             let client = self.repository(config.clone())?;
-            return self.from_repository(&client, chart, wish, pin).await;
+            return self.fetch_from_repository(&client, chart, wish, pin).await;
         }
         let builtin = self.builtin.filter(|builtin| builtin.name == repository);
         let builtin = builtin.ok_or_else(|| FetchError::NoRepository {
@@ -301,18 +305,11 @@ impl<'o> Fetcher<'o> {
                 version: wanted.to_owned(),
                 source,
             })?;
-        let found = found.ok_or_else(|| {
-            let versions = builtin.charts.iter().filter(|known| known.name == chart);
-            no_version(
-                repository,
-                chart,
-                wish,
-                versions.map(|known| known.version.to_owned()).collect(),
-            )
-        })?;
-        let archive = Bytes::from_static(found.archive);
+        let (metadata, files) =
+            found.ok_or_else(|| no_version(repository, chart, wish, builtin.versions(chart)))?;
+        let archive = crate::builtin::archive(files)?;
         Ok(Fetched {
-            file_name: format!("{}-{}.tgz", found.name, found.version),
+            file_name: format!("{}-{}.tgz", metadata.name, metadata.version),
             digest: Digest::of(&archive),
             archive,
             provenance: None,
@@ -322,7 +319,7 @@ impl<'o> Fetcher<'o> {
     }
 
     /// Fetches a chart from a repository, at its highest version that the wish allows.
-    pub async fn from_repository(
+    pub async fn fetch_from_repository(
         &self,
         client: &RepositoryClient,
         chart: &str,
@@ -361,7 +358,7 @@ impl<'o> Fetcher<'o> {
         })
     }
 
-    async fn from_url(&self, text: &str, wish: &Wish) -> Result<Fetched, FetchError> {
+    async fn fetch_url(&self, text: &str, wish: &Wish) -> Result<Fetched, FetchError> {
         let url = Url::parse(text).map_err(|_| HttpError::Url { url: text.to_owned() })?;
         // An archive of an added repository is fetched with that repository's credentials.
         let repositories = self.repositories()?;
@@ -391,7 +388,11 @@ impl<'o> Fetcher<'o> {
     }
 
     /// Fetches a chart from a registry, by digest, by tag, or at its highest version that the wish allows.
-    pub async fn from_registry(&self, place: &OciReference, wish: &Wish) -> Result<Fetched, FetchError> {
+    pub async fn fetch_from_registry(
+        &self,
+        place: &OciReference,
+        wish: &Wish,
+    ) -> Result<Fetched, FetchError> {
         let registry = self.registry()?;
         let place = self.settle(&registry, place, wish).await?;
         let pulled = registry
@@ -454,7 +455,7 @@ impl<'o> Fetcher<'o> {
         Ok(place.with_version(&versions[*best]))
     }
 
-    fn from_file(&self, path: &str) -> Result<Fetched, FetchError> {
+    fn read_archive(&self, path: &str) -> Result<Fetched, FetchError> {
         let failed = |source| FetchError::Read {
             path: path.to_owned(),
             source,

@@ -24,7 +24,7 @@ mod secret;
 mod unpack;
 
 pub use atomic_file::write_atomic;
-pub use builtin::{BuiltinChart, BuiltinRepository};
+pub use builtin::{BuiltinError, BuiltinFiles, BuiltinRepository};
 pub use content_cache::ContentCache;
 pub use dependency::{DependencyError, DependencyManager, DependencyStatus, Updated, dependency_statuses};
 pub use fetcher::{Access, FetchError, Fetched, Fetcher, Wish};

@@ -17,6 +17,9 @@ use crate::locations::Locations;
 use crate::observer::{Event, Observer};
 use crate::repositories::RepositoryConfig;
 
+/// Bad entries of an index that are told one by one.
+const SKIPPED_SHOWN_MAX: usize = 5;
+
 /// The client of a repository.
 #[derive(Debug)]
 pub struct RepositoryClient {
@@ -196,13 +199,18 @@ impl RepositoryClient {
     }
 
     fn report(&self, index: &CachedIndex, observer: &dyn Observer) {
-        for skipped in &index.skipped {
-            observer.event(Event::Warning(format!("{}: {skipped}", self.config.url)));
+        let url = &self.config.url;
+        for skipped in index.skipped.iter().take(SKIPPED_SHOWN_MAX) {
+            observer.event(Event::Warning(format!("{url}: {skipped}")));
+        }
+        let more = index.skipped.len().saturating_sub(SKIPPED_SHOWN_MAX);
+        if more > 0 {
+            observer.event(Event::Warning(format!("{url}: {more} more entries are skipped")));
         }
     }
 
-    /// What was kept; parsed again only if somebody else wrote the index.
-    fn kept(&self) -> Option<CachedIndex> {
+    /// What was kept of the index; parsed again only if somebody else wrote it.
+    pub fn kept(&self) -> Option<CachedIndex> {
         if let Some(cached) = CachedIndex::load(&self.index_path) {
             return Some(cached);
         }

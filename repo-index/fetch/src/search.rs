@@ -150,22 +150,19 @@ mod tests {
             name: name.into(),
             versions,
         };
-        let index = CachedIndex {
-            charts: vec![
-                chart(
-                    "db",
-                    vec![
-                        version("2.0.0-rc.1", "A Store", &[]),
-                        version("1.0.0", "For the web", &["sql"]),
-                    ],
-                ),
-                chart(
-                    "web",
-                    vec![version("1.10.0", "Pages", &[]), version("1.9.0", "Pages", &[])],
-                ),
-            ],
-            ..CachedIndex::default()
-        };
+        let index = CachedIndex::with_charts(vec![
+            chart(
+                "db",
+                vec![
+                    version("2.0.0-rc.1", "A Store", &[]),
+                    version("1.0.0", "For the web", &["sql"]),
+                ],
+            ),
+            chart(
+                "web",
+                vec![version("1.10.0", "Pages", &[]), version("1.9.0", "Pages", &[])],
+            ),
+        ]);
         vec![("t".into(), index)]
     }
 

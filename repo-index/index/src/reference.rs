@@ -170,9 +170,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, place: ChartPlace) {
+    fn check(text: &str, place: &ChartPlace) {
         let reference: ChartReference = text.parse().unwrap();
-        assert_eq!(reference.place, place, "{text}");
+        assert_eq!(&reference.place, place, "{text}");
         assert_eq!(reference.to_string(), text);
     }
 
@@ -189,20 +189,23 @@ mod tests {
             "a/b/c",
             "~/x",
         ] {
-            check(path, ChartPlace::Path(path.into()));
+            check(path, &ChartPlace::Path(path.into()));
         }
-        check("web", ChartPlace::Word("web".into()));
+        check("web", &ChartPlace::Word("web".into()));
         check(
             "stable/web",
-            ChartPlace::Named {
+            &ChartPlace::Named {
                 repository: "stable".into(),
                 chart: "web".into(),
             },
         );
         for url in ["http://h/web.tgz", "https://u:p@h:1/a@b/web.tgz?x=y"] {
-            check(url, ChartPlace::Url(url.into()));
+            check(url, &ChartPlace::Url(url.into()));
         }
-        check("oci://h/web:1", ChartPlace::Oci("oci://h/web:1".parse().unwrap()));
+        check(
+            "oci://h/web:1",
+            &ChartPlace::Oci("oci://h/web:1".parse().unwrap()),
+        );
     }
 
     #[test]

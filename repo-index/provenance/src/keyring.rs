@@ -5,6 +5,7 @@ use pgp::types::{KeyDetails, Password};
 
 use crate::error::ProvenanceError;
 use crate::keybox::{is_keybox, keys_of};
+use crate::packets::without_trust;
 
 /// Public and secret keys.
 #[derive(Debug, Default)]
@@ -23,15 +24,13 @@ pub struct SigningKey<'k> {
 impl Keyring {
     /// Reads a keyring: packets, armoured or not, or a keybox. Keys of kinds that nobody here knows are passed over.
     pub fn read(bytes: &[u8]) -> Result<Self, ProvenanceError> {
-        let unboxed;
         let bytes = if is_keybox(bytes) {
-            unboxed = keys_of(bytes);
-            unboxed.as_slice()
+            without_trust(&keys_of(bytes))
         } else {
-            bytes
+            without_trust(bytes)
         };
         let mut keyring = Self::default();
-        if let Ok((keys, _)) = PublicOrSecret::from_reader_many_buf(bytes) {
+        if let Ok((keys, _)) = PublicOrSecret::from_reader_many_buf(bytes.as_slice()) {
             for key in keys.flatten() {
                 match key {
                     PublicOrSecret::Public(key) => keyring.public.push(key),

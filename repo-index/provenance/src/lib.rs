@@ -7,6 +7,7 @@
 mod error;
 mod keybox;
 mod keyring;
+mod packets;
 mod statement;
 
 pub use error::ProvenanceError;

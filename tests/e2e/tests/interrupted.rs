@@ -25,6 +25,11 @@ fn write_chart(lab: &Lab, hook: bool) -> String {
          labels: {{part-of: many}}\ndata:\n  revision: {{{{ $.Release.Revision | quote }}}}\n  round: {{{{ $.Values.round | quote }}}}\n{{{{- end }}}}\n"
     );
     fs::write(chart.join("templates/objects.yaml"), objects).unwrap();
+    // Something to wait for, after the objects are committed.
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: none\nspec:\n  replicas: 0\n  selector: \
+        {matchLabels: {app: none}}\n  template:\n    metadata: {labels: {app: none}, annotations: {round: {{ .Values.round | \
+        quote }}}}\n    spec: {containers: [{name: none, image: none}]}\n";
+    fs::write(chart.join("templates/deployment.yaml"), deployment).unwrap();
     if hook {
         let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: before\n  annotations: {helm.sh/hook: pre-upgrade}\n";
         fs::write(chart.join("templates/hook.yaml"), hook).unwrap();

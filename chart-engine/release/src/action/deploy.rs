@@ -16,7 +16,7 @@ use crate::hooks::HookRunner;
 use crate::manifest;
 use crate::ownership;
 use crate::progress::Event;
-use crate::readiness::Finish;
+use crate::readiness::{self, Finish};
 use crate::record::{HookEvent, Release};
 use crate::resource::{self, Identity, Resource};
 use crate::wait::{self, Awaited, WaitOptions};
@@ -209,32 +209,40 @@ impl Deployment<'_> {
 
     /// Whether there is anything that is waited for.
     pub(crate) fn waits(&self) -> bool {
-        self.options.wait != WaitStrategy::HooksOnly && self.after.iter().any(Resource::is_named)
+        self.options.wait != WaitStrategy::HooksOnly && self.after.iter().any(is_awaited)
     }
 
     /// Waits for all objects.
     pub(crate) async fn wait(&self) -> Result<(), ActionError> {
-        self.wait_for(&self.after).await
+        self.wait_for(&self.after, self.options.wait_for_jobs).await
     }
 
-    /// Waits for some of the objects.
-    pub(crate) async fn wait_for(&self, resources: &[Resource]) -> Result<(), ActionError> {
+    /// Waits for some of the objects, and for Jobs until they are complete where that is asked.
+    pub(crate) async fn wait_for(&self, resources: &[Resource], jobs: bool) -> Result<(), ActionError> {
         if self.options.wait == WaitStrategy::HooksOnly {
             return Ok(());
         }
-        let named = resources.iter().filter(|resource| resource.is_named());
-        let awaited: Vec<Awaited> = named.map(awaited).collect();
+        let awaited: Vec<Awaited> = resources
+            .iter()
+            .filter(|resource| is_awaited(resource))
+            .map(awaited)
+            .collect();
+        if awaited.is_empty() {
+            return Ok(());
+        }
         let options = WaitOptions {
             timeout: self.options.timeout,
-            finish: Finish {
-                jobs: self.options.wait_for_jobs,
-                pods: false,
-            },
+            finish: Finish { jobs, pods: false },
             cancel: self.cluster.cancel.clone(),
         };
         let observer = self.cluster.observer.as_ref();
         Ok(wait::until_ready(&self.cluster.api, &awaited, &options, observer).await?)
     }
+}
+
+/// Whether a resource may take its time to become ready.
+fn is_awaited(resource: &Resource) -> bool {
+    resource.is_named() && !readiness::is_ready_when_stored(&resource.object)
 }
 
 /// What a wait needs of a resource.

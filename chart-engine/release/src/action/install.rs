@@ -38,6 +38,8 @@ pub struct Install {
     pub dry_run: DryRun,
     /// Make the namespace if it is not there.
     pub create_namespace: bool,
+    /// Labels of a namespace that is made.
+    pub namespace_labels: BTreeMap<String, String>,
     /// Take the name of a release that failed or was uninstalled with its history kept.
     pub replace: bool,
     /// Do not create the chart's CRDs.
@@ -63,7 +65,7 @@ impl Install {
             return Ok(prepared.release);
         }
         if self.create_namespace {
-            create_namespace(cluster, false).await?;
+            create_namespace(cluster, &self.namespace_labels, false).await?;
         }
         let Prepared {
             entries,
@@ -192,7 +194,9 @@ impl Install {
     }
 
     async fn rehearse(&self, cluster: &Cluster, deployment: &Deployment<'_>) -> Result<(), ActionError> {
-        if self.create_namespace && create_namespace(cluster, true).await? == Made::New {
+        if self.create_namespace
+            && create_namespace(cluster, &self.namespace_labels, true).await? == Made::New
+        {
             let text = format!(
                 "namespace `{}` does not exist yet: the cluster could not check the objects in it",
                 cluster.namespace
@@ -266,7 +270,11 @@ enum Made {
 }
 
 /// Makes the namespace of the release, with the label that Helm gives it.
-async fn create_namespace(cluster: &Cluster, dry_run: bool) -> Result<Made, ActionError> {
+async fn create_namespace(
+    cluster: &Cluster,
+    labels: &BTreeMap<String, String>,
+    dry_run: bool,
+) -> Result<Made, ActionError> {
     let name = &cluster.namespace;
     let target = Target::cluster_wide("v1", "namespaces", name);
     if cluster.api.get(&target).await.is_ok() {
@@ -274,6 +282,9 @@ async fn create_namespace(cluster: &Cluster, dry_run: bool) -> Result<Made, Acti
     }
     let mut namespace = Object::new("v1", "Namespace", None, name);
     namespace.set(&["metadata", "labels", "name"], name.as_str());
+    for (label, value) in labels {
+        namespace.set(&["metadata", "labels", label], value.as_str());
+    }
     let options = WriteOptions {
         dry_run,
         field_manager: FIELD_MANAGER.to_owned(),

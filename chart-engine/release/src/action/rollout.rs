@@ -191,6 +191,9 @@ impl Rollout<'_> {
         release.set_status(ReleaseStatus::Deployed, description);
         release.lease = (!finished).then(|| lease::take(cluster));
         let operations = self.operations(release, state.progress, &going)?;
+        if cluster.cancel.is_cancelled() {
+            return Err(ApplyError::Cancelled.into());
+        }
         // From here on the commit may happen although nobody waits for it.
         let outcomes = match transaction::commit(
             cluster,
@@ -280,6 +283,9 @@ impl Rollout<'_> {
                     continue;
                 }
                 started[index] = true;
+                // What others wait for has to have done its work.
+                let jobs = deployment.options.wait_for_jobs
+                    || parts.iter().any(|other| other.after.contains(&index));
                 let resources: Vec<Resource> = part
                     .resources
                     .iter()
@@ -287,7 +293,7 @@ impl Rollout<'_> {
                     .collect();
                 running.push(async move {
                     deployment.apply_these(&resources, false).await?;
-                    deployment.wait_for(&resources).await?;
+                    deployment.wait_for(&resources, jobs).await?;
                     Ok::<_, ActionError>(index)
                 });
             }

@@ -20,7 +20,7 @@ use crate::progress::Event;
 use crate::readiness::Finish;
 use crate::record::{HookEvent, Release, ReleaseStatus};
 use crate::resource::{self, Resource};
-use crate::storage::Entry;
+use crate::storage::{Entry, StorageError};
 use crate::transaction::{self, Operation, Refusal};
 use crate::wait::{self, Awaited, WaitOptions};
 use crate::{FIELD_MANAGER, codec};
@@ -93,7 +93,14 @@ impl Uninstall {
         let Some(last) = entries.last() else {
             unreachable!("a release that is there has a revision")
         };
-        let mut release = last.decode()?;
+        let mut release = match last.decode() {
+            Ok(release) => release,
+            Err(error @ StorageError::Broken { .. }) => match self.broken(cluster, &entries, &error).await? {
+                Some(release) => release,
+                None => return Ok(Uninstalled::default()),
+            },
+            Err(error) => return Err(error.into()),
+        };
         if release.info.status == ReleaseStatus::Uninstalled {
             if self.keep_history {
                 return Err(ActionError::AlreadyUninstalled {
@@ -128,6 +135,35 @@ impl Uninstall {
             kept,
             purged_only: false,
         })
+    }
+
+    /// The newest record that can be read, in the place of a broken last one.
+    ///
+    /// Where none can, nobody knows the objects: the records are removed, so that the name is free, and `None` comes
+    /// back.
+    async fn broken(
+        &self,
+        cluster: &Cluster,
+        entries: &[Entry],
+        error: &StorageError,
+    ) -> Result<Option<Release>, ActionError> {
+        let readable = entries.iter().rev().find_map(|entry| entry.decode().ok());
+        let text = match &readable {
+            Some(release) => format!(
+                "{error}: revision {} is taken for what is there",
+                release.revision
+            ),
+            None => format!(
+                "{error}, and so is every other of the release: its objects are not known, and stay; they carry the annotation \
+                 meta.helm.sh/release-name={}",
+                self.name
+            ),
+        };
+        cluster.observer.event(Event::Warning(text));
+        if readable.is_none() && !self.dry_run {
+            self.purge(cluster, entries).await?;
+        }
+        Ok(readable)
     }
 
     /// Marks the release as being uninstalled, with a lease.

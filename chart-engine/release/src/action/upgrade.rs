@@ -106,7 +106,7 @@ impl Upgrade {
         if self.dry_run == DryRun::None {
             entries = claim::claim(cluster, entries, Intent::Change).await?;
         }
-        let (last, current) = self.baseline(&entries)?;
+        let (last, current) = self.baseline(cluster, &entries)?;
         if self.dry_run == DryRun::None && !self.skip_crds {
             let planned = values::plan(
                 self.reuse_values,
@@ -151,7 +151,11 @@ impl Upgrade {
     }
 
     /// The last revision, and the one that says what is there: the last deployed, else a last one that failed.
-    fn baseline<'a>(&self, entries: &'a [Entry]) -> Result<(&'a Entry, Release), ActionError> {
+    fn baseline<'a>(
+        &self,
+        cluster: &Cluster,
+        entries: &'a [Entry],
+    ) -> Result<(&'a Entry, Release), ActionError> {
         let nothing = || ActionError::NothingDeployed {
             name: self.name.clone(),
         };
@@ -174,6 +178,21 @@ impl Upgrade {
             (None, ReleaseStatus::Failed | ReleaseStatus::Superseded) => last,
             (None, _) => return Err(nothing()),
         };
+        // A broken record must not be the end of the release: the one before it says nearly as much.
+        let older = entries
+            .iter()
+            .rev()
+            .filter(|entry| entry.revision < current.revision);
+        if let Err(error @ StorageError::Broken { .. }) = current.decode()
+            && let Some(release) = older.filter_map(|entry| entry.decode().ok()).next()
+        {
+            let text = format!(
+                "{error}: revision {} is taken for what is there",
+                release.revision
+            );
+            cluster.observer.event(Event::Warning(text));
+            return Ok((last, release));
+        }
         Ok((last, current.decode()?))
     }
 

@@ -8,7 +8,7 @@ use chart_release::action::{
 use cluster_client::{Collection, Patch, WriteOptions};
 use serde_json::json;
 
-use crate::stage::{CONFIG, Stage, chart, config_map, install, upgrade, values};
+use crate::stage::{Stage, chart, config_map, install, upgrade, values};
 
 /// A plan as lines: `ACTION Kind/name`, and `PATH: BEFORE -> AFTER` for each field that changes.
 fn shown(plan: &Plan) -> Vec<String> {

@@ -7,6 +7,7 @@ use compose_convert::chart::{self, ChartOptions, Dialect};
 use compose_convert::{BindMounts, Conversion, DiskSources, Options, VolumeKind, Warning, to_yaml};
 use compose_load::Project;
 
+use super::place::load;
 use super::project::ProjectArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -16,6 +17,13 @@ use crate::settings::Settings;
 pub(crate) struct ConvertArgs {
     /// Only these services, and what they depend on
     services: Vec<String>,
+    #[command(flatten)]
+    result: ResultArgs,
+}
+
+/// What a project is converted to, and where that is written.
+#[derive(clap::Args)]
+pub(super) struct ResultArgs {
     /// Write there: a file if it ends in .yaml, .yml or .json, else a folder with a file for each object
     #[arg(
         short,
@@ -111,33 +119,35 @@ pub(super) fn run(
     project: &ProjectArgs,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let project = project.load(&arguments.services, settings)?;
-    let conversion = convert(
-        &project,
-        &arguments.objects.options(settings),
-        arguments.strict,
-        settings,
-    )?;
-    if let Some(folder) = &arguments.chart {
-        let options = ChartOptions {
-            name: conversion.instance.clone(),
-            version: arguments.chart_version.clone(),
-            dialect: if arguments.jinja {
-                Dialect::Jinja
-            } else {
-                Dialect::Go
-            },
-            with_secrets: arguments.with_secrets,
+    let project = load(project, &arguments.services, settings)?;
+    arguments.result.write(&project, false, settings)
+}
+
+impl ResultArgs {
+    /// Converts a project, with the defaults of Swarm if it is one of its stacks, and writes what it becomes.
+    pub(super) fn write(&self, project: &Project, swarm: bool, settings: &Settings) -> Result<(), Failure> {
+        let options = Options {
+            swarm,
+            ..self.objects.options(settings)
         };
-        return write_files(folder, chart::files(&conversion, &options));
-    }
-    match &arguments.out {
-        None => settings.console.data(&documents(&conversion, arguments.json, 2)?),
-        Some(path) if is_document(path) => {
-            let as_json = arguments.json || path.extension().is_some_and(|ending| ending == "json");
-            write(path, &documents(&conversion, as_json, 2)?)
+        let conversion = convert(project, &options, self.strict, settings)?;
+        if let Some(folder) = &self.chart {
+            let options = ChartOptions {
+                name: conversion.instance.clone(),
+                version: self.chart_version.clone(),
+                dialect: if self.jinja { Dialect::Jinja } else { Dialect::Go },
+                with_secrets: self.with_secrets,
+            };
+            return write_files(folder, chart::files(&conversion, &options));
         }
-        Some(folder) => write_files(folder, object_files(&conversion, arguments.json, 2)?),
+        match &self.out {
+            None => settings.console.data(&documents(&conversion, self.json, 2)?),
+            Some(path) if is_document(path) => {
+                let as_json = self.json || path.extension().is_some_and(|ending| ending == "json");
+                write(path, &documents(&conversion, as_json, 2)?)
+            }
+            Some(folder) => write_files(folder, object_files(&conversion, self.json, 2)?),
+        }
     }
 }
 

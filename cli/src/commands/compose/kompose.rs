@@ -6,7 +6,7 @@ use compose_convert::chart::{self, ChartOptions, Dialect};
 use compose_convert::{BindMounts, Controller, Options, VolumeKind};
 
 use super::convert::{convert, documents, is_document, object_files, write, write_files};
-use super::project::{ProjectArgs, load};
+use super::project::ProjectArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -153,9 +153,9 @@ pub(crate) fn run(arguments: &KomposeArgs, settings: &Settings) -> Result<(), Fa
     let mut project = ProjectArgs::default();
     project.file.clone_from(&arguments.file);
     project.profile.clone_from(&arguments.profile);
-    let mut load_options = project.options(&[], settings)?;
+    let mut load_options = project.options(settings)?;
     load_options.no_interpolate = arguments.no_interpolate;
-    let project = load(&load_options, settings)?;
+    let project = project.load(&load_options, settings)?;
     let options = arguments.options(settings);
     let conversion = if arguments.suppress_warnings && !arguments.error_on_warning {
         compose_convert::convert(&project, &compose_convert::DiskSources, &options)

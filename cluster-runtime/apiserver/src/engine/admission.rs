@@ -8,6 +8,7 @@ use cluster_objects::{GroupVersionResource, Object, Status, StatusCause, StatusR
 use cluster_store::{Key, Precondition, Write};
 use jiff::Timestamp;
 
+use super::accounts;
 use super::addresses::Reservation;
 use super::commit::check;
 use super::stage::Stage;
@@ -52,10 +53,12 @@ pub(super) const CREATE: &[Step] = &[
     namespace_is_open,
     give_name,
     give_identity,
+    accounts::give_account,
     apply_defaults,
     prepare_create,
     label_namespace,
     validate_create,
+    give_no_more_than_held,
     reserve_addresses,
     track_fields,
 ];
@@ -67,6 +70,7 @@ pub(super) const UPDATE: &[Step] = &[
     label_namespace,
     keep_finalizers_of_the_dying,
     validate_update,
+    give_no_more_than_held,
     reserve_addresses,
     track_fields,
 ];
@@ -360,6 +364,15 @@ fn validate_status_update(admission: &mut Admission<'_>) -> Result<(), Status> {
         Some(old) => admission.invalid(admission.row.validate_status_update(&admission.object, old)),
         None => Ok(()),
     }
+}
+
+/// A role or binding gives nobody more rights than its author has.
+fn give_no_more_than_held(admission: &mut Admission<'_>) -> Result<(), Status> {
+    if admission.row.group != "rbac.authorization.k8s.io" {
+        return Ok(());
+    }
+    let authorizer = &admission.engine.inner.authorizer;
+    authorizer.may_give(&admission.caller.user, &admission.object)
 }
 
 /// A service gets its cluster address and node ports.

@@ -188,6 +188,8 @@ fn workload(object: &Object, options: &ChartOptions, value: &mut Value, holes: &
 
 fn claim(object: &Object, value: &mut Value, holes: &mut Holes) {
     let dialect = holes.dialect;
+    // What a volume holds outlives the release, as it outlives `docker compose down`.
+    value["metadata"]["annotations"]["helm.sh/resource-policy"] = json!("keep");
     let field = |field: &str| dialect.value(&["volumes", object.name(), field]);
     holes.inline.insert(
         "/spec/resources/requests/storage".to_owned(),

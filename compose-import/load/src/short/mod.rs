@@ -7,6 +7,7 @@ pub(crate) mod volume;
 use crate::error::Fault;
 use crate::merge::{build, depends_on, names};
 use crate::node::{Data, Map, Node, Place, Sources};
+use crate::paths::clean;
 use crate::project::Warning;
 
 /// Writes the short forms of a file out.
@@ -197,19 +198,15 @@ impl Writer<'_> {
 
     fn ports(&mut self, service: &str, node: &mut Node) {
         let Some(items) = node.as_list_mut() else { return };
+        // Where one is not readable yet, all stay as they are.
+        let kept = if self.lenient { items.clone() } else { Vec::new() };
         let mut written = Vec::with_capacity(items.len());
-        for mut item in std::mem::take(items) {
+        for item in std::mem::take(items) {
             let at = item.at;
             let text = match &item.data {
                 Data::Text(text) => text.clone(),
                 Data::Int(number) => number.to_string(),
                 Data::Map(_) => {
-                    if let Some(map) = item.as_map_mut()
-                        && let Some(published) = map.get_mut("published")
-                        && let Some(text) = published.scalar_text()
-                    {
-                        published.data = Data::Text(text);
-                    }
                     written.push(item);
                     continue;
                 }
@@ -227,7 +224,10 @@ impl Writer<'_> {
             };
             match port::parse_ports(&text, at) {
                 Ok(ports) => written.extend(ports),
-                Err(_) if self.lenient => written.push(item),
+                Err(_) if self.lenient => {
+                    *items = kept;
+                    return;
+                }
                 Err(message) => self.fault(message, at),
             }
         }
@@ -236,6 +236,11 @@ impl Writer<'_> {
 
     fn volumes(&mut self, node: &mut Node) {
         for item in node.as_list_mut().into_iter().flatten() {
+            if let Some(target) = item.as_map_mut().and_then(|map| map.get_mut("target"))
+                && let Data::Text(text) = &target.data
+            {
+                target.data = Data::Text(clean(text));
+            }
             let Data::Text(text) = &item.data else { continue };
             match volume::parse_volume(text) {
                 Ok(volume) => *item = volume.into_node(item.at),

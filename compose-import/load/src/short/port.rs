@@ -20,9 +20,12 @@ pub(crate) fn parse_ports(spec: &str, at: Place) -> Result<Vec<Node>, String> {
     let (container, protocol) = match container.split('/').collect::<Vec<_>>().as_slice() {
         ["", ..] => ("", ""),
         [port] | [port, "", ..] => (*port, "tcp"),
-        [port, protocol, ..] => (*port, *protocol),
+        [port, _, ..] => (*port, &container[port.len() + 1..]),
         [] => ("", ""),
     };
+    if protocol.is_empty() {
+        return Err("invalid proto: ".to_owned());
+    }
     let ip = match ip.strip_prefix('[') {
         Some(inside) => inside
             .strip_suffix(']')
@@ -36,9 +39,6 @@ pub(crate) fn parse_ports(spec: &str, at: Place) -> Result<Vec<Node>, String> {
             .is_none_or(|ip| ip.parse::<IpAddr>().is_err())
     {
         return Err(format!("invalid IP address: {ip}"));
-    }
-    if container.is_empty() {
-        return Err(format!("no port specified: {spec}<empty>"));
     }
     let (first, last) = range(container).ok_or_else(|| format!("invalid containerPort: {container}"))?;
     let published = match host {
@@ -106,10 +106,9 @@ pub(crate) fn range(text: &str) -> Option<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::NOWHERE;
 
     fn check(spec: &str) -> Result<Vec<String>, String> {
-        let ports = parse_ports(spec, NOWHERE)?;
+        let ports = parse_ports(spec, Place::default())?;
         Ok(ports
             .iter()
             .map(|port| {
@@ -152,7 +151,8 @@ mod tests {
                 "invalid ranges specified for container and host Ports: 3-5 and 1-2",
             ),
             ("80/foo", "invalid proto: foo"),
-            ("80:", "no port specified: 80:<empty>"),
+            ("80:", "invalid proto: "),
+            ("80/tcp/udp", "invalid proto: tcp/udp"),
         ] {
             assert_eq!(check(spec).unwrap_err(), wanted, "{spec}");
         }

@@ -1,6 +1,7 @@
 //! `SOURCE:TARGET:OPTIONS`.
 
 use crate::node::{Data, Map, Node, Place};
+use crate::paths::clean;
 
 /// A mount as its short form says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,9 +17,10 @@ pub(crate) struct ShortVolume {
 impl ShortVolume {
     /// Whether the source is a path of the host.
     fn is_bind(&self) -> bool {
+        let bytes = self.source.as_bytes();
         self.source.starts_with(['.', '/', '~'])
             || self.source.starts_with("\\\\")
-            || is_windows_path(&self.source)
+            || (bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':')
     }
 
     /// The long form.
@@ -31,7 +33,7 @@ impl ShortVolume {
         if !self.source.is_empty() {
             map.insert("source".to_owned(), text(&self.source));
         }
-        map.insert("target".to_owned(), text(&self.target));
+        map.insert("target".to_owned(), text(&clean(&self.target)));
         if self.read_only {
             map.insert("read_only".to_owned(), flag());
         }
@@ -47,7 +49,9 @@ impl ShortVolume {
         if !bind_options.is_empty() {
             map.insert("bind".to_owned(), Node::new(Data::Map(bind_options), at));
         }
-        if !bind || self.no_copy {
+        // A form of one or two letters is read by an older rule.
+        let short = self.source.is_empty() && self.target.chars().count() <= 2;
+        if (!bind && !short) || self.no_copy {
             let mut options = Map::new();
             if self.no_copy {
                 options.insert("nocopy".to_owned(), flag());
@@ -138,13 +142,12 @@ pub(crate) fn is_windows_path(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merge::NOWHERE;
 
     #[test]
     fn sections_and_options() {
         let parse = |spec| {
             let volume = parse_volume(spec).unwrap();
-            let node = volume.clone().into_node(NOWHERE);
+            let node = volume.clone().into_node(Place::default());
             let kind = node.get("type").and_then(Node::as_str).unwrap().to_owned();
             (kind, volume.source, volume.target, volume.read_only)
         };
@@ -159,7 +162,7 @@ mod tests {
             let wanted = (kind.to_owned(), source.to_owned(), target.to_owned(), read_only);
             assert_eq!(parse(spec), wanted, "{spec}");
         }
-        let volume = parse_volume("a:/b:nocopy,Z,rshared,what").unwrap();
+        let volume = parse_volume("vol:/b:nocopy,Z,rshared,what").unwrap();
         assert!(volume.no_copy);
         assert_eq!(volume.selinux.as_deref(), Some("Z"));
         assert_eq!(volume.propagation.as_deref(), Some("rshared"));
@@ -169,8 +172,8 @@ mod tests {
     fn err_sections() {
         for (spec, wanted) in [
             ("", "invalid empty volume spec"),
-            ("a::/b", "invalid spec: a::/b: empty section between colons"),
-            ("a:/b:ro:x", "invalid spec: a:/b:ro:x: too many colons"),
+            ("vol::/b", "invalid spec: vol::/b: empty section between colons"),
+            ("vol:/b:ro:x", "invalid spec: vol:/b:ro:x: too many colons"),
         ] {
             assert_eq!(parse_volume(spec).unwrap_err(), wanted);
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use chart_model::{Chart, Dependency, LockedDependency, package};
+use chart_model::{Chart, Dependency, File, LockedDependency, package};
 use futures::{StreamExt, TryStreamExt, stream};
 use repo_index::resolve::{
     ChartKey, Chosen, Knowledge, Outcome, Question, Requirement, ResolveOptions, resolve,
@@ -146,10 +146,26 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
     }
 
     fn load_root(&self) -> Result<Chart, DependencyError> {
-        // Broken archives in `charts/` are about to be replaced.
-        let files = Chart::read_files(&self.folder)?;
-        let own = files.into_iter().filter(|file| !file.name.starts_with("charts/"));
-        Ok(Chart::from_files(own.collect())?)
+        // What else is in the folder may be broken, as archives in `charts/` that are about to be replaced.
+        let mut files = Vec::new();
+        for name in ["Chart.yaml", "requirements.yaml"] {
+            let path = self.folder.join(name);
+            match fs::read(&path) {
+                Ok(data) => files.push(File {
+                    name: name.to_owned(),
+                    data: data.into(),
+                }),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(DependencyError::File {
+                        act: "read",
+                        path,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(Chart::from_files(files)?)
     }
 
     fn requirements(
@@ -296,13 +312,9 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
                 .collect()),
             Source::Folder(folder) => Ok(vec![load_folder(&folder)?.metadata.version]),
             Source::Builtin => {
-                let charts = self
-                    .fetcher
-                    .builtin()
-                    .map(|builtin| builtin.charts)
-                    .unwrap_or_default();
-                let named = charts.iter().filter(|chart| chart.name == key.name);
-                Ok(named.map(|chart| chart.version.to_owned()).collect())
+                let builtin = self.fetcher.builtin();
+                let versions = builtin.map(|builtin| builtin.versions(&key.name));
+                Ok(versions.unwrap_or_default())
             }
             Source::Repository(url) => {
                 let index = self.index(&url).await?;
@@ -392,7 +404,7 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
                     }
                     None => Archive::of(
                         self.fetcher
-                            .from_repository(&client, &key.name, &wish, None)
+                            .fetch_from_repository(&client, &key.name, &wish, None)
                             .await?,
                     ),
                 }
@@ -401,7 +413,7 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
                 let place = place_in_registry(&url, &key.name)?.with_version(version);
                 Archive::of(
                     self.fetcher
-                        .from_registry(
+                        .fetch_from_registry(
                             &place,
                             &Wish {
                                 version: String::new(),

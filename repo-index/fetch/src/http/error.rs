@@ -131,7 +131,7 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
         return true;
     }
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    inner.is_some_and(|inner| inner.is::<rustls::Error>())
+    matches!(inner, Some(inner) if inner.is::<rustls::Error>())
 }
 
 pub(super) fn is_temporary(status: StatusCode) -> bool {
