@@ -64,8 +64,6 @@ pub(crate) struct PlanTarget {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    post_render: PostRenderArgs,
-    #[command(flatten)]
     fetch: FetchArgs,
     #[command(flatten)]
     values: ValuesArgs,
