@@ -260,7 +260,7 @@ mod tests {
         json!({"host": host, "http": {"paths": paths}})
     }
 
-    fn ingress(name: &str, spec: Value) -> Arc<Object> {
+    fn ingress(name: &str, spec: &Value) -> Arc<Object> {
         object(json!({"metadata": {"namespace": "shop", "name": name}, "spec": spec}))
     }
 
@@ -282,7 +282,7 @@ mod tests {
         let services = names.map(service);
         let slices = names.map(|name| slice(name, "10.42.0.5"));
         let fallback = json!({"service": {"name": "rest", "port": {"number": 80}}});
-        let one = ingress("one", json!({"rules": rules, "defaultBackend": fallback}));
+        let one = ingress("one", &json!({"rules": rules, "defaultBackend": fallback}));
         let routes = routes(&[one], &[], &services, &slices);
         let check = |host: &str, path: &str, expected: &str| {
             let found = routes.find(host, path).map(|backend| backend.name.clone());
@@ -310,7 +310,7 @@ mod tests {
             &["endpoints"],
             json!([{"addresses": ["10.42.0.5"]}, {"addresses": ["10.42.0.6"]}]),
         );
-        let routes = routes(&[ingress("one", spec)], &[], &[service("web")], &[Arc::new(web)]);
+        let routes = routes(&[ingress("one", &spec)], &[], &[service("web")], &[Arc::new(web)]);
         let backend = routes.find("x", "/").unwrap();
         let first = |backend: &Backend| backend.turn().next().unwrap();
         assert_ne!(first(backend), first(backend));
@@ -321,7 +321,7 @@ mod tests {
     fn a_class_that_somebody_else_serves_is_left_alone() {
         let nginx = [object(json!({"metadata": {"name": "nginx"}}))];
         let check = |class: Value, classes: &[Arc<Object>], expected: bool| {
-            let one = ingress("one", json!({"ingressClassName": class}));
+            let one = ingress("one", &json!({"ingressClassName": class}));
             assert_eq!(is_served(&one, classes), expected, "{class}");
         };
         check(Value::Null, &nginx, true);
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn certificates_are_found_by_host() {
         let spec = json!({"tls": [{"hosts": ["a.example", "*.b.example"], "secretName": "cert"}]});
-        let routes = routes(&[ingress("one", spec)], &[], &[], &[]);
+        let routes = routes(&[ingress("one", &spec)], &[], &[], &[]);
         assert_eq!(routes.certificate("A.example"), Some("shop/cert"));
         assert_eq!(routes.certificate("x.b.example"), Some("shop/cert"));
         assert_eq!(routes.certificate("b.example"), None);

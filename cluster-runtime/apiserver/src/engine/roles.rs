@@ -13,7 +13,7 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         role(
             "cluster-admin",
             &[],
-            vec![
+            &[
                 json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
                 json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
             ],
@@ -21,7 +21,7 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         role(
             "system:discovery",
             &[],
-            vec![paths(&[
+            &[paths(&[
                 "/api",
                 "/api/*",
                 "/apis",
@@ -38,7 +38,7 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         role(
             "system:public-info-viewer",
             &[],
-            vec![paths(&[
+            &[paths(&[
                 "/healthz",
                 "/livez",
                 "/livez/*",
@@ -51,7 +51,7 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         role(
             "system:basic-user",
             &[],
-            vec![
+            &[
                 rule(
                     &["create"],
                     "authorization.k8s.io",
@@ -63,7 +63,7 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         role(
             "system:auth-delegator",
             &[],
-            vec![
+            &[
                 rule(&["create"], "authentication.k8s.io", &["tokenreviews"]),
                 rule(&["create"], "authorization.k8s.io", &["subjectaccessreviews"]),
             ],
@@ -71,7 +71,7 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         role(
             "system:monitoring",
             &[],
-            vec![paths(&[
+            &[paths(&[
                 "/healthz",
                 "/healthz/*",
                 "/livez",
@@ -98,16 +98,16 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
             "view" => &["edit"],
             _ => &[],
         };
-        let mut aggregated = role(name, wider, Vec::new());
+        let mut aggregated = role(name, wider, &[]);
         aggregated["aggregationRule"] = json!({"clusterRoleSelectors": selectors});
         objects.push(aggregated);
     }
-    objects.push(role("system:aggregate-to-admin", &["admin"], administered()));
-    objects.push(role("system:aggregate-to-edit", &["edit", "admin"], edited()));
+    objects.push(role("system:aggregate-to-admin", &["admin"], &administered()));
+    objects.push(role("system:aggregate-to-edit", &["edit", "admin"], &edited()));
     objects.push(role(
         "system:aggregate-to-view",
         &["view", "edit", "admin"],
-        viewed(),
+        &viewed(),
     ));
     objects.extend([
         binding("cluster-admin", "cluster-admin", &["system:masters"]),
@@ -286,7 +286,7 @@ fn paths(paths: &[&str]) -> Value {
 }
 
 /// A cluster role that is a part of others.
-fn role(name: &str, part_of: &[&str], rules: Vec<Value>) -> Value {
+fn role(name: &str, part_of: &[&str], rules: &[Value]) -> Value {
     let mut labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
     for whole in part_of {
         labels[format!("rbac.authorization.k8s.io/aggregate-to-{whole}")] = "true".into();

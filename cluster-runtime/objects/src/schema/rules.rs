@@ -520,7 +520,7 @@ mod tests {
 
     use super::*;
 
-    fn found(schema: Value, object: Value) -> Vec<String> {
+    fn found(schema: &Value, object: &Value) -> Vec<String> {
         let rule = Rule::of(&json!({"type": "object", "properties": {"spec": schema}}));
         let mut faults = Faults::default();
         let object = json!({"apiVersion": "example.com/v1", "kind": "W", "metadata": {}, "spec": object});
@@ -534,7 +534,7 @@ mod tests {
     #[test]
     fn values_are_held_against_their_rules() {
         let check = |schema: Value, value: Value, expected: &[&str]| {
-            assert_eq!(found(schema.clone(), value.clone()), expected, "{schema} {value}");
+            assert_eq!(found(&schema, &value), expected, "{schema} {value}");
         };
         let size = json!({"type": "object", "required": ["size"], "properties": {
             "size": {"type": "integer", "minimum": 1, "maximum": 9, "exclusiveMaximum": true}}});
