@@ -2,5 +2,6 @@
 
 mod arguments;
 mod clusters;
+mod compose;
 mod rendering;
 mod sandbox;
