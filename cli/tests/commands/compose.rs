@@ -17,7 +17,12 @@ services:
 fn config_prints_the_project_or_its_parts() {
     let sandbox = Sandbox::new();
     sandbox.write("compose.yaml", PROJECT);
-    let config = |flags: &[&str]| sandbox.run(&[&["compose", "config"], flags].concat()).ok();
+    let config = |flags: &[&str]| {
+        sandbox
+            .run(&[&["compose", "config"], flags].concat())
+            .ok()
+            .to_owned()
+    };
     assert_eq!(config(&["--services"]), "db\nweb\n");
     assert_eq!(config(&["--images"]), "shop-db\nnginx:1\n");
     assert_eq!(config(&["--networks"]), "default\n");
