@@ -9,6 +9,7 @@ use cluster_client::http::{ConnectError, HttpApi, HttpConfig, current_context};
 use crate::bundled;
 use crate::cluster_choice::{self, ClusterChoice, HomeKubeconfig};
 use crate::failure::Failure;
+use crate::holder::ThisProcess;
 use crate::progress::ProgressLine;
 use crate::settings::Settings;
 
@@ -68,7 +69,8 @@ pub(crate) async fn connect(settings: &Settings, config: &HttpConfig) -> Result<
     };
     let mut cluster = Cluster::new(Arc::new(api), &namespace);
     cluster.observer = Arc::new(ProgressLine::new(settings.console.clone()));
-    cluster.zone = settings.zone.clone();
+    cluster.zone = settings.zone();
+    cluster.presence = Arc::new(ThisProcess::new(settings.user.clone()));
     Ok(cluster)
 }
 

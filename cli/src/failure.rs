@@ -4,6 +4,8 @@ use std::error::Error;
 
 /// Exit code of a command that failed, also for arguments that cannot be understood (as Helm's).
 pub(crate) const FAILED: u8 = 1;
+/// Exit code of `plan` and `diff` when there are changes.
+pub(crate) const CHANGES: u8 = 2;
 /// Exit code after an interrupt, 128 + SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
 /// Exit code when nobody reads the output any more, 128 + SIGPIPE.

@@ -5,14 +5,20 @@
 
 mod arguments;
 mod bundled;
+mod bundled_charts;
 mod cluster_choice;
 mod commands;
 mod connection;
 mod console;
 mod duration;
 mod failure;
+mod fetching;
 mod go_time;
+mod holder;
+mod judge;
+mod limits;
 mod output;
+mod plan_text;
 mod progress;
 mod release_text;
 mod settings;
@@ -40,8 +46,7 @@ const AFTER_HELP: &str = "\
 Cluster: --kubeconfig, --kube-context, --kube-apiserver or $KUBECONFIG name one; the context `tug` is the bundled \
 cluster; else ~/.kube/config if it has a current context; else the bundled cluster, started when needed.
 
-Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 reserved for `plan` and `diff`, changes \
-found; 130 interrupted; 141 the reader of the output went away.";
+Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 `plan`, `diff` and `status --drift` found changes; 130 interrupted; 141 the reader of the output went away.";
 
 fn main() -> ExitCode {
     // The container shim forks and enters namespaces: it must start before any thread of ours.
@@ -50,20 +55,44 @@ fn main() -> ExitCode {
     }
     // Fails only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let arguments = match Tug::try_parse() {
+    let Tug { global, command } = match parse() {
         Ok(arguments) => arguments,
         Err(refusal) => return refuse_arguments(&refusal),
     };
-    let settings = match Settings::gather(arguments.global, |name| std::env::var(name).ok()) {
+    let settings = match Settings::gather(global, |name| std::env::var(name).ok()) {
         Ok(settings) => settings,
         Err(failure) => return report(&Console::plain(), &failure),
     };
     start_tracing(settings.debug, settings.console.color_errors());
     let console = settings.console.clone();
-    match commands::run(arguments.command, &settings) {
+    match commands::run(command, &settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&console, &failure),
     }
+}
+
+/// `tug` with only the commands that compute and end.
+///
+/// Making the arguments of all commands takes as long as rendering a small chart.
+#[derive(Parser)]
+#[command(name = "tug")]
+struct QuickTug {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: commands::QuickCommand,
+}
+
+/// Reads the arguments; everything but a plain call of a quick command, help and faults too, is told by the whole `tug`.
+fn parse() -> Result<Tug, clap::Error> {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    if commands::QuickCommand::has(&first)
+        && let Ok(QuickTug { global, command }) = QuickTug::try_parse()
+    {
+        let command = command.into();
+        return Ok(Tug { global, command });
+    }
+    Tug::try_parse()
 }
 
 /// Prints what clap says, in our manner; help and version are no failures.
@@ -108,10 +137,14 @@ fn report(console: &Console, failure: &Failure) -> ExitCode {
 
 fn start_tracing(debug: bool, color: bool) {
     use tracing_subscriber::EnvFilter;
+    if !debug && std::env::var_os("TUG_LOG").is_none() {
+        return;
+    }
     let default = if debug {
         "debug,hyper=info,rustls=info,h2=info,tower=info"
     } else {
-        "off"
+        // What servers of repositories have to say is their log.
+        "off,repo_serve=info"
     };
     let filter = EnvFilter::try_from_env("TUG_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // A second call would fail; there is none.

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use repo_fetch::{Locations, Proxies};
+
 use crate::console::{ColorChoice, Console};
 use crate::failure::Failure;
+use crate::limits::{self, Limits};
 
 /// Where the bundled cluster keeps its data unless told otherwise: one place, whoever asks.
 const CLUSTER_DIR: &str = "/var/lib/tug";
@@ -56,9 +59,31 @@ pub(crate) struct GlobalArgs {
         hide_short_help = true
     )]
     color: Option<ColorChoice>,
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME=NUMBER",
+        value_delimiter = ',',
+        hide_short_help = true,
+        help = "Raise or lower limits on what charts may ask for [env: TUG_LIMITS]",
+        long_help = limits::help()
+    )]
+    limit: Vec<String>,
     /// Say what is done, on stderr [env: HELM_DEBUG]
     #[arg(long, global = true)]
     debug: bool,
+    /// File of the repositories that were added [env: HELM_REPOSITORY_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    repository_config: Option<PathBuf>,
+    /// Folder of the indexes of repositories [env: HELM_REPOSITORY_CACHE]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    repository_cache: Option<PathBuf>,
+    /// Folder of fetched archives [env: HELM_CONTENT_CACHE]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    content_cache: Option<PathBuf>,
+    /// File of logins at registries [env: HELM_REGISTRY_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    registry_config: Option<PathBuf>,
     // Helm's flags that have nothing to do here; scripts pass them.
     #[arg(long, global = true, hide = true, value_name = "N")]
     qps: Option<f32>,
@@ -95,12 +120,25 @@ pub(crate) struct Settings {
     pub(crate) namespace: Option<String>,
     /// The user's home folder.
     pub(crate) home: Option<PathBuf>,
+    /// The user's name.
+    pub(crate) user: Option<String>,
     /// Where tug keeps its data: `TUG_DATA_HOME`, else `XDG_DATA_HOME/tug`, else `~/.local/share/tug`.
     pub(crate) data_dir: PathBuf,
     /// Where tug keeps its configuration: `TUG_CONFIG_HOME`, else `XDG_CONFIG_HOME/tug`, else `~/.config/tug`.
     pub(crate) config_dir: PathBuf,
     /// Where tug keeps what can be fetched again: `TUG_CACHE_HOME`, else `XDG_CACHE_HOME/tug`, else `~/.cache/tug`.
     pub(crate) cache_dir: PathBuf,
+    /// Where files of repositories and registries are: `HELM_*` variables, else tug's own folders, or Helm's with
+    /// `TUG_SHARE_HELM`.
+    pub(crate) locations: Locations,
+    /// Helm's own list of repositories.
+    helm_repositories: Option<PathBuf>,
+    /// gpg's folder: `GNUPGHOME`, else `~/.gnupg`.
+    pub(crate) gnupg_dir: PathBuf,
+    /// `HTTP_PROXY` and its like.
+    pub(crate) proxies: Proxies,
+    /// `PATH`, where helpers are looked for.
+    pub(crate) program_path: Option<String>,
     /// Data folder of the bundled cluster: `--data-dir`, else `TUG_DATA_DIR`, else `/var/lib/tug`.
     pub(crate) cluster_dir: PathBuf,
     /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
@@ -111,10 +149,10 @@ pub(crate) struct Settings {
     pub(crate) max_history: u32,
     /// The time that packed files get: `SOURCE_DATE_EPOCH`, else now; in seconds of the epoch.
     source_date: Option<u64>,
+    /// What charts and templates may ask for: `TUG_LIMITS`, and `--limit` over it.
+    pub(crate) limits: Limits,
     pub(crate) debug: bool,
     pub(crate) console: Console,
-    /// The time zone in which times are shown.
-    pub(crate) zone: jiff::tz::TimeZone,
 }
 
 impl Settings {
@@ -122,6 +160,26 @@ impl Settings {
     pub(crate) fn build_time(&self) -> u64 {
         self.source_date
             .unwrap_or_else(|| u64::try_from(self.now().as_second()).unwrap_or_default())
+    }
+
+    /// The time zone in which times are shown. Found out when asked for: it means reading the list of all zones.
+    pub(crate) fn zone(&self) -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::system()
+    }
+
+    /// The time now, in seconds of the epoch, as OpenPGP counts it.
+    pub(crate) fn epoch_seconds(&self) -> u32 {
+        u32::try_from(self.now().as_second()).unwrap_or(u32::MAX)
+    }
+
+    /// Tells whether Helm's own list, which is not the one in use, has a repository.
+    pub(crate) fn helm_knows_repository(&self, name: &str) -> bool {
+        let other = self
+            .helm_repositories
+            .as_ref()
+            .filter(|path| **path != self.locations.repositories);
+        let list = other.and_then(|path| repo_fetch::Repositories::load(path).ok());
+        list.is_some_and(|list| list.get(name).is_some())
     }
 
     /// The time now.
@@ -185,13 +243,81 @@ impl Settings {
             insecure: flags.kube_insecure_skip_tls_verify
                 || is_true(environment("HELM_KUBEINSECURE_SKIP_TLS_VERIFY")),
         };
+        let (config_dir, cache_dir) = (
+            folder("TUG_CONFIG_HOME", "XDG_CONFIG_HOME", ".config")?,
+            folder("TUG_CACHE_HOME", "XDG_CACHE_HOME", ".cache")?,
+        );
+        let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
+        let helm_folder = |xdg: &str, under_home: &str| {
+            let base = environment(xdg)
+                .map(PathBuf::from)
+                .or_else(|| in_home(under_home));
+            base.map(|base| base.join("helm"))
+        };
+        let share = is_true(environment("TUG_SHARE_HELM"));
+        let helm_config = helm_folder("XDG_CONFIG_HOME", ".config");
+        let helm_cache = helm_folder("XDG_CACHE_HOME", ".cache");
+        let chosen = |variable: &str, helms: &Option<PathBuf>, ours: &PathBuf| {
+            environment(variable)
+                .map(PathBuf::from)
+                .or_else(|| helms.clone().filter(|_| share))
+                .unwrap_or_else(|| ours.clone())
+        };
+        let config = chosen("HELM_CONFIG_HOME", &helm_config, &config_dir);
+        let cache = chosen("HELM_CACHE_HOME", &helm_cache, &cache_dir);
+        let place = |flag: Option<PathBuf>, variable: &str, usual: PathBuf| {
+            flag.or_else(|| environment(variable).map(PathBuf::from))
+                .unwrap_or(usual)
+        };
+        let docker_dir = environment("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| in_home(".docker"));
+        let locations = Locations {
+            repositories: place(
+                flags.repository_config,
+                "HELM_REPOSITORY_CONFIG",
+                config.join("repositories.yaml"),
+            ),
+            repository_cache: place(
+                flags.repository_cache,
+                "HELM_REPOSITORY_CACHE",
+                cache.join("repository"),
+            ),
+            content_cache: place(flags.content_cache, "HELM_CONTENT_CACHE", cache.join("content")),
+            registry_config: place(
+                flags.registry_config,
+                "HELM_REGISTRY_CONFIG",
+                config.join("registry/config.json"),
+            ),
+            docker_config: docker_dir.map(|folder| folder.join("config.json")),
+        };
+        // Both spellings are in use.
+        let either = |name: &str| environment(name).or_else(|| environment(&name.to_lowercase()));
+        let proxies = Proxies {
+            http: either("HTTP_PROXY"),
+            https: either("HTTPS_PROXY"),
+            all: either("ALL_PROXY"),
+            none: either("NO_PROXY"),
+        };
+        let mut limits = Limits::default();
+        let given = environment("TUG_LIMITS").unwrap_or_default();
+        limits.set(given.split(',').filter(|text| !text.is_empty()))?;
+        limits.set(&flags.limit)?;
         let color = flags.color.unwrap_or_else(|| color_choice(&environment));
         Ok(Self {
             kube,
             namespace: flags.namespace.or_else(|| environment("HELM_NAMESPACE")),
             data_dir: folder("TUG_DATA_HOME", "XDG_DATA_HOME", ".local/share")?,
-            config_dir: folder("TUG_CONFIG_HOME", "XDG_CONFIG_HOME", ".config")?,
-            cache_dir: folder("TUG_CACHE_HOME", "XDG_CACHE_HOME", ".cache")?,
+            config_dir,
+            cache_dir,
+            locations,
+            helm_repositories: helm_config.map(|config| config.join("repositories.yaml")),
+            gnupg_dir: environment("GNUPGHOME")
+                .map(PathBuf::from)
+                .or_else(|| in_home(".gnupg"))
+                .unwrap_or_else(|| ".gnupg".into()),
+            proxies,
+            program_path: environment("PATH"),
             cluster_dir: flags
                 .data_dir
                 .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
@@ -199,14 +325,15 @@ impl Settings {
             nft,
             driver: environment("HELM_DRIVER"),
             home,
+            user: environment("USER").or_else(|| environment("LOGNAME")),
             max_history,
             source_date: environment("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()),
+            limits,
             debug: flags.debug || is_true(environment("HELM_DEBUG")),
             console: Console::open(
                 color,
                 environment("COLUMNS").and_then(|columns| columns.parse().ok()),
             ),
-            zone: jiff::tz::TimeZone::system(),
         })
     }
 }

@@ -13,6 +13,9 @@ use crate::folder::without_mark;
 /// What tar adds to the files: headers and padding.
 const TAR_OVERHEAD: u64 = 64 << 20;
 
+/// The most bytes of a record that only tells the name of a file.
+const RECORD_MAX: u64 = 64 << 10;
+
 /// Refuses files that are no archives, with a word on what they seem to be.
 pub(crate) fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
     if bytes.starts_with(b"\x1f\x8b") {
@@ -42,13 +45,28 @@ pub(crate) fn unpack(bytes: &[u8], budget: &mut Budget) -> Result<Vec<File>, Arc
     };
     let mut archive = tar::Archive::new(unzipped);
     let mut files = Vec::new();
-    for entry in archive.entries().map_err(damaged(limit))? {
+    // The name of the next file, where it is too long for a header.
+    let mut long_name: Option<Vec<u8>> = None;
+    // Raw, because the library would read records of any size for the name of a file.
+    for entry in archive.entries().map_err(damaged(limit))?.raw(true) {
         let mut entry = entry.map_err(damaged(limit))?;
         let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+            if let Some(name) = long_name_of(&mut entry, limit)? {
+                long_name = Some(name);
+            }
             continue;
         }
-        let full = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        let path = long_name
+            .take()
+            .unwrap_or_else(|| entry.path_bytes().into_owned());
+        if kind.is_dir() {
+            continue;
+        }
+        let full = String::from_utf8_lossy(&path).into_owned();
         if kind.is_symlink() || kind.is_hard_link() {
             return Err(ArchiveError::Link { path: full });
         }
@@ -92,6 +110,27 @@ pub(crate) fn unpack(bytes: &[u8], budget: &mut Budget) -> Result<Vec<File>, Arc
     }
 }
 
+/// What a record says of the name of the file after it.
+fn long_name_of<R: Read>(entry: &mut tar::Entry<'_, R>, limit: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
+    if entry.size() > RECORD_MAX {
+        return Err(ArchiveError::LargeRecord { limit: RECORD_MAX });
+    }
+    if entry.header().entry_type().is_gnu_longname() {
+        let mut name = Vec::new();
+        entry.read_to_end(&mut name).map_err(damaged(limit))?;
+        if name.last() == Some(&0) {
+            name.pop();
+        }
+        return Ok(Some(name));
+    }
+    let Some(records) = entry.pax_extensions().map_err(damaged(limit))? else {
+        return Ok(None);
+    };
+    let mut records = records.filter_map(Result::ok);
+    let path = records.find(|record| record.key_bytes() == b"path");
+    Ok(path.map(|record| record.value_bytes().to_vec()))
+}
+
 fn damaged(limit: u64) -> impl Fn(io::Error) -> ArchiveError {
     move |error| match error.kind() {
         io::ErrorKind::FileTooLarge => ArchiveError::LargeChart { limit },
@@ -108,8 +147,11 @@ fn inner_path(full: &str) -> Result<String, ArchiveError> {
         full.to_owned()
     };
     let (first, rest) = slashes.split_once('/').unwrap_or((slashes.as_str(), ""));
-    if rest.starts_with('/') {
+    if first.is_empty() || rest.starts_with('/') {
         return Err(ArchiveError::AbsolutePath { path: path() });
+    }
+    if first == ".." {
+        return Err(ArchiveError::ParentPath { path: path() });
     }
     if first == "Chart.yaml" {
         return Err(ArchiveError::ChartFileAtTop);
@@ -203,6 +245,8 @@ mod tests {
     fn err_hostile_archives_are_refused() {
         for (name, message) in [
             ("web//etc/passwd", "chart illegally contains absolute paths"),
+            ("/etc/passwd", "chart illegally contains absolute paths"),
+            ("../x", "chart illegally references parent directory"),
             ("web/../../x", "chart illegally references parent directory"),
             ("web/a/../../x", "chart illegally references parent directory"),
             ("web/..hidden", "chart illegally references parent directory"),
@@ -224,6 +268,58 @@ mod tests {
             Chart::from_archive(b"\x1f\x8bnonsense").unwrap_err(),
             LoadChartError::Archive(ArchiveError::Damaged(_))
         ));
+    }
+
+    #[test]
+    fn long_names_are_read_and_count_for_one_file() {
+        let folder = "x".repeat(120);
+        let name = format!("web/templates/{folder}/a.yaml");
+        let mut gnu = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let mut pax = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        let record = format!(" path={name}\n");
+        let length = record.len() + 3;
+        let record = format!("{length}{record}");
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::XHeader);
+        header.set_size(record.len() as u64);
+        header.set_path("pax").unwrap();
+        header.set_cksum();
+        for (path, data) in [("web/Chart.yaml", CHART), (name.as_str(), b"a")] {
+            let mut file = tar::Header::new_gnu();
+            file.set_size(data.len() as u64);
+            file.set_mode(0o644);
+            gnu.append_data(&mut file, path, data).unwrap();
+        }
+        let mut file = tar::Header::new_ustar();
+        file.set_size(CHART.len() as u64);
+        pax.append_data(&mut file, "web/Chart.yaml", CHART).unwrap();
+        pax.append(&header, record.as_bytes()).unwrap();
+        let mut file = tar::Header::new_ustar();
+        file.set_size(1);
+        pax.append_data(&mut file, "web/cut-off", &b"a"[..]).unwrap();
+        for archive in [gnu, pax] {
+            let bytes = archive.into_inner().unwrap().finish().unwrap();
+            let chart = Chart::from_archive(&bytes).unwrap();
+            assert_eq!(chart.templates[0].name, format!("templates/{folder}/a.yaml"));
+            assert_eq!(chart.raw.len(), 2);
+        }
+    }
+
+    #[test]
+    fn err_large_names_are_refused() {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(1 << 20);
+            header.set_cksum();
+            builder.append(&header, &vec![b'x'; 1 << 20][..]).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap().finish().unwrap();
+        assert_eq!(
+            Chart::from_archive(&bytes).unwrap_err().to_string(),
+            "chart archive has a record of more than 65536 bytes"
+        );
     }
 
     #[test]

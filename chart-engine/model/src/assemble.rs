@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chart_values::Value;
-use chart_values::yaml::{from_yaml, values_from_yaml};
+use chart_values::yaml::{Limits as YamlLimits, from_yaml_with, values_from_yaml_with};
 
 use crate::archive::unpack;
 use crate::chart::{Chart, File};
@@ -33,25 +33,28 @@ impl Budget {
 
 /// Sorts the files of a chart into its parts.
 pub(crate) fn chart(files: Vec<File>, budget: &mut Budget) -> Result<Chart, LoadChartError> {
+    let yaml_limits = budget.limits.yaml;
     let mut chart = Chart {
-        metadata: metadata(&files)?,
+        metadata: metadata(&files, yaml_limits)?,
         ..Chart::default()
     };
     let mut subcharts: BTreeMap<String, Vec<File>> = BTreeMap::new();
     for file in &files {
         match file.name.as_str() {
             "Chart.yaml" => {}
-            "Chart.lock" => chart.lock = Some(lock("Chart.lock", file)?),
+            "Chart.lock" => chart.lock = Some(lock("Chart.lock", file, yaml_limits)?),
             "values.yaml" => {
-                chart.values = values_from_yaml(&file.text()).map_err(|source| LoadChartError::Yaml {
-                    file: "values.yaml",
-                    values: true,
-                    source,
+                chart.values = values_from_yaml_with(&file.text(), yaml_limits).map_err(|source| {
+                    LoadChartError::Yaml {
+                        file: "values.yaml",
+                        values: true,
+                        source,
+                    }
                 })?;
             }
             "values.schema.json" => chart.schema = Some(file.data.to_vec()),
             "requirements.yaml" => {
-                let value = yaml("requirements.yaml", file)?;
+                let value = yaml("requirements.yaml", file, yaml_limits)?;
                 chart
                     .metadata
                     .update(&value)
@@ -64,7 +67,7 @@ pub(crate) fn chart(files: Vec<File>, budget: &mut Budget) -> Result<Chart, Load
                 }
             }
             "requirements.lock" => {
-                chart.lock = Some(lock("requirements.lock", file)?);
+                chart.lock = Some(lock("requirements.lock", file, yaml_limits)?);
                 if chart.metadata.api_version == "v1" {
                     chart.files.push(file.clone());
                 }
@@ -120,11 +123,11 @@ fn subchart(name: &str, mut files: Vec<File>, budget: &mut Budget) -> Result<Cha
     chart(files, budget)
 }
 
-fn metadata(files: &[File]) -> Result<Metadata, LoadChartError> {
+fn metadata(files: &[File], limits: YamlLimits) -> Result<Metadata, LoadChartError> {
     let Some(file) = files.iter().find(|file| file.name == "Chart.yaml") else {
         return Err(LoadChartError::NoChartFile);
     };
-    let value = yaml("Chart.yaml", file)?;
+    let value = yaml("Chart.yaml", file, limits)?;
     let mut metadata = Metadata::from_value(&value).map_err(|source| LoadChartError::Metadata {
         file: "Chart.yaml",
         source,
@@ -135,13 +138,13 @@ fn metadata(files: &[File]) -> Result<Metadata, LoadChartError> {
     Ok(metadata)
 }
 
-fn lock(name: &'static str, file: &File) -> Result<Lock, LoadChartError> {
-    let value = yaml(name, file)?;
+fn lock(name: &'static str, file: &File, limits: YamlLimits) -> Result<Lock, LoadChartError> {
+    let value = yaml(name, file, limits)?;
     Lock::from_value(&value).map_err(|source| LoadChartError::Metadata { file: name, source })
 }
 
-fn yaml(name: &'static str, file: &File) -> Result<Value, LoadChartError> {
-    from_yaml(&file.text()).map_err(|source| LoadChartError::Yaml {
+fn yaml(name: &'static str, file: &File, limits: YamlLimits) -> Result<Value, LoadChartError> {
+    from_yaml_with(&file.text(), limits).map_err(|source| LoadChartError::Yaml {
         file: name,
         values: false,
         source,

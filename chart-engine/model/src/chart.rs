@@ -62,8 +62,8 @@ impl Chart {
     }
 
     /// Reads the files of a folder or archive without making a chart of them, as a check of a broken chart wants it.
-    pub fn read_files(path: &Path) -> Result<Vec<File>, LoadChartError> {
-        Chart::read_within(path, &mut assemble::Budget::new(Limits::default()))
+    pub fn read_files(path: &Path, limits: Limits) -> Result<Vec<File>, LoadChartError> {
+        Chart::read_within(path, &mut assemble::Budget::new(limits))
     }
 
     fn read_within(path: &Path, budget: &mut assemble::Budget) -> Result<Vec<File>, LoadChartError> {
@@ -98,7 +98,12 @@ impl Chart {
 
     /// Puts a chart together from files whose paths start in the chart's own folder.
     pub fn from_files(files: Vec<File>) -> Result<Chart, LoadChartError> {
-        assemble::chart(files, &mut assemble::Budget::new(Limits::default()))
+        Chart::from_files_within(files, Limits::default())
+    }
+
+    /// As [`Chart::from_files`], with limits of the caller's.
+    pub fn from_files_within(files: Vec<File>, limits: Limits) -> Result<Chart, LoadChartError> {
+        assemble::chart(files, &mut assemble::Budget::new(limits))
     }
 
     /// The name, or the alias where the parent gave one.

@@ -169,6 +169,12 @@ pub enum ArchiveError {
         /// The limit.
         limit: usize,
     },
+    /// A record that names a file is larger than any name.
+    #[error("chart archive has a record of more than {limit} bytes")]
+    LargeRecord {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// It has no files.
     #[error("no files in chart archive")]
     Empty,

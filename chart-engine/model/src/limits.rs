@@ -1,5 +1,7 @@
 //! How large a chart may be.
 
+use chart_values::yaml;
+
 /// How large a chart may be; Helm's figures by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -11,6 +13,8 @@ pub struct Limits {
     pub files_max: usize,
     /// How deep charts may nest.
     pub depth_max: usize,
+    /// What its YAML files may ask for.
+    pub yaml: yaml::Limits,
 }
 
 impl Default for Limits {
@@ -20,6 +24,7 @@ impl Default for Limits {
             chart_bytes_max: 100 << 20,
             files_max: 50_000,
             depth_max: 50,
+            yaml: yaml::Limits::default(),
         }
     }
 }

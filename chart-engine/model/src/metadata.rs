@@ -76,6 +76,8 @@ pub struct Dependency {
     pub import_values: Vec<ImportValues>,
     /// Another name for it.
     pub alias: String,
+    /// Dependencies that must be ready before it, as HIP-0025 has them.
+    pub depends_on: Vec<String>,
 }
 
 /// Values that a parent takes over from a subchart.
@@ -240,7 +242,7 @@ impl Metadata {
     }
 
     /// Checks the rules that a chart must keep to be loaded, and cleans the texts of control characters.
-    pub(crate) fn validate(&mut self) -> Result<(), ValidationError> {
+    pub fn validate(&mut self) -> Result<(), ValidationError> {
         if self.api_version.is_empty() {
             return Err(ValidationError::Required { field: "apiVersion" });
         }
@@ -399,6 +401,7 @@ impl Dependency {
         fields.text("repository", &mut dependency.repository)?;
         fields.text("condition", &mut dependency.condition)?;
         fields.texts("tags", &mut dependency.tags)?;
+        fields.texts("depends-on", &mut dependency.depends_on)?;
         fields.flag("enabled", &mut dependency.enabled)?;
         fields.text("alias", &mut dependency.alias)?;
         dependency.import_values = match fields.find("import-values") {
@@ -430,6 +433,9 @@ impl Dependency {
         }
         if !self.tags.is_empty() {
             map.insert("tags".to_owned(), self.tags.clone().into());
+        }
+        if !self.depends_on.is_empty() {
+            map.insert("depends-on".to_owned(), self.depends_on.clone().into());
         }
         if self.enabled {
             map.insert("enabled".to_owned(), true.into());

@@ -130,7 +130,7 @@ pub async fn apply(
     sent.map_err(|status| refusal(&resource.object, status))
 }
 
-fn refusal(object: &Object, status: Status) -> ApplyError {
+pub(crate) fn refusal(object: &Object, status: Status) -> ApplyError {
     let object = Box::new(object.clone());
     if status.reason == StatusReason::Conflict {
         ApplyError::Conflict { object, status }
@@ -140,7 +140,7 @@ fn refusal(object: &Object, status: Status) -> ApplyError {
 }
 
 /// Makes what Helm once wrote by the client a server-side apply.
-async fn hand_over(api: &Arc<dyn Api>, resource: &Resource) -> Result<(), ApplyError> {
+pub(crate) async fn hand_over(api: &Arc<dyn Api>, resource: &Resource) -> Result<(), ApplyError> {
     let target = resource.target();
     let live = match api.get(&target).await {
         Ok(live) => live,

@@ -12,6 +12,7 @@ use cluster_objects::{Object, Status};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::{self, Presence};
 use crate::progress::{Observer, Silent};
 use crate::storage::Storage;
 use crate::time::ReleaseTime;
@@ -31,6 +32,10 @@ pub struct Cluster {
     pub zone: jiff::tz::TimeZone,
     /// Ends an action early; the release is left as failed.
     pub cancel: CancellationToken,
+    /// Who is at work, for leases.
+    pub presence: Arc<dyn Presence>,
+    /// Commit a revision as one transaction where the cluster offers it.
+    pub use_transactions: bool,
     discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
 }
 
@@ -44,6 +49,8 @@ impl Cluster {
             clock: Clock::system(),
             zone: jiff::tz::TimeZone::UTC,
             cancel: CancellationToken::new(),
+            presence: lease::nobody(),
+            use_transactions: true,
             discovery: Arc::default(),
         }
     }

@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::lease::Lease;
 use crate::record::Release;
 
 /// Type of the Secrets that hold records.
@@ -98,6 +99,13 @@ pub(crate) fn to_secret(release: &Release, written: Written) -> Result<Object, s
     labels.insert("status".into(), release.info.status.as_str().into());
     labels.insert("version".into(), release.revision.to_string().into());
     labels.insert(key.into(), at.as_second().to_string().into());
+    if let Some(lease) = &release.lease {
+        let lease = Lease {
+            renewed: at,
+            ..lease.clone()
+        };
+        lease.write(&mut secret);
+    }
     secret.set(&["type"], SECRET_TYPE);
     secret.set(&["data", "release"], STANDARD.encode(encode(release)?));
     Ok(secret)
@@ -109,6 +117,7 @@ pub(crate) fn from_secret(secret: &Object) -> Result<Release, DecodeError> {
     let inner = STANDARD.decode(data).map_err(DecodeError::Base64)?;
     let text = String::from_utf8_lossy(&inner);
     let mut release = decode(&text)?;
+    release.lease = Lease::of(secret);
     for (label, value) in secret.labels().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         release.stored_labels.insert(label.clone(), value.to_owned());

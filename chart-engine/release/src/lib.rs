@@ -4,14 +4,18 @@
 
 pub mod action;
 pub mod apply;
+mod autoscaled;
 pub mod cluster;
 mod codec;
+pub mod difference;
 pub mod hooks;
 pub mod json;
+pub mod lease;
 mod lookup;
 mod managed_fields;
 pub mod manifest;
 mod name;
+pub mod order;
 pub mod ownership;
 pub mod progress;
 pub mod readiness;
@@ -21,6 +25,7 @@ pub mod resource;
 mod storage;
 mod stored_chart;
 mod time;
+mod transaction;
 pub mod values;
 pub mod wait;
 

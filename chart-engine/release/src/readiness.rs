@@ -64,6 +64,35 @@ pub fn assess(object: &Object, finish: Finish) -> Readiness {
     }
 }
 
+/// Whether an object is ready by being there, so that nobody needs to look: it has no state of its own.
+pub fn is_ready_when_stored(object: &Object) -> bool {
+    const PASSIVE: [&str; 12] = [
+        "ConfigMap",
+        "Secret",
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "NetworkPolicy",
+        "PriorityClass",
+        "StorageClass",
+        "IngressClass",
+        "LimitRange",
+    ];
+    let own = matches!(
+        object.api_version(),
+        "v1" | "rbac.authorization.k8s.io/v1"
+            | "networking.k8s.io/v1"
+            | "scheduling.k8s.io/v1"
+            | "storage.k8s.io/v1"
+    );
+    match object.kind() {
+        "Service" => own && object.text(&["spec", "type"]) != Some("LoadBalancer"),
+        kind => own && PASSIVE.contains(&kind),
+    }
+}
+
 fn waiting(reason: impl Into<String>) -> Readiness {
     Readiness::Waiting(reason.into())
 }

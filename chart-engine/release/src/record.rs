@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::lease::Lease;
 use crate::time::{self, ReleaseTime};
 
 /// One revision of a release.
@@ -49,6 +50,9 @@ pub struct Release {
     /// All labels of the Secret as it was read, Helm's own with them; empty on a release that was not read.
     #[serde(skip)]
     pub stored_labels: BTreeMap<String, String>,
+    /// Who is at work on the revision, as annotations of the Secret say.
+    #[serde(skip)]
+    pub lease: Option<Lease>,
 }
 
 /// State, times and notes of a revision.

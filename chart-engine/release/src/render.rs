@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chart_model::Chart;
-use chart_render::{Capabilities, KubeVersion, Output, ReleaseFacts, RenderError, Resolve};
+use chart_render::{
+    Capabilities, KubeVersion, Output, PostRender, ReleaseFacts, RenderError, Resolve, TemplateLimits,
+};
 use chart_values::Map;
 use chart_values::coalesce::CoalesceError;
 use cluster_client::Discovery;
@@ -23,6 +25,10 @@ pub struct RenderOptions {
     pub subchart_notes: bool,
     /// Do not check values against schemas.
     pub skip_schema_validation: bool,
+    /// What templates may ask for.
+    pub limits: TemplateLimits,
+    /// Changes what the templates gave.
+    pub post_renderer: Option<Arc<dyn PostRender>>,
 }
 
 /// The revision that is rendered.
@@ -95,6 +101,8 @@ pub async fn render(
         resolve: options.resolve.clone(),
         skip_schema_validation: options.skip_schema_validation,
         subchart_notes: options.subchart_notes,
+        limits: options.limits,
+        post_renderer: options.post_renderer.clone(),
         ..chart_render::RenderOptions::default()
     };
     if let Some(cluster) = cluster {

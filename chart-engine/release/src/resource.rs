@@ -6,6 +6,7 @@ use cluster_client::{Discovery, Target};
 use cluster_objects::{GroupVersionKind, GroupVersionResource, Object};
 
 use crate::manifest::ManifestObject;
+use crate::order::{DEPENDS_ON_GROUPS, DEPENDS_ON_GROUPS_TAKEN};
 
 /// An object and where it lives.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,9 @@ pub struct Resource {
     pub object: Object,
     /// Template that rendered it.
     pub source: String,
+    /// The groups that it waits for, as its annotation has them; taken off the object, since Kubernetes takes no
+    /// annotation with two slashes in its name.
+    pub waits_for: Option<String>,
 }
 
 /// What makes an object the same one over revisions: the API group may change its version.
@@ -130,13 +134,22 @@ pub fn resolve_known(
         } else if object.namespace().is_none() {
             object.set(&["metadata", "namespace"], namespace);
         }
+        let waits_for = take_annotation(&mut object, DEPENDS_ON_GROUPS)
+            .or_else(|| object.annotation(DEPENDS_ON_GROUPS_TAKEN).map(str::to_owned));
         resources.push(Resource {
             resource: served.resource.clone(),
             object,
             source,
+            waits_for,
         });
     }
     (resources, missing)
+}
+
+fn take_annotation(object: &mut Object, key: &str) -> Option<String> {
+    let value = object.annotation(key)?.to_owned();
+    object.remove(&["metadata", "annotations", key]);
+    Some(value)
 }
 
 /// The resources of `before` that `after` no longer has.

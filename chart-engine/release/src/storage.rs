@@ -5,9 +5,15 @@ use std::sync::Arc;
 
 use cluster_client::{Api, Clock, Collection, DeleteOptions, ListOptions, WriteOptions};
 use cluster_objects::{Object, Status};
+use jiff::Timestamp;
 
 use crate::codec::{self, DecodeError, Written};
+use crate::lease::Lease;
 use crate::record::{Release, ReleaseStatus};
+
+/// Most bytes of the data of a Secret:
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>.
+const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// The records of releases in one namespace, or of all.
 #[derive(Clone)]
@@ -74,6 +80,16 @@ pub enum StorageError {
         /// Why.
         source: serde_json::Error,
     },
+    /// A record does not fit into a Secret, even without the files of its chart.
+    #[error(
+        "the record of `{name}` takes {bytes} bytes, and a Secret holds {RECORD_BYTES_MAX}: manifest, hooks and values are too big"
+    )]
+    TooLarge {
+        /// Name of the release.
+        name: String,
+        /// What the record takes.
+        bytes: usize,
+    },
     /// The cluster refused.
     #[error("cannot {verb} the records of releases")]
     Api {
@@ -98,6 +114,25 @@ impl Entry {
             secret: self.secret.key().into_owned(),
             source,
         })
+    }
+
+    /// Who is at work on the revision.
+    pub fn lease(&self) -> Option<Lease> {
+        Lease::of(&self.secret)
+    }
+
+    /// When the record was last written.
+    pub(crate) fn written(&self) -> Option<Timestamp> {
+        let label = self
+            .secret
+            .label("modifiedAt")
+            .or(self.secret.label("createdAt"))?;
+        Timestamp::from_second(label.parse().ok()?).ok()
+    }
+
+    /// What names the Secret, for transactions that delete it.
+    pub(crate) fn secret(&self) -> Object {
+        Object::new("v1", "Secret", Some(&self.namespace), self.secret.name())
     }
 
     /// Labels of the Secret, for selectors.
@@ -214,6 +249,35 @@ impl Storage {
         }
     }
 
+    /// The Secret that keeps a new revision.
+    pub(crate) fn created(&self, release: &Release) -> Result<Object, StorageError> {
+        self.secret(release, Written::Created(self.clock.now()))
+    }
+
+    /// The Secret that replaces the record of a revision.
+    pub(crate) fn updated(&self, release: &Release) -> Result<Object, StorageError> {
+        self.secret(release, Written::Modified(self.clock.now()))
+    }
+
+    /// Replaces the record of a revision if nobody wrote it since it was read; `false` if somebody did.
+    pub(crate) async fn update_unchanged(
+        &self,
+        entry: &Entry,
+        release: &Release,
+    ) -> Result<bool, StorageError> {
+        let mut secret = self.updated(release)?;
+        secret.set(&["metadata", "resourceVersion"], entry.secret.resource_version());
+        let target = secrets_of(&release.namespace).target(secret.name());
+        match self.api.update(&target, secret, &write_options()).await {
+            Ok(_) => Ok(true),
+            Err(status) if status.code == 409 || status.is_not_found() => Ok(false),
+            Err(source) => Err(StorageError::Api {
+                verb: "write",
+                source,
+            }),
+        }
+    }
+
     /// Replaces the record of a revision.
     pub async fn update(&self, release: &Release) -> Result<(), StorageError> {
         let secret = self.secret(release, Written::Modified(self.clock.now()))?;
@@ -247,9 +311,34 @@ impl Storage {
     }
 
     fn secret(&self, release: &Release, written: Written) -> Result<Object, StorageError> {
-        codec::to_secret(release, written).map_err(|source| StorageError::Encode {
+        let pack = |release: &Release| {
+            codec::to_secret(release, written).map_err(|source| StorageError::Encode {
+                name: release.name.clone(),
+                source,
+            })
+        };
+        let mut secret = pack(release)?;
+        let mut bytes = record_bytes(&secret);
+        if bytes <= RECORD_BYTES_MAX {
+            return Ok(secret);
+        }
+        // What is neither rolled back to nor shown goes first: files of the chart, then its templates.
+        let mut slim = release.clone();
+        for part in ["files", "templates"] {
+            if let Some(chart) = &mut slim.chart {
+                chart
+                    .0
+                    .insert(part.to_owned(), serde_json::Value::Array(Vec::new()));
+            }
+            secret = pack(&slim)?;
+            bytes = record_bytes(&secret);
+            if bytes <= RECORD_BYTES_MAX {
+                return Ok(secret);
+            }
+        }
+        Err(StorageError::TooLarge {
             name: release.name.clone(),
-            source,
+            bytes,
         })
     }
 
@@ -259,6 +348,12 @@ impl Storage {
             None => Collection::all("v1", "secrets"),
         }
     }
+}
+
+/// Bytes of a Secret's data, which Kubernetes limits.
+fn record_bytes(secret: &Object) -> usize {
+    let encoded = secret.text(&["data", "release"]).unwrap_or_default();
+    encoded.len() / 4 * 3
 }
 
 fn secrets_of(namespace: &str) -> Collection {
@@ -283,7 +378,7 @@ fn entry(secret: Arc<Object>) -> Option<Entry> {
 }
 
 /// The revisions to remove before one is added: the oldest, but never the last deployed one.
-fn superfluous(entries: &[Entry], max_history: u32) -> Vec<&Entry> {
+pub(crate) fn superfluous(entries: &[Entry], max_history: u32) -> Vec<&Entry> {
     let max_history = max_history as usize;
     if max_history == 0 || entries.len() < max_history {
         return Vec::new();

@@ -109,6 +109,7 @@ fn dependency(dependency: &Dependency) -> Value {
     });
     fields.put("import-values", imports.collect::<Value>());
     fields.text("alias", &dependency.alias);
+    fields.put("depends-on", dependency.depends_on.clone());
     fields.into()
 }
 

@@ -1,7 +1,7 @@
 //! Which values a new revision gets: the user's, the old ones, or both.
 
-use chart_values::Map;
 use chart_values::coalesce::{self, Nulls, Scope};
+use chart_values::{Map, Value};
 
 use crate::json;
 use crate::record::Release;
@@ -9,9 +9,12 @@ use crate::record::Release;
 /// What happens to the values of the revision before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReuseValues {
-    /// They are used when no new ones are given.
+    /// They are used when no new ones are given, merged as [`ReuseValues::Merge`] says.
     #[default]
     WhenNoneGiven,
+    /// New ones lie over them, and they over the defaults of the new chart; a value that is what the old chart had as
+    /// its default gives way where the new chart has another (a three-way merge).
+    Merge,
     /// They are not used.
     Reset,
     /// New ones lie over them, and they over the defaults that the old chart had.
@@ -30,7 +33,7 @@ pub struct Planned {
 }
 
 /// Puts the new values and those of the revision before together.
-pub fn plan(reuse: ReuseValues, given: Map, before: &Release) -> Planned {
+pub fn plan(reuse: ReuseValues, given: Map, before: &Release, defaults: &Map) -> Planned {
     let old = || json::to_map(&before.config);
     match reuse {
         ReuseValues::Reset => Planned {
@@ -55,13 +58,49 @@ pub fn plan(reuse: ReuseValues, given: Map, before: &Release) -> Planned {
             }
         }
         ReuseValues::WhenNoneGiven if given.is_empty() => Planned {
-            config: old(),
+            config: merged(old(), before, defaults),
             defaults: None,
         },
+        ReuseValues::Merge => {
+            let mut config = merged(old(), before, defaults);
+            coalesce::overlay(&mut config, given);
+            Planned {
+                config,
+                defaults: None,
+            }
+        }
         ReuseValues::WhenNoneGiven => Planned {
             config: given,
             defaults: None,
         },
+    }
+}
+
+/// The values of the user without those that only repeat a default that has changed since.
+fn merged(mut config: Map, before: &Release, defaults: &Map) -> Map {
+    let old = before.chart.as_ref().and_then(|chart| chart.values());
+    if let Some(old) = old {
+        drop_repeated(&mut config, &json::to_map(old), defaults);
+    }
+    config
+}
+
+fn drop_repeated(config: &mut Map, old: &Map, new: &Map) {
+    let keys: Vec<String> = config.keys().cloned().collect();
+    for key in keys {
+        let (Some(was), Some(is)) = (old.get(&key), new.get(&key)) else {
+            continue;
+        };
+        match (config.get_mut(&key), was, is) {
+            (Some(Value::Map(config)), Value::Map(old), Value::Map(new)) => drop_repeated(config, old, new),
+            (Some(value), was, is)
+                if json::from_value(value) == json::from_value(was)
+                    && json::from_value(was) != json::from_value(is) =>
+            {
+                config.remove(&key);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -86,12 +125,11 @@ pub fn computed(release: &Release) -> Map {
 mod tests {
     use super::*;
     use crate::record::StoredChart;
-    use chart_values::Value;
     use serde_json::json;
 
     fn before() -> Release {
         let chart = json!({"metadata": {"name": "a"}, "values": {"size": 1, "shape": "round", "gone": "x"}});
-        let config = json!({"color": "red", "size": 2});
+        let config = json!({"color": "red", "size": 2, "shape": "round"});
         Release {
             chart: chart.as_object().cloned().map(StoredChart),
             config: config.as_object().cloned().unwrap(),
@@ -110,7 +148,8 @@ mod tests {
         config: &serde_json::Value,
         defaults: Option<&str>,
     ) {
-        let planned = plan(reuse, map(given), &before());
+        let new = json!({"size": 1, "shape": "square"});
+        let planned = plan(reuse, map(given), &before(), &map(&new));
         assert_eq!(planned.config, map(config));
         let found = planned
             .defaults
@@ -121,7 +160,9 @@ mod tests {
     #[test]
     fn old_values_are_used_as_asked() {
         let (none, given) = (json!({}), json!({"size": 3}));
-        let united = json!({"color": "red", "size": 3});
+        let united = json!({"color": "red", "size": 3, "shape": "round"});
+        // Its shape was the default, which is another one now.
+        let merged = json!({"color": "red", "size": 3});
         check(ReuseValues::WhenNoneGiven, &given, &given, None);
         check(
             ReuseValues::WhenNoneGiven,
@@ -129,6 +170,7 @@ mod tests {
             &json!({"color": "red", "size": 2}),
             None,
         );
+        check(ReuseValues::Merge, &given, &merged, None);
         check(ReuseValues::Reset, &none, &none, None);
         check(ReuseValues::ResetThenReuse, &given, &united, None);
         let defaults = r#"{"color":"red","gone":"x","shape":"round","size":2}"#;

@@ -5,6 +5,7 @@ use chart_values::coalesce::CoalesceError;
 
 use crate::jinja::JinjaError;
 use crate::manifest::SortManifestsError;
+use crate::post_render::PostRenderError;
 use crate::schema::SchemaError;
 
 /// Why a chart cannot be rendered.
@@ -54,6 +55,9 @@ pub enum RenderError {
     /// A Jinja template is wrong, or refused.
     #[error("{0}")]
     Jinja(#[from] JinjaError),
+    /// The post-renderer failed.
+    #[error("{0}")]
+    PostRender(#[from] PostRenderError),
     /// A rendered file holds something else than manifests.
     #[error("{0}")]
     Manifests(#[from] SortManifestsError),

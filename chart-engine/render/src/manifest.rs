@@ -93,24 +93,26 @@ pub enum HeadError {
 /// Files are taken in the order of their paths, and objects of one kind stay in that order. Partials and blank files
 /// are passed over, and so are hooks of events that nobody knows.
 pub fn sort_manifests(
-    files: &BTreeMap<String, String>,
+    files: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>,
     order: KindOrder,
 ) -> Result<Sorted, SortManifestsError> {
     let mut sorted = Sorted::default();
+    // A file that is given away ends with its turn, so that large texts are not there twice.
     for (path, content) in files {
+        let (path, content) = (path.as_ref(), content.as_ref());
         let name = path.rsplit('/').next().unwrap_or(path);
         if name.starts_with('_') {
             continue;
         }
         for document in split_manifests(content) {
             let head = Head::parse(document).map_err(|fault| SortManifestsError {
-                path: path.clone(),
+                path: path.to_owned(),
                 document: document.to_owned(),
                 fault,
             })?;
             match head.annotations.get(HOOK).cloned() {
                 None => sorted.manifests.push(Manifest {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     content: document.to_owned(),
                     head,
                 }),

@@ -6,6 +6,7 @@ use chart_template::Limits;
 
 use crate::capabilities::Capabilities;
 use crate::lookup::{Lookup, Resolve};
+use crate::post_render::PostRender;
 
 /// What a rendering depends on besides the chart and its values.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +19,8 @@ pub struct RenderOptions {
     pub lookup: Option<Arc<dyn Lookup>>,
     /// Answers the function `getHostByName`; without one, no host has an address.
     pub resolve: Option<Arc<dyn Resolve>>,
+    /// Changes what the templates gave.
+    pub post_renderer: Option<Arc<dyn PostRender>>,
     /// Does not hold the values against the charts' schemas.
     pub skip_schema_validation: bool,
     /// Gives the notes of subcharts too.

@@ -35,28 +35,48 @@ pub struct ShowOnlyError {
 impl Output {
     /// The manifest of a release: its objects without the hooks, as it is stored.
     pub fn manifest(&self, rendered: &Rendered) -> String {
-        let mut text = String::new();
-        if self.include_crds {
-            for crd in &rendered.crds {
-                section(&mut text, &crd.path, &crd.content);
-            }
-        }
-        for manifest in &rendered.manifests {
-            section(&mut text, &manifest.path, self.shown(manifest));
+        self.manifest_with_room(rendered, 0)
+    }
+
+    /// The manifest, in a text that takes so many more bytes without moving: large ones should be there once.
+    fn manifest_with_room(&self, rendered: &Rendered, room: usize) -> String {
+        let crds = rendered
+            .crds
+            .iter()
+            .filter(|_| self.include_crds)
+            .map(|crd| (crd.path.as_str(), crd.content.as_str()));
+        let manifests = rendered
+            .manifests
+            .iter()
+            .map(|manifest| (manifest.path.as_str(), self.shown(manifest)));
+        let sections = crds.chain(manifests);
+        let length: usize = sections
+            .clone()
+            .map(|(path, content)| section_length(path, content))
+            .sum();
+        let mut text = String::with_capacity(length + room);
+        for (path, content) in sections {
+            section(&mut text, path, content);
         }
         text
     }
 
     /// The whole text that `template` prints.
     pub fn text(&self, rendered: &Rendered) -> Result<String, ShowOnlyError> {
-        let mut text = self.manifest(rendered).trim().to_owned();
+        let hooks = rendered
+            .hooks
+            .iter()
+            .filter(|hook| !self.no_hooks && !(self.skip_tests && hook.is_test()));
+        let room = hooks
+            .clone()
+            .map(|hook| section_length(&hook.path, &hook.manifest));
+        let mut text = self.manifest_with_room(rendered, room.sum::<usize>() + 1);
+        text.truncate(text.trim_end().len());
+        let blank = text.len() - text.trim_start().len();
+        text.drain(..blank);
         text.push('\n');
-        if !self.no_hooks {
-            for hook in &rendered.hooks {
-                if !(self.skip_tests && hook.is_test()) {
-                    section(&mut text, &hook.path, &hook.manifest);
-                }
-            }
+        for hook in hooks {
+            section(&mut text, &hook.path, &hook.manifest);
         }
         if self.show_only.is_empty() {
             Ok(text)
@@ -124,8 +144,15 @@ impl Output {
     }
 }
 
+/// What stands before a document, up to the path.
+const SECTION: &str = "---\n# Source: ";
+
+fn section_length(path: &str, content: &str) -> usize {
+    SECTION.len() + path.len() + content.len() + 2
+}
+
 fn section(text: &mut String, path: &str, content: &str) {
-    text.push_str("---\n# Source: ");
+    text.push_str(SECTION);
     text.push_str(path);
     text.push('\n');
     text.push_str(content);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use chart_model::{Chart, ChartKind, DependencyWarning};
-use chart_template::{Functions, Scope, Signature, TemplateSet, Text, Type, Value, without_no_value};
+use chart_template::{
+    ErrorKind, Functions, Scope, Signature, TemplateSet, Text, Type, Value, without_no_value,
+};
 use chart_values::Map;
 use chart_values::coalesce::{CoalesceWarning, Nulls, coalesce};
 
@@ -15,6 +17,7 @@ use crate::manifest::{Manifest, sort_manifests};
 use crate::objects::{CapabilitiesObject, Files, chart_object, subchart_values, values_map};
 use crate::options::RenderOptions;
 use crate::order::KindOrder;
+use crate::post_render::post_render;
 use crate::schema::validate;
 
 const NOTES: &str = "NOTES.txt";
@@ -101,7 +104,11 @@ pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Re
         values,
         warnings,
     } = render_files(chart, values, options)?;
-    let sorted = sort_manifests(&files, KindOrder::Install)?;
+    let files = match &options.post_renderer {
+        Some(renderer) => post_render(&files, renderer.as_ref())?,
+        None => files,
+    };
+    let sorted = sort_manifests(files, KindOrder::Install)?;
     Ok(Rendered {
         manifests: sorted.manifests,
         hooks: sorted.hooks,
@@ -118,6 +125,39 @@ pub fn render_files(
     chart: &Chart,
     values: &Map,
     options: &RenderOptions,
+) -> Result<RenderedFiles, RenderError> {
+    render_with(chart, values, options, &mut Err)
+}
+
+/// As [`render_files`], but goes on with the other templates where one fails: gives what came of those that do not, and
+/// all faults.
+pub(crate) fn render_what_can_be(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+) -> (Option<RenderedFiles>, Vec<RenderError>) {
+    let mut faults = Vec::new();
+    let mut keep = |fault| {
+        faults.push(fault);
+        Ok(())
+    };
+    match render_with(chart, values, options, &mut keep) {
+        Ok(rendered) => (Some(rendered), faults),
+        Err(fault) => {
+            faults.push(fault);
+            (None, faults)
+        }
+    }
+}
+
+/// What is done about the fault of one template: go on, or give up with it.
+pub(crate) type OnFault<'f> = &'f mut dyn FnMut(RenderError) -> Result<(), RenderError>;
+
+fn render_with(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+    on_fault: OnFault<'_>,
 ) -> Result<RenderedFiles, RenderError> {
     if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2") {
         return Err(RenderError::ApiVersion {
@@ -146,7 +186,7 @@ pub fn render_files(
             version: kube_version.clone(),
         });
     }
-    let mut files = execute(&chart, &values, options)?;
+    let mut files = execute(&chart, &values, options, on_fault)?;
     let notes = take_notes(&mut files, &chart, options.subchart_notes);
     let crds = chart
         .crds()
@@ -178,6 +218,7 @@ fn execute(
     chart: &Chart,
     values: &Map,
     options: &RenderOptions,
+    on_fault: OnFault<'_>,
 ) -> Result<BTreeMap<String, String>, RenderError> {
     let mut sources = Sources::default();
     let shared = Shared {
@@ -207,12 +248,19 @@ fn execute(
     // files the first, are parsed last and win.
     sources.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
     let mut set = TemplateSet::new(functions(options)).with_limits(options.limits);
+    let mut whole = true;
     for source in &sources {
-        set.parse(&source.name, &source.text)?;
+        if let Err(fault) = set.parse(&source.name, &source.text) {
+            whole = false;
+            on_fault(fault.into())?;
+        }
     }
     let set = Rc::new(set);
-    let mut files = jinja::render(&jinja, &set, options.limits.steps_max)?;
+    let mut files = jinja::render(&jinja, &set, &options.limits, on_fault)?;
     for source in sources {
+        if !set.contains(&source.name) {
+            continue;
+        }
         if source
             .name
             .rsplit('/')
@@ -226,8 +274,14 @@ fn execute(
             let about = values_map(about.map(|(key, value)| (Text::from(key), Value::from(value))));
             dot.set(Text::from("Template"), about);
         }
-        let text = set.execute(&source.name, &source.dot)?;
-        files.insert(source.name, without_no_value(&text));
+        match set.execute(&source.name, &source.dot) {
+            Ok(text) => {
+                files.insert(source.name, without_no_value(&text));
+            }
+            // What a broken file would have defined is no fault of those who ask for it.
+            Err(fault) if !whole && fault.kind == ErrorKind::NoTemplate => {}
+            Err(fault) => on_fault(fault.into())?,
+        }
     }
     Ok(files)
 }

@@ -1,7 +1,7 @@
 //! What a check of a chart finds.
 
-use chart_model::{File, Language, scaffold};
-use chart_render::{RenderOptions, Severity, lint};
+use chart_model::{File, Language, Limits, scaffold};
+use chart_render::{Finding, ObjectFault, RenderOptions, Severity, lint};
 use chart_values::Map;
 
 fn file(name: &str, text: &str) -> File {
@@ -11,6 +11,16 @@ fn file(name: &str, text: &str) -> File {
     }
 }
 
+fn lint_with_defaults(files: Vec<File>) -> Vec<Finding> {
+    lint(
+        files,
+        &Map::new(),
+        &RenderOptions::default(),
+        Limits::default(),
+        &|_| Vec::new(),
+    )
+}
+
 /// The findings of a new chart with some of its files replaced, the one about the icon left out.
 fn findings(replaced: &[(&str, &str)]) -> Vec<String> {
     let mut files = scaffold("web", Language::Go).unwrap();
@@ -18,7 +28,7 @@ fn findings(replaced: &[(&str, &str)]) -> Vec<String> {
         files.retain(|known| known.name != *name);
         files.push(file(name, text));
     }
-    let found = lint(files, &Map::new(), &RenderOptions::default());
+    let found = lint_with_defaults(files);
     found
         .iter()
         .map(ToString::to_string)
@@ -29,11 +39,7 @@ fn findings(replaced: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn new_charts_have_no_faults() {
     for language in [Language::Go, Language::Jinja] {
-        let found = lint(
-            scaffold("web", language).unwrap(),
-            &Map::new(),
-            &RenderOptions::default(),
-        );
+        let found = lint_with_defaults(scaffold("web", language).unwrap());
         let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["[INFO] Chart.yaml: icon is recommended"], "{language:?}");
         assert_eq!(found[0].severity, Severity::Info);
@@ -131,4 +137,79 @@ fn several_faults_are_found_at_once() {
         ("templates/b.yaml", "a: b: c"),
     ]);
     assert!(found.len() >= 4, "{found:#?}");
+}
+
+#[test]
+fn every_template_that_fails_is_a_finding() {
+    let found = findings(&[
+        ("templates/a.yaml", "{{ if }}"),
+        ("templates/b.yaml", "x: 1\ny: {{ .Values.none.at.all }}"),
+        ("templates/c.yaml", "x: {{ fail \"is nothing to lint\" }}"),
+        ("templates/d.yaml.j2", "x: {{ values.none }}"),
+        ("templates/e.yaml.j2", "x: {% if %}"),
+        (
+            "templates/f.yaml",
+            "{{ include \"web.name\" . | int | fromYaml }}",
+        ),
+    ]);
+    for start in [
+        "[ERROR] templates/a.yaml:1: ",
+        "[ERROR] templates/b.yaml:2: ",
+        "[ERROR] templates/d.yaml.j2:1: ",
+        "[ERROR] templates/e.yaml.j2:1: ",
+        "[ERROR] templates/f.yaml:1: ",
+    ] {
+        assert!(
+            found.iter().any(|finding| finding.starts_with(start)),
+            "{start}: {found:#?}"
+        );
+    }
+    assert!(
+        !found.iter().any(|finding| finding.contains("templates/c.yaml")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_fault_of_a_partial_is_told_once() {
+    let found = findings(&[
+        (
+            "templates/_p.tpl",
+            "{{ define \"p\" }}{{ .Values.none.at.all }}{{ end }}",
+        ),
+        ("templates/a.yaml", "a: {{ include \"p\" . }}"),
+    ]);
+    let told = found
+        .iter()
+        .filter(|finding| finding.starts_with("[ERROR] templates/_p.tpl:1: "));
+    assert_eq!(told.count(), 1, "{found:#?}");
+}
+
+#[test]
+fn faults_of_objects_are_at_the_line_that_writes_the_field() {
+    let template =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n{{- if true }}\ndatas:\n  b: 1\n{{- end }}\n";
+    let mut files = scaffold("web", Language::Go).unwrap();
+    files.push(file("templates/a.yaml", template));
+    let judge = |object: &Map| {
+        let named = object.get("metadata").and_then(|metadata| metadata.get("name"));
+        if named.and_then(chart_values::Value::as_str) != Some("a") {
+            return Vec::new();
+        }
+        vec![ObjectFault {
+            severity: Severity::Warning,
+            field: "datas".into(),
+            message: "unknown field \"datas\"".into(),
+        }]
+    };
+    let found = lint(
+        files,
+        &Map::new(),
+        &RenderOptions::default(),
+        Limits::default(),
+        &judge,
+    );
+    let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let expected = "[WARNING] templates/a.yaml:6: ConfigMap \"a\": unknown field \"datas\"";
+    assert!(texts.iter().any(|text| text == expected), "{texts:#?}");
 }

@@ -33,7 +33,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            steps_max: 10_000_000,
+            steps_max: 2_000_000,
             steps_total_max: 200_000_000,
             text_bytes_max: 32 << 20,
             text_bytes_total_max: 256 << 20,

@@ -4,7 +4,7 @@ use crate::coalesce::overlay;
 use crate::json;
 use crate::set::{self, Kind, SetError};
 use crate::value::Map;
-use crate::yaml::{YamlError, values_from_yaml};
+use crate::yaml::{self, YamlError, values_from_yaml_with};
 
 /// The values that a user gives on the command line, flag by flag.
 ///
@@ -24,6 +24,8 @@ pub struct UserValues {
     pub file: Vec<String>,
     /// `--set-literal`
     pub literal: Vec<String>,
+    /// What the files may ask for.
+    pub limits: yaml::Limits,
 }
 
 /// A values file.
@@ -78,10 +80,11 @@ impl UserValues {
     ) -> Result<Map, UserValuesError> {
         let mut values = Map::new();
         for file in &self.files {
-            let map = values_from_yaml(&file.text).map_err(|source| UserValuesError::File {
-                name: file.name.clone(),
-                source,
-            })?;
+            let map =
+                values_from_yaml_with(&file.text, self.limits).map_err(|source| UserValuesError::File {
+                    name: file.name.clone(),
+                    source,
+                })?;
             overlay(&mut values, map);
         }
         for text in &self.json {
@@ -158,6 +161,7 @@ mod tests {
             string: vec!["h=2".into()],
             file: vec!["i=f".into()],
             literal: vec!["j=a,b".into()],
+            ..UserValues::default()
         };
         let merged = values.merge(&mut |_| Ok("text".into())).unwrap();
         assert_eq!(

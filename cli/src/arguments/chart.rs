@@ -1,13 +1,14 @@
 //! Which chart, and how it is rendered.
 
 use std::net::ToSocketAddrs;
-use std::path::Path;
 use std::sync::Arc;
 
 use chart_model::Chart;
 use chart_release::render::RenderOptions;
 use chart_render::Resolve;
 
+use super::fetch::FetchArgs;
+use crate::arguments::PostRenderArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -28,21 +29,24 @@ pub(crate) struct ChartArgs {
 
 impl ChartArgs {
     /// As `template` and `lint` render, without a release.
-    pub(crate) fn render_options(&self) -> chart_render::RenderOptions {
+    pub(crate) fn render_options(&self, settings: &Settings) -> chart_render::RenderOptions {
         chart_render::RenderOptions {
             resolve: self.resolver(),
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
+            limits: settings.limits.template,
             ..chart_render::RenderOptions::default()
         }
     }
 
     /// As releases are rendered.
-    pub(crate) fn options(&self) -> RenderOptions {
+    pub(crate) fn options(&self, settings: &Settings, post_render: &PostRenderArgs) -> RenderOptions {
         RenderOptions {
             resolve: self.resolver(),
             subchart_notes: self.render_subchart_notes,
             skip_schema_validation: self.skip_schema_validation,
+            limits: settings.limits.template,
+            post_renderer: post_render.post_renderer(),
         }
     }
 
@@ -66,31 +70,23 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Loads a chart from a folder or an archive.
+/// Loads a chart from a folder or an archive, or from wherever else its reference leads.
 ///
 /// It must be one to install, and hold the charts it needs.
 pub(crate) fn load_installable_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
-    let path = Path::new(reference);
-    if !path.exists() {
-        return Err(missing(reference));
-    }
-    let chart = Chart::load(path)
-        .map_err(|error| Failure::new(format!("cannot load chart `{reference}`")).because_error(&error))?;
+    load_installable_from(&FetchArgs::default(), reference, settings)
+}
+
+/// As [`load_installable_chart`], with what was said on where the chart comes from.
+pub(crate) fn load_installable_from(
+    fetch: &FetchArgs,
+    reference: &str,
+    settings: &Settings,
+) -> Result<Chart, Failure> {
+    let chart = fetch.load(reference, settings)?;
     chart_render::ensure_installable(&chart)?;
     if chart.metadata.deprecated {
         settings.console.warn("this chart is deprecated");
     }
     Ok(chart)
-}
-
-fn missing(reference: &str) -> Failure {
-    let failure = Failure::new(format!("path {reference:?} not found"));
-    let remote = reference.contains("://") || (!reference.starts_with(['.', '/']) && reference.contains('/'));
-    if remote {
-        failure.because(
-            "charts come from folders and .tgz files; repositories and registries are not supported yet",
-        )
-    } else {
-        failure.hint("CHART is a folder with a `Chart.yaml`, or a .tgz file")
-    }
 }

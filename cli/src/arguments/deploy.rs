@@ -32,7 +32,7 @@ pub(crate) struct WaitArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum WaitArg {
     /// Every object must be ready
-    #[value(alias = "true", alias = "legacy")]
+    #[value(alias = "true", alias = "legacy", alias = "ordered")]
     Watcher,
     /// Only hooks are waited for
     #[value(name = "hookOnly", alias = "false")]

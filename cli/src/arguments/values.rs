@@ -6,6 +6,7 @@ use std::io::Read;
 use chart_values::{Map, UserValues, ValuesFile};
 
 use crate::failure::Failure;
+use crate::settings::Settings;
 
 /// Values that the user gives.
 #[derive(clap::Args)]
@@ -33,7 +34,7 @@ pub(crate) struct ValuesArgs {
 
 impl ValuesArgs {
     /// Reads the files and lays everything over each other.
-    pub(crate) fn read(&self) -> Result<Map, Failure> {
+    pub(crate) fn read(&self, settings: &Settings) -> Result<Map, Failure> {
         let files = self.values.iter().map(|name| {
             let text = read_values_file(name)?;
             Ok(ValuesFile {
@@ -48,6 +49,7 @@ impl ValuesArgs {
             string: self.set_string.clone(),
             file: self.set_file.clone(),
             literal: self.set_literal.clone(),
+            limits: settings.limits.chart.yaml,
         };
         let mut read = |name: &str| fs::read_to_string(name).map_err(|error| format!("open {name}: {error}"));
         Ok(values.merge(&mut read)?)

@@ -30,7 +30,9 @@ fn variables(settings: &Settings) -> Vec<(&'static str, String)> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let path = |path: &std::path::Path| path.display().to_string();
     let files: Vec<String> = kube.kubeconfigs.iter().map(|file| path(file)).collect();
+    let locations = &settings.locations;
     vec![
+        ("HELM_CONTENT_CACHE", path(&locations.content_cache)),
         ("HELM_DEBUG", settings.debug.to_string()),
         ("HELM_KUBEAPISERVER", text(&kube.api_server)),
         ("HELM_KUBEASGROUPS", kube.as_groups.join(",")),
@@ -47,6 +49,9 @@ fn variables(settings: &Settings) -> Vec<(&'static str, String)> {
             "HELM_NAMESPACE",
             settings.namespace.clone().unwrap_or_else(|| "default".into()),
         ),
+        ("HELM_REGISTRY_CONFIG", path(&locations.registry_config)),
+        ("HELM_REPOSITORY_CACHE", path(&locations.repository_cache)),
+        ("HELM_REPOSITORY_CONFIG", path(&locations.repositories)),
         ("KUBECONFIG", files.join(":")),
         ("TUG_CACHE_HOME", path(&settings.cache_dir)),
         ("TUG_CONFIG_HOME", path(&settings.config_dir)),

@@ -19,23 +19,31 @@ pub(super) fn explain(error: &ActionError) -> Failure {
         ActionError::NameInUse { name, status } => {
             let failure = failure.because(format!("release `{name}` is {status}"));
             if status.is_pending() {
-                failure.hint(format!("if nobody is at work on it: `tug uninstall {name}`, then install"))
+                failure.hint(format!(
+                    "if nobody is at work on it: `tug uninstall {name}`, then install"
+                ))
             } else {
-                failure.hint(format!("`tug upgrade --install {name} CHART` changes it, `tug uninstall {name}` removes it"))
+                failure.hint(format!(
+                    "`tug upgrade --install {name} CHART` changes it, `tug uninstall {name}` removes it"
+                ))
             }
         }
-        ActionError::NothingDeployed { name } => {
-            failure.hint(format!("`tug upgrade --install {name} CHART` installs it; `tug list -A` lists releases"))
-        }
+        ActionError::NothingDeployed { name } => failure.hint(format!(
+            "`tug upgrade --install {name} CHART` installs it; `tug list -A` lists releases"
+        )),
         ActionError::InProgress {
             name,
             revision,
             status,
-        } => failure
-            .because(format!("revision {revision} of `{name}` is {status}"))
-            .hint(format!(
-                "if nobody is at work on it: `tug rollback {name}` returns to the revision before, `tug uninstall {name}` removes it"
-            )),
+            holder,
+        } => {
+            let who = holder
+                .as_ref()
+                .map_or(String::new(), |holder| format!(", in the hands of {holder}"));
+            failure
+                .because(format!("revision {revision} of `{name}` is {status}{who}"))
+                .hint(format!("if nobody is at work on it: `tug unlock {name}`"))
+        }
         ActionError::NoRevision { known, .. } => with_revisions(failure, known),
         ActionError::Storage(storage) => explain_storage(failure, storage),
         ActionError::Apply(ApplyError::Conflict { .. }) => {
@@ -46,9 +54,7 @@ pub(super) fn explain(error: &ActionError) -> Failure {
             explain_status(failure, Some(status))
         }
         ActionError::Render(error) => explain_rendering(error),
-        ActionError::NotOwned { .. } => {
-            failure.hint("`--take-ownership` takes the object over")
-        }
+        ActionError::NotOwned { .. } => failure.hint("`--take-ownership` takes the object over"),
         _ => failure,
     }
 }

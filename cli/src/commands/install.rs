@@ -6,8 +6,8 @@ use chart_release::cluster::Cluster;
 
 use super::{block_on, explain, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
-    parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_from, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 #[derive(clap::Args)]
 #[command(override_usage = USAGE)]
 pub(crate) struct InstallArgs {
-    /// Name of the release and chart: a folder or a .tgz file
+    /// Name of the release and chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
     name_and_chart: Vec<String>,
     /// Make up a name
@@ -37,6 +37,14 @@ pub(crate) struct InstallArgs {
     /// Make the namespace if it does not exist
     #[arg(long)]
     create_namespace: bool,
+    /// Labels of the namespace that is made
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        requires = "create_namespace"
+    )]
+    namespace_labels: Vec<String>,
     /// Say this of the revision
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -67,9 +75,13 @@ pub(crate) struct InstallArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
+    fetch: FetchArgs,
+    #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
     #[command(flatten)]
     deploy: DeployArgs,
 }
@@ -83,7 +95,7 @@ pub(super) fn run(arguments: &InstallArgs, settings: &Settings) -> Result<(), Fa
         // Nothing is asked of a cluster, so none is chosen.
         let namespace = settings.namespace.clone().unwrap_or_else(|| "default".to_owned());
         block_on(async {
-            let cluster = Cluster::offline(&namespace, settings.zone.clone());
+            let cluster = Cluster::offline(&namespace, settings.zone());
             let outcome = action.run(&cluster).await;
             outcome.map_err(|error| in_context(explain(&error)))
         })?
@@ -117,7 +129,7 @@ pub(super) fn check_before_start(action: &Install, settings: &Settings) -> Resul
         ..action.clone()
     };
     let namespace = settings.namespace.as_deref().unwrap_or("default");
-    let cluster = Cluster::offline(namespace, settings.zone.clone());
+    let cluster = Cluster::offline(namespace, settings.zone());
     let outcome = block_on(async { Ok(rehearsal.run(&cluster).await) })?;
     outcome.map(drop).map_err(|error| in_context(explain(&error)))
 }
@@ -161,16 +173,17 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
     deploy.skip_validation = arguments.disable_openapi_validation;
     Ok(Install {
         name,
-        chart: load_installable_chart(reference, settings)?,
-        values: arguments.values.read()?,
+        chart: load_installable_from(&arguments.fetch, reference, settings)?,
+        values: arguments.values.read(settings)?,
         description: arguments.description.clone(),
         labels: labels_to_set(parse_labels(&arguments.labels)?),
         dry_run,
         create_namespace: arguments.create_namespace,
+        namespace_labels: labels_to_set(parse_labels(&arguments.namespace_labels)?),
         replace: arguments.replace,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart.options(),
+        render: arguments.chart.options(settings, &arguments.post_render),
         deploy,
     })
 }

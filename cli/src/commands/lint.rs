@@ -6,14 +6,15 @@ use chart_model::Chart;
 use chart_render::{Finding, KubeVersion, RenderOptions, Severity, lint};
 use chart_values::Map;
 
-use crate::arguments::{ChartArgs, ValuesArgs};
+use crate::arguments::{ChartArgs, FetchArgs, ValuesArgs};
 use crate::failure::Failure;
+use crate::judge::ApiJudge;
 use crate::settings::Settings;
 
 /// Check charts: their files, values and templates
 #[derive(clap::Args)]
 pub(crate) struct LintArgs {
-    /// Folders or .tgz files
+    /// Folders, .tgz files, REPO/NAME, oci://... or https://...
     #[arg(value_name = "CHART", default_value = ".")]
     charts: Vec<String>,
     /// Fail on warnings too
@@ -29,20 +30,22 @@ pub(crate) struct LintArgs {
     #[arg(long, value_name = "VERSION")]
     kube_version: Option<String>,
     #[command(flatten)]
+    fetch: FetchArgs,
+    #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
 }
 
 pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failure> {
-    let mut options = arguments.chart.render_options();
+    let mut options = arguments.chart.render_options(settings);
     if let Some(namespace) = &settings.namespace {
         options.release.namespace.clone_from(namespace);
     }
     if let Some(version) = &arguments.kube_version {
         options.capabilities.kube_version = KubeVersion::parse(version)?;
     }
-    let values = arguments.values.read()?;
+    let values = arguments.values.read(settings)?;
     let fatal = if arguments.strict {
         Severity::Warning
     } else {
@@ -56,7 +59,13 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
     let (mut checked, mut failed) = (0, 0);
     let mut text = String::new();
     for chart in &arguments.charts {
-        for (path, outcome) in check(chart, &values, &options, arguments.with_subcharts) {
+        let fetched = arguments.fetch.archive_on_disk(chart, settings)?;
+        let on_disk = fetched
+            .as_ref()
+            .map_or(chart.as_str(), |fetched| fetched.as_str());
+        for (path, outcome) in check(on_disk, &values, &options, arguments.with_subcharts, settings) {
+            // The archive of a chart from elsewhere is shown as the chart was named.
+            let path = if path == on_disk { chart.clone() } else { path };
             checked += 1;
             let mut lines = Vec::new();
             match outcome {
@@ -91,9 +100,15 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
 type Outcome = Result<Vec<Finding>, String>;
 
 /// What is found in a chart, and in the folders of its subcharts if they are wanted.
-fn check(reference: &str, values: &Map, options: &RenderOptions, subcharts: bool) -> Vec<(String, Outcome)> {
+fn check(
+    reference: &str,
+    values: &Map,
+    options: &RenderOptions,
+    subcharts: bool,
+    settings: &Settings,
+) -> Vec<(String, Outcome)> {
     let path = Path::new(reference);
-    let files = match Chart::read_files(path) {
+    let files = match Chart::read_files(path, settings.limits.chart) {
         Ok(files) if files.iter().any(|file| file.name == "Chart.yaml") => files,
         Ok(_) => {
             let reason = format!(
@@ -115,9 +130,18 @@ fn check(reference: &str, values: &Map, options: &RenderOptions, subcharts: bool
             .collect();
         folders.sort();
         for folder in folders {
-            outcomes.extend(check(&folder.to_string_lossy(), &Map::new(), options, true));
+            outcomes.extend(check(
+                &folder.to_string_lossy(),
+                &Map::new(),
+                options,
+                true,
+                settings,
+            ));
         }
     }
-    outcomes.insert(0, (reference.to_owned(), Ok(lint(files, values, options))));
+    let api = ApiJudge::new(&files);
+    let judge = |object: &Map| api.faults(object);
+    let found = lint(files, values, options, settings.limits.chart, &judge);
+    outcomes.insert(0, (reference.to_owned(), Ok(found)));
     outcomes
 }

@@ -94,8 +94,8 @@ pub(super) fn run(arguments: &ListArgs, settings: &Settings) -> Result<(), Failu
     })?;
     let updated = |release: &Release| match (release.info.last_deployed, &layout) {
         (None, _) => "-".to_owned(),
-        (Some(time), Some(layout)) => layout.format(&time, &settings.zone),
-        (Some(time), None) => time.go_string(&settings.zone),
+        (Some(time), Some(layout)) => layout.format(&time, &settings.zone()),
+        (Some(time), None) => time.go_string(&settings.zone()),
     };
     let rows: Vec<Row> = releases
         .iter()

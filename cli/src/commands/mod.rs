@@ -3,10 +3,13 @@
 //! A new command is a file with its arguments (`#[derive(clap::Args)]`, the doc comment is the help) and a `run`, a
 //! variant of [`Command`] and a line in [`run`].
 
+mod apply;
 mod cluster;
 mod completion;
 mod compose;
 mod create;
+mod dependency;
+mod diff;
 mod env;
 mod explain;
 mod get;
@@ -16,14 +19,22 @@ mod install;
 mod lint;
 mod list;
 mod package;
+mod plan;
+mod pull;
+mod push;
+mod registry;
+mod repo;
 mod rollback;
+mod search;
 mod server;
 mod show;
 mod status;
 mod template;
 mod test;
 mod uninstall;
+mod unlock;
 mod upgrade;
+mod verify;
 mod version;
 
 use std::future::Future;
@@ -39,6 +50,9 @@ use crate::settings::Settings;
 pub(crate) enum Command {
     Install(install::InstallArgs),
     Upgrade(upgrade::UpgradeArgs),
+    Apply(apply::ApplyArgs),
+    Plan(plan::PlanArgs),
+    Diff(diff::DiffArgs),
     Rollback(rollback::RollbackArgs),
     #[command(visible_aliases = ["un", "del", "delete"])]
     Uninstall(uninstall::UninstallArgs),
@@ -49,6 +63,7 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Get(get::GetArgs),
     Test(test::TestArgs),
+    Unlock(unlock::UnlockArgs),
     Template(template::TemplateArgs),
     Lint(lint::LintArgs),
     #[command(visible_alias = "inspect")]
@@ -56,6 +71,16 @@ pub(crate) enum Command {
     Create(create::CreateArgs),
     Package(package::PackageArgs),
     Compose(Box<compose::ComposeArgs>),
+    Convert(Box<compose::KomposeArgs>),
+    Verify(verify::VerifyArgs),
+    #[command(visible_alias = "dep")]
+    Dependency(dependency::DependencyArgs),
+    Repo(repo::RepoArgs),
+    Search(search::SearchArgs),
+    #[command(visible_alias = "fetch")]
+    Pull(pull::PullArgs),
+    Push(push::PushArgs),
+    Registry(registry::RegistryArgs),
     Cluster(cluster::ClusterArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
@@ -66,24 +91,61 @@ pub(crate) enum Command {
     Server(server::ServerArgs),
 }
 
+/// The commands that are parsed without the others.
+#[derive(clap::Subcommand)]
+pub(crate) enum QuickCommand {
+    Template(template::TemplateArgs),
+    Lint(lint::LintArgs),
+    Show(show::ShowArgs),
+}
+
+impl QuickCommand {
+    /// Whether a word is one of them.
+    pub(crate) fn has(word: &std::ffi::OsStr) -> bool {
+        ["template", "lint", "show"].iter().any(|name| word == *name)
+    }
+}
+
+impl From<QuickCommand> for Command {
+    fn from(command: QuickCommand) -> Self {
+        match command {
+            QuickCommand::Template(arguments) => Command::Template(arguments),
+            QuickCommand::Lint(arguments) => Command::Lint(arguments),
+            QuickCommand::Show(arguments) => Command::Show(arguments),
+        }
+    }
+}
+
 /// Runs a command.
 pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
     match command {
         Command::Install(arguments) => install::run(&arguments, settings),
         Command::Upgrade(arguments) => upgrade::run(&arguments, settings),
+        Command::Apply(arguments) => apply::run(&arguments, settings),
+        Command::Plan(arguments) => plan::run(&arguments, settings),
+        Command::Diff(arguments) => diff::run(&arguments, settings),
         Command::Rollback(arguments) => rollback::run(&arguments, settings),
         Command::Uninstall(arguments) => uninstall::run(&arguments, settings),
         Command::List(arguments) => list::run(&arguments, settings),
         Command::Status(arguments) => status::run(&arguments, settings),
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
+        Command::Unlock(arguments) => unlock::run(&arguments, settings),
         Command::Test(arguments) => test::run(&arguments, settings),
         Command::Template(arguments) => template::run(&arguments, settings),
         Command::Lint(arguments) => lint::run(&arguments, settings),
         Command::Show(arguments) => show::run(&arguments, settings),
         Command::Create(arguments) => create::run(&arguments, settings),
         Command::Package(arguments) => package::run(&arguments, settings),
+        Command::Verify(arguments) => verify::run(&arguments, settings),
+        Command::Dependency(arguments) => dependency::run(&arguments, settings),
+        Command::Repo(arguments) => repo::run(arguments, settings),
+        Command::Search(arguments) => search::run(&arguments, settings),
+        Command::Pull(arguments) => pull::run(&arguments, settings),
+        Command::Push(arguments) => push::run(&arguments, settings),
+        Command::Registry(arguments) => registry::run(&arguments, settings),
         Command::Compose(arguments) => compose::run(&arguments, settings),
+        Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
@@ -94,7 +156,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
 }
 
 /// Runs a command that waits for a cluster, on a runtime of one thread.
-fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

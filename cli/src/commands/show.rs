@@ -1,10 +1,8 @@
 //! `tug show`
 
-use std::path::Path;
-
-use chart_model::Chart;
 use chart_values::yaml::to_yaml;
 
+use crate::arguments::FetchArgs;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -33,8 +31,10 @@ enum Part {
 /// A chart.
 #[derive(clap::Args)]
 struct ChartRef {
-    /// Folder or .tgz file
+    /// Folder, .tgz file, REPO/NAME, oci://... or https://...
     chart: String,
+    #[command(flatten)]
+    fetch: FetchArgs,
 }
 
 pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failu
     | Part::Readme(chart)
     | Part::Crds(chart)) = &arguments.part;
     let all = matches!(arguments.part, Part::All(_));
-    let chart = load(&chart.chart)?;
+    let chart = chart.fetch.load(&chart.chart, settings)?;
     let mut text = String::new();
     if all || matches!(arguments.part, Part::Chart(_)) {
         text += &to_yaml(&chart.metadata.to_value())?;
@@ -70,10 +70,4 @@ pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failu
         }
     }
     settings.console.data(&text)
-}
-
-fn load(reference: &str) -> Result<Chart, Failure> {
-    Chart::load(Path::new(reference)).map_err(|error| {
-        Failure::new(error.to_string()).hint("CHART is a folder with a `Chart.yaml`, or a .tgz file")
-    })
 }

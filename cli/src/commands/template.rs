@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chart_release::render::{look_into, render_apart};
+use chart_release::render::{RenderReleaseError, look_into, render_apart};
 use chart_render::{
     Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderOptions, Rendered, Snapshot,
 };
 
 use super::block_on;
 use super::explain::explain_rendering;
-use crate::arguments::{ChartArgs, DryRunArg, ValuesArgs, load_installable_chart};
+use crate::arguments::{ChartArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 /// Render a chart and print the manifests
 #[derive(clap::Args)]
 pub(crate) struct TemplateArgs {
-    /// Name of the release [default: release-name] and chart: a folder or a .tgz file
+    /// Name of the release [default: release-name] and chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     #[arg(value_name = "NAME> <CHART", num_args = 1..=2, required = true)]
     name_and_chart: Vec<String>,
     /// Make up a name
@@ -72,9 +72,13 @@ pub(crate) struct TemplateArgs {
     )]
     dry_run: Option<DryRunArg>,
     #[command(flatten)]
+    fetch: FetchArgs,
+    #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
     chart: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
 }
 
 pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), Failure> {
@@ -105,27 +109,29 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         },
         capabilities: capabilities(arguments)?,
         lookup: arguments.lookup_from.as_deref().map(snapshot).transpose()?,
-        ..arguments.chart.render_options()
+        post_renderer: arguments.post_render.post_renderer(),
+        ..arguments.chart.render_options(settings)
     };
-    let chart = load_installable_chart(reference, settings)?;
-    let values = arguments.values.read()?;
+    let chart = load_installable_from(&arguments.fetch, reference, settings)?;
+    let values = arguments.values.read(settings)?;
     let online = arguments.dry_run == Some(DryRunArg::Server);
     let config = if online {
         Some(connection::choose(settings, Start::Always)?)
     } else {
         None
     };
-    let rendered = block_on(async {
-        if let Some(config) = &config {
+    let rendered = match &config {
+        None => chart_render::render(&chart, &values, &options).map_err(RenderReleaseError::from),
+        Some(config) => block_on(async {
             let cluster = connection::connect(settings, config).await?;
             look_into(&cluster, &mut options).await?;
             // What is said explicitly is added to what the cluster says.
             let said = arguments.api_versions.iter().cloned();
             options.capabilities.api_versions.extend(said);
-        }
-        let rendering = render_apart(chart, values, options).await;
-        rendering.map_err(|error| explain_rendering(&error))
-    })?;
+            Ok(render_apart(chart, values, options).await)
+        })?,
+    };
+    let rendered = rendered.map_err(|error| explain_rendering(&error))?;
     for warning in &rendered.warnings.dependencies {
         settings.console.warn(warning.to_string());
     }

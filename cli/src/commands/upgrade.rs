@@ -5,8 +5,8 @@ use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, ValuesArgs, dry_run, labels_to_set, load_installable_chart,
-    parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
+    load_installable_from, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 pub(crate) struct UpgradeArgs {
     /// Name of the release
     name: String,
-    /// Chart: a folder or a .tgz file
+    /// Chart: a folder, a .tgz file, REPO/NAME, oci://... or https://...
     chart: String,
     /// Install if there is no such release
     #[arg(short, long)]
@@ -27,6 +27,14 @@ pub(crate) struct UpgradeArgs {
     /// With --install, make the namespace if it does not exist
     #[arg(long)]
     create_namespace: bool,
+    /// Labels of the namespace that is made
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_delimiter = ',',
+        requires = "create_namespace"
+    )]
+    namespace_labels: Vec<String>,
     /// Only try: `client` renders only, `server` has the cluster check every object
     #[arg(
         long,
@@ -51,6 +59,12 @@ pub(crate) struct UpgradeArgs {
     /// Keep the values that were given for the last revision, over those of the new chart
     #[arg(long)]
     reset_then_reuse_values: bool,
+    /// Keep the values that were given for the last revision, unless they repeat a default that has changed
+    #[arg(long)]
+    merge_values: bool,
+    /// Take back what others changed on the objects
+    #[arg(long)]
+    correct_drift: bool,
     /// Revisions to keep, 0 is no limit [default: 10] [env: HELM_MAX_HISTORY]
     #[arg(long, value_name = "N")]
     history_max: Option<u32>,
@@ -60,7 +74,7 @@ pub(crate) struct UpgradeArgs {
     /// Roll back if it fails
     #[arg(long, alias = "atomic")]
     rollback_on_failure: bool,
-    /// With --install, do not create the chart's resource definitions
+    /// Leave the chart's resource definitions as they are
     #[arg(long)]
     skip_crds: bool,
     /// Take objects over that belong to no release, or to another
@@ -78,9 +92,13 @@ pub(crate) struct UpgradeArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
+    fetch: FetchArgs,
+    #[command(flatten)]
     values: ValuesArgs,
     #[command(flatten)]
     chart_args: ChartArgs,
+    #[command(flatten)]
+    post_render: PostRenderArgs,
     #[command(flatten)]
     deploy: DeployArgs,
 }
@@ -88,7 +106,7 @@ pub(crate) struct UpgradeArgs {
 pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Failure> {
     let action = prepare(arguments, settings).map_err(in_context)?;
     if arguments.install {
-        install::check_before_start(&instead(arguments, &action), settings)?;
+        install::check_before_start(&instead(arguments, &action)?, settings)?;
     }
     let start = if arguments.install {
         Start::Always
@@ -120,7 +138,7 @@ pub(super) fn run(arguments: &UpgradeArgs, settings: &Settings) -> Result<(), Fa
             let text = format!("Release {:?} does not exist. Installing it now.", action.name);
             settings.console.line(text)?;
         }
-        let action = instead(arguments, &action);
+        let action = instead(arguments, &action)?;
         let outcome = run_until_interrupted(&cluster, action.run(&cluster)).await;
         outcome.map_err(|error| install::in_context(explain(&error)))
     })?;
@@ -144,6 +162,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     }
     let mut deploy = arguments.deploy.options(settings);
     deploy.take_ownership = arguments.take_ownership;
+    deploy.force_conflicts |= arguments.correct_drift;
     deploy.skip_validation = arguments.disable_openapi_validation;
     // In Helm's order: the first that is given counts.
     let reuse_values = if arguments.reset_values {
@@ -152,28 +171,31 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
         ReuseValues::Reuse
     } else if arguments.reset_then_reuse_values {
         ReuseValues::ResetThenReuse
+    } else if arguments.merge_values {
+        ReuseValues::Merge
     } else {
         ReuseValues::WhenNoneGiven
     };
     Ok(Upgrade {
         name: arguments.name.clone(),
-        chart: load_installable_chart(&arguments.chart, settings)?,
-        values: arguments.values.read()?,
+        chart: load_installable_from(&arguments.fetch, &arguments.chart, settings)?,
+        values: arguments.values.read(settings)?,
         reuse_values,
         description: arguments.description.clone(),
         labels: parse_labels(&arguments.labels)?,
         dry_run,
         max_history: arguments.history_max.unwrap_or(settings.max_history),
+        skip_crds: arguments.skip_crds,
         cleanup_on_failure: arguments.cleanup_on_fail,
         rollback_on_failure: arguments.rollback_on_failure,
-        render: arguments.chart_args.options(),
+        render: arguments.chart_args.options(settings, &arguments.post_render),
         deploy,
     })
 }
 
 /// The installation in place of the upgrade; the name of a release that is uninstalled is taken over.
-fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Install {
-    Install {
+fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Result<Install, Failure> {
+    Ok(Install {
         name: action.name.clone(),
         chart: action.chart.clone(),
         values: action.values.clone(),
@@ -181,10 +203,11 @@ fn instead(arguments: &UpgradeArgs, action: &Upgrade) -> Install {
         labels: labels_to_set(action.labels.clone()),
         dry_run: action.dry_run,
         create_namespace: arguments.create_namespace,
+        namespace_labels: labels_to_set(parse_labels(&arguments.namespace_labels)?),
         replace: true,
         skip_crds: arguments.skip_crds,
         rollback_on_failure: action.rollback_on_failure,
         render: action.render.clone(),
         deploy: action.deploy.clone(),
-    }
+    })
 }

@@ -3,5 +3,6 @@
 mod arguments;
 mod clusters;
 mod compose;
+mod hostile;
 mod rendering;
 mod sandbox;

@@ -5,15 +5,19 @@
 //! process, and [`LocalApi::in_memory`] one that needs no disk, for tests and simulations.
 
 mod authorize;
+mod definitions;
 mod discovery;
 mod engine;
 mod http;
 mod local;
 mod nodes;
+mod rbac;
 mod sources;
+mod tokens;
 mod user;
 
 pub use authorize::{Action, Authorizer, MastersOnly};
+pub use definitions::Definitions;
 pub use engine::{
     Body, Change, ChangeStream, Engine, EngineOptions, GIT_VERSION, ListQuery, NAMESPACES, Page,
     ServiceRanges, VersionMatch, WatchQuery, Written,
@@ -21,5 +25,7 @@ pub use engine::{
 pub use http::{ApiServer, TokenTable, Tokens};
 pub use local::LocalApi;
 pub use nodes::NodeRegistry;
+pub use rbac::Rbac;
 pub use sources::{Sources, SystemSources};
+pub use tokens::{TokenIssuer, TokenKeyError};
 pub use user::{AUTHENTICATED, Caller, MASTERS, UNAUTHENTICATED, User};

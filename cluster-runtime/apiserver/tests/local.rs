@@ -687,3 +687,138 @@ async fn version_and_health_are_served() {
             .is_some_and(|found| found.namespaced)
     );
 }
+
+/// Creates a transaction of these operations; gives the outcomes as words, or the refusal.
+async fn transact(api: &LocalApi, operations: Value, dry_run: bool) -> Result<Vec<String>, Status> {
+    let request = object(json!({
+        "apiVersion": "tug.dev/v1", "kind": "Transaction", "metadata": {"name": "t"},
+        "spec": {"operations": operations},
+    }));
+    let options = WriteOptions {
+        dry_run,
+        field_manager: "helm".to_owned(),
+        ..WriteOptions::default()
+    };
+    let collection = Collection::all("tug.dev/v1", "transactions");
+    let answer = api.create(&collection, request, &options).await?;
+    let results = answer.list(&["status", "results"]).iter();
+    Ok(results
+        .map(|result| result["outcome"].as_str().unwrap_or_default().to_owned())
+        .collect())
+}
+
+fn config(name: &str, data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
+}
+
+#[tokio::test]
+async fn a_transaction_changes_all_its_objects_at_consecutive_revisions() {
+    let api = api().await;
+    create(&api, &config_maps(), config_map("old", json!({})))
+        .await
+        .unwrap();
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let mut inside = config("inside", json!({}));
+    inside["metadata"]["namespace"] = "shop".into();
+    let operations = json!([
+        // What comes later sees what comes before: the namespace is there for its object.
+        {"create": namespace},
+        {"apply": inside},
+        {"apply": config("a", json!({"k": "1"})), "force": true},
+        {"apply": config("a", json!({"k": "2"}))},
+        {"delete": config("old", json!({}))},
+        {"delete": config("never", json!({}))},
+    ]);
+    let before = api.engine().revision().0;
+    let outcomes = transact(&api, operations.clone(), true).await.unwrap();
+    let expected = ["created", "created", "created", "configured", "deleted", "absent"];
+    assert_eq!(outcomes, expected);
+    assert_eq!(api.engine().revision().0, before, "a dry run changes nothing");
+    assert_eq!(transact(&api, operations, false).await.unwrap(), expected);
+    assert_eq!(
+        api.engine().revision().0,
+        before + 4,
+        "one revision for each object that changed"
+    );
+    let stored = api.get(&config_maps().target("a")).await.unwrap();
+    assert_eq!(stored.text(&["data", "k"]), Some("2"));
+    assert!(
+        api.get(&config_maps().target("old"))
+            .await
+            .unwrap_err()
+            .is_not_found()
+    );
+    let same = json!([{"apply": config("a", json!({"k": "2"}))}]);
+    assert_eq!(transact(&api, same, false).await.unwrap(), ["unchanged"]);
+}
+
+#[tokio::test]
+async fn err_one_refused_operation_refuses_the_transaction() {
+    let api = api().await;
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30999}]}})
+    };
+    for (bad, part) in [
+        (
+            json!({"apply": config("b", json!({"k": [1]}))}),
+            "ConfigMap in version",
+        ),
+        (json!({"create": config("a", json!({}))}), "already exists"),
+        (
+            json!({"apply": {"apiVersion": "moon/v1", "kind": "Crater", "metadata": {"name": "c"}}}),
+            "no objects of kind",
+        ),
+        (
+            json!({"apply": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}}),
+            "must say its namespace",
+        ),
+        (json!({"update": config("never", json!({}))}), "not found"),
+        // The port is taken by the service before it.
+        (json!({"apply": service("second")}), "already allocated"),
+    ] {
+        let before = api.engine().revision();
+        let operations = json!([{"apply": config("a", json!({}))}, {"apply": service("first")}, bad]);
+        let refused = transact(&api, operations, false).await.unwrap_err();
+        assert!(refused.message.contains(part), "{refused}");
+        let cause = refused.causes.last().unwrap();
+        assert_eq!(
+            (cause.reason.as_str(), cause.field.as_str()),
+            ("OperationRefused", "spec.operations[2]")
+        );
+        assert_eq!(api.engine().revision(), before, "nothing of it is done");
+    }
+    // And the port is free again.
+    transact(&api, json!([{"apply": service("first")}]), false)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn err_what_is_no_transaction() {
+    let api = api().await;
+    for (operations, part) in [
+        (json!([]), "must have 1 to"),
+        (json!([7]), "must be an object"),
+        (json!([{}]), "must have one of"),
+        (
+            json!([{"apply": config("a", json!({})), "delete": config("a", json!({}))}]),
+            "must have one of",
+        ),
+        (
+            json!([{"create": config("a", json!({})), "force": true}]),
+            "`force` is not known beside `create`",
+        ),
+        (
+            json!([{"delete": {"kind": "ConfigMap"}}]),
+            "must name its apiVersion and kind",
+        ),
+        (
+            json!([{"delete": config("a", json!({})), "options": {"propagationPolicy": "x"}}]),
+            "no propagation policy",
+        ),
+    ] {
+        let refused = transact(&api, operations, false).await.unwrap_err();
+        assert!(refused.message.contains(part), "{refused}");
+    }
+}

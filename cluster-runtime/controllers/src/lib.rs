@@ -14,6 +14,7 @@ mod disruption;
 mod endpoints;
 mod garbage;
 mod job;
+mod load_balancer;
 mod manager;
 mod namespace;
 mod namespace_content;

@@ -1,6 +1,7 @@
 //! Starting and stopping all controllers together.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::disruption::Disruptions;
 use crate::endpoints::Endpoints;
 use crate::garbage::{self, Garbage};
 use crate::job::Jobs;
+use crate::load_balancer::LoadBalancers;
 use crate::namespace::{self, Namespaces};
 use crate::namespace_content::NamespaceContent;
 use crate::node::{Evictions, NodeHealth};
@@ -34,6 +36,8 @@ pub struct ControllersOptions {
     pub jitter: Jitter,
     /// PEM of the certificate that every namespace holds in `kube-root-ca.crt`; `None` hands none out.
     pub root_certificate: Option<String>,
+    /// What services of type `LoadBalancer` get; `None` leaves them to somebody else.
+    pub load_balancer_address: Option<IpAddr>,
     /// How long a node may be silent before it counts as lost.
     pub node_grace: Duration,
 }
@@ -44,6 +48,7 @@ impl Default for ControllersOptions {
             clock: Clock::system(),
             jitter: Jitter::none(),
             root_certificate: None,
+            load_balancer_address: None,
             node_grace: Duration::from_secs(40),
         }
     }
@@ -105,6 +110,11 @@ impl Controllers {
             NodeHealth::new(context, queue, options.node_grace)
         });
         controllers.run(&context, Evictions::new);
+        if let Some(address) = options.load_balancer_address {
+            controllers.run(&context, |context, queue| {
+                LoadBalancers::new(context, queue, address)
+            });
+        }
         let namespaces = Namespaces::new(&context, &namespace_queue, &resources);
         controllers.run_with(&context, namespaces, namespace_queue);
         let garbage = Garbage::new(&context, &resources, &garbage_feed);

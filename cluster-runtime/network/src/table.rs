@@ -21,7 +21,7 @@ pub enum Protocol {
 pub struct ServicePort {
     /// `namespace/service:port`, for messages and comments.
     pub name: String,
-    /// Addresses of the service.
+    /// Addresses of the service: its own, and those that a load balancer passes on unchanged.
     pub cluster_ips: BTreeSet<Ipv4Addr>,
     /// Port on those addresses.
     pub port: u16,
@@ -81,11 +81,12 @@ pub fn service_table(services: &[Arc<Object>], slices: &[Arc<Object>]) -> Vec<Se
 }
 
 fn ports_of(service: &Object, slices: &[&Object]) -> Vec<ServicePort> {
-    let cluster_ips = cluster_ips(service);
+    let mut cluster_ips = cluster_ips(service);
     let external = matches!(service.text(&["spec", "type"]), Some("NodePort" | "LoadBalancer"));
     if cluster_ips.is_empty() {
         return Vec::new();
     }
+    cluster_ips.extend(balancer_ips(service));
     let read = |port: &Value| {
         let name = port["name"].as_str().unwrap_or_default();
         let protocol = Protocol::parse(port["protocol"].as_str())?;
@@ -111,6 +112,14 @@ pub fn cluster_ips(service: &Object) -> BTreeSet<Ipv4Addr> {
         .chain(service.text(&["spec", "clusterIP"]))
         .filter_map(|text| text.parse().ok())
         .collect()
+}
+
+/// Addresses under which the service is called from outside and that arrive here as they are.
+fn balancer_ips(service: &Object) -> impl Iterator<Item = Ipv4Addr> {
+    let ingress = service.list(&["status", "loadBalancer", "ingress"]).iter();
+    // Unset reads as `VIP`: https://kubernetes.io/docs/concepts/services-networking/service/#load-balancer-ip-mode.
+    let arrives = ingress.filter(|ingress| ingress["ipMode"].as_str().unwrap_or("VIP") == "VIP");
+    arrives.filter_map(|ingress| ingress["ip"].as_str()?.parse().ok())
 }
 
 fn backends(slices: &[&Object], port_name: &str, protocol: Protocol) -> Vec<SocketAddrV4> {

@@ -7,10 +7,12 @@ mod agent;
 mod async_file;
 mod beneath;
 pub mod image;
+mod local_volumes;
 pub mod runtime;
 
 pub use agent::{
     HostPort, LoopbackNetwork, NetworkFailure, Node, NodeConfig, NodeError, NodeHandle, PodAddress,
     PodNetwork,
 };
+pub use local_volumes::{LOCAL_PROVISIONER, LocalVolumes, LocalVolumesConfig, local_storage_class};
 pub use runtime::shim_main;

@@ -24,6 +24,8 @@ enum Waiting {
     /// Helped by a change, to be tried at this time.
     Resting(Instant, u64),
     Refused(Refusals),
+    /// It has a node in view, for which its volumes are being made.
+    ForVolumes,
 }
 
 struct Entry {
@@ -92,7 +94,7 @@ impl PendingPods {
             Some(Waiting::Resting(due, sequence)) => {
                 self.resting.remove(&(due, sequence));
             }
-            Some(Waiting::Refused(_)) | None => {}
+            Some(Waiting::Refused(_) | Waiting::ForVolumes) | None => {}
         }
     }
 
@@ -120,6 +122,30 @@ impl PendingPods {
         let tries = self.trying.remove(&pod.key).unwrap_or_default() + 1;
         let waiting = Waiting::Refused(refusals);
         self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
+    }
+
+    /// Keeps a pod until its volumes are there.
+    pub(crate) fn wait_for_volumes(&mut self, pod: Arc<PodInfo>) {
+        let tries = self.trying.remove(&pod.key).unwrap_or_default();
+        let waiting = Waiting::ForVolumes;
+        self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
+    }
+
+    /// Claims changed: pods whose claims are `settled` are tried again. Says whether any is.
+    pub(crate) fn volumes_came(&mut self, settled: impl Fn(&PodInfo) -> bool) -> bool {
+        let waiting = |entry: &&Entry| matches!(entry.waiting, Waiting::ForVolumes) && settled(&entry.pod);
+        let mut ready: Vec<(Arc<PodInfo>, u32)> = self
+            .pods
+            .values()
+            .filter(waiting)
+            .map(|entry| (entry.pod.clone(), entry.tries))
+            .collect();
+        ready.sort_by(|(one, _), (two, _)| one.key.cmp(&two.key));
+        let any = !ready.is_empty();
+        for (pod, tries) in ready {
+            self.activate(pod, tries);
+        }
+        any
     }
 
     /// Tries a pod again after a while: its binding failed.

@@ -24,6 +24,9 @@ use crate::queue::PendingPods;
 use crate::schedule::{Chance, may_fit, schedule};
 use crate::{ClusterState, Helps, Profile};
 
+/// Says on a claim which node its pod will be on.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// What the scheduler is given beside the cluster.
 #[derive(Clone, Debug)]
 pub struct SchedulerOptions {
@@ -203,7 +206,12 @@ impl Shared {
     }
 
     fn help(&self, inner: &mut Inner, change: Helps) {
-        if inner.pending.helped(change, Instant::now(), |_| false) {
+        let Inner { state, pending } = inner;
+        let mut helped = pending.helped(change, Instant::now(), |_| false);
+        if change == Helps::Volume {
+            helped |= pending.volumes_came(|pod| claims_are_settled(state, pod));
+        }
+        if helped {
             self.woken.notify_one();
         }
     }
@@ -297,6 +305,11 @@ enum Decision {
     Bind {
         pod: Arc<PodInfo>,
         node: Arc<str>,
+    },
+    /// The claims are told where the pod will be; it is placed once they are bound.
+    Tell {
+        pod: Arc<PodInfo>,
+        node: Arc<str>,
         claims: Vec<Target>,
     },
     Refuse {
@@ -350,13 +363,17 @@ impl Worker {
             Ok(placement) => {
                 *start = start.wrapping_add(placement.examined);
                 let claims = claims_to_tell(state, &pod);
+                if !claims.is_empty() {
+                    let node = placement.node;
+                    pending.wait_for_volumes(pod.clone());
+                    return Some(Decision::Tell { pod, node, claims });
+                }
                 state.put_pod(&pod, &placement.node);
                 // This pod may be the company that others wait for; its own change will not say so again.
                 pending.helped(Helps::PodPlaced, Instant::now(), |_| false);
                 Some(Decision::Bind {
                     pod,
                     node: placement.node,
-                    claims,
                 })
             }
             Err(refusals) => {
@@ -369,8 +386,20 @@ impl Worker {
 
     async fn carry_out(self: Arc<Self>, decision: Decision) {
         match decision {
-            Decision::Bind { pod, node, claims } => {
-                if let Err(status) = self.bind(&pod, &node, claims).await {
+            Decision::Tell { pod, node, claims } => {
+                for claim in claims {
+                    if let Err(status) = self.tell_node(&claim, &node).await {
+                        debug!(pod = %pod.key, %node, "cannot tell a claim its node: {status}");
+                        let pending = &mut self.shared.inner().pending;
+                        pending.remove(&pod.key);
+                        pending.retry(pod, Instant::now(), self.options.jitter.next());
+                        self.shared.woken.notify_one();
+                        return;
+                    }
+                }
+            }
+            Decision::Bind { pod, node } => {
+                if let Err(status) = self.bind(&pod, &node).await {
                     self.binding_failed(pod, &node, &status);
                     return;
                 }
@@ -393,13 +422,17 @@ impl Worker {
         }
     }
 
-    async fn bind(&self, pod: &PodInfo, node: &str, claims: Vec<Target>) -> Result<(), Status> {
+    async fn tell_node(&self, claim: &Target, node: &str) -> Result<(), Status> {
+        let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
         let options = WriteOptions::default();
-        for claim in claims {
-            let annotations = json!({"volume.kubernetes.io/selected-node": node});
-            let patch = json!({"metadata": {"annotations": annotations}});
-            self.api.patch(&claim, Patch::Merge(patch), &options).await?;
-        }
+        self.api
+            .patch(claim, Patch::Merge(patch), &options)
+            .await
+            .map(drop)
+    }
+
+    async fn bind(&self, pod: &PodInfo, node: &str) -> Result<(), Status> {
+        let options = WriteOptions::default();
         let mut binding = Object::new("v1", "Binding", Some(pod.namespace()), &pod.key.name);
         binding.set(&["metadata", "uid"], pod.object.uid());
         binding.set(
@@ -491,6 +524,18 @@ fn claims_to_tell(state: &ClusterState, pod: &PodInfo) -> Vec<Target> {
     names
         .map(|name| Target::namespaced("v1", "persistentvolumeclaims", pod.namespace(), name))
         .collect()
+}
+
+/// Whether a pod that waits for its volumes may be tried again: all are bound, or one asks for another node.
+fn claims_are_settled(state: &ClusterState, pod: &PodInfo) -> bool {
+    let pends = |name: &String| {
+        let claim = state.claims.get(&ObjectKey::new(pod.namespace(), name));
+        claim.is_some_and(|claim| {
+            let bound = claim.text(&["status", "phase"]) == Some("Bound");
+            !bound && (claim.annotation(SELECTED_NODE).is_some() || !waits_for_pod(state, claim))
+        })
+    };
+    !pod.claims.iter().any(pends)
 }
 
 async fn sleep_until(due: Option<Instant>) {

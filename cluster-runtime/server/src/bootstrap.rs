@@ -1,10 +1,11 @@
-//! The services that every cluster has: its API and its names.
+//! What every cluster has from its first start: the services of its API and its names, and a storage class.
 
 use std::net::Ipv4Addr;
 
 use cluster_client::{Api, Collection, Patch, WriteOptions};
 use cluster_network::Subnet;
-use cluster_objects::Status;
+use cluster_node::local_storage_class;
+use cluster_objects::{Object, Status};
 use serde_json::{Value, json};
 
 /// Owner of the fields of what is made here.
@@ -79,6 +80,20 @@ pub(crate) async fn ensure_services(
         }),
     )
     .await
+}
+
+/// Makes the default storage class, unless it is there, however it was changed since.
+pub(crate) async fn ensure_storage_class(api: &dyn Api) -> Result<(), Status> {
+    let class = Object::from_value(local_storage_class()).expect("it is an object");
+    let classes = Collection::all("storage.k8s.io/v1", "storageclasses");
+    let options = WriteOptions {
+        field_manager: MANAGER.into(),
+        ..WriteOptions::default()
+    };
+    match api.create(&classes, class, &options).await {
+        Err(status) if !status.is_already_exists() => Err(status),
+        _ => Ok(()),
+    }
 }
 
 async fn apply(api: &dyn Api, collection: Collection, object: Value) -> Result<(), Status> {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader};
-use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +17,7 @@ use nix::mount::{MntFlags, umount2};
 
 use crate::ClusterDir;
 use crate::dir::SettingsError;
+use crate::handshake::shake_hands;
 use crate::lock::{self, ServerProcess};
 use crate::options::ClusterOptions;
 use crate::parts::{cgroup, network_config};
@@ -31,8 +31,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pods get their own grace periods, and the server a little more.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A server that is there takes a connection at once, also when it is busy.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that is there answers at once, and a busy one soon.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a process that was killed needs to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(10);
 
@@ -128,7 +128,7 @@ pub fn ensure_running(
     program: &Path,
 ) -> Result<Running, ControlError> {
     if let Some(process) = running(dir)?.filter(|process| process.api.is_some()) {
-        if answers(&process) {
+        if answers(dir, &process) {
             return Ok(Running {
                 process,
                 started: false,
@@ -224,13 +224,13 @@ pub fn stop(dir: &ClusterDir, pods: StopPods) -> Result<bool, ControlError> {
     Ok(true)
 }
 
-/// Whether a server takes connections.
-fn answers(process: &ServerProcess) -> bool {
+/// Whether a server is there and alive.
+fn answers(dir: &ClusterDir, process: &ServerProcess) -> bool {
     let address = process
         .api
         .as_deref()
         .and_then(|api| api.strip_prefix("https://")?.parse().ok());
-    address.is_some_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
+    address.is_some_and(|address| shake_hands(address, &dir.pki(), ANSWER_TIMEOUT).is_ok())
 }
 
 /// Waits until nobody holds the lock of a folder.
@@ -261,7 +261,7 @@ pub fn delete(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlE
     }
     stop(dir, StopPods::Stop)?;
     remove_from_host(dir, options)?;
-    for name in ["store", "pki", "node", "network", "images"] {
+    for name in ["store", "pki", "node", "network", "images", "volumes"] {
         let path = dir.path().join(name);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -107,6 +107,10 @@ impl ClusterDir {
         self.0.join("node")
     }
 
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
     pub(crate) fn network(&self) -> PathBuf {
         self.0.join("network")
     }

@@ -1,7 +1,7 @@
 //! What the host says of itself.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// Where the host keeps the addresses of its resolvers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -30,6 +30,17 @@ pub(crate) fn is_node_name(name: &str) -> bool {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     name.len() <= 253 && name.split('.').all(label)
+}
+
+/// The address by which other machines reach this one: that of the way out; `None` where there is none.
+pub(crate) fn outward_address() -> Option<Ipv4Addr> {
+    // Connecting a datagram socket sends nothing; it asks the kernel for a route. The address is one for documents.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), DNS_PORT)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) if !address.is_loopback() && !address.is_unspecified() => Some(address),
+        _ => None,
+    }
 }
 
 /// The resolvers that the host asks; none where it has none.

@@ -5,6 +5,7 @@
 mod bootstrap;
 mod control;
 mod dir;
+mod handshake;
 mod host;
 mod kubeconfig;
 mod lock;

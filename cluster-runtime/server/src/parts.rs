@@ -5,12 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cluster_apiserver::{ApiServer, Engine, EngineOptions, LocalApi, NodeRegistry, ServiceRanges};
+use cluster_apiserver::{
+    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, Rbac, ServiceRanges, TokenIssuer,
+};
 use cluster_client::Jitter;
 use cluster_controllers::{Controllers, ControllersOptions};
+use cluster_ingress::{IngressConfig, Ingresses};
 use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
-use cluster_node::{Node, NodeConfig, NodeHandle};
+use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
 use cluster_scheduler::{Scheduler, SchedulerOptions};
 use cluster_store::{RaftStore, RaftStoreConfig};
 use rustls::ServerConfig;
@@ -19,11 +22,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap::{api_service_address, dns_address, ensure_services};
+use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure_storage_class};
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::options::ClusterOptions;
-use crate::pki::Authority;
+use crate::pki::{Authority, PkiError, token_key};
 use crate::pod_network::NodeNetwork;
 use crate::serve::{ServeError, listen};
 use crate::{host, kubeconfig};
@@ -32,12 +35,20 @@ use crate::{host, kubeconfig};
 pub const SHIM_COMMAND: &str = "__shim";
 /// Domain below which services have names.
 const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Ports of this machine on which Ingresses are served.
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+/// In whose name tokens of service accounts are signed.
+const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The parts of a running server, in the order in which they were started.
 pub(crate) struct Parts {
     store: Arc<RaftStore>,
+    definitions: Definitions,
     network: Arc<Network>,
     node: NodeHandle,
+    volumes: LocalVolumes,
+    ingresses: Ingresses,
     controllers: Controllers,
     scheduler: Scheduler,
     api: ServedApi,
@@ -62,8 +73,16 @@ impl Parts {
         let authority = Authority::open(&dir.pki(), now)?;
         let nodes = NodeRegistry::default();
         let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
-        let engine = Engine::new(store.clone(), engine_options(settings, &nodes));
+        let issuer = TokenIssuer::new(&token_key(&dir.pki())?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
+        let options_of_engine = EngineOptions {
+            authorizer: Box::new(Rbac::new(store.clone())),
+            tokens: Some(issuer),
+            ..engine_options(settings, &nodes)
+        };
+        let engine = Engine::new(store.clone(), options_of_engine);
         engine.bootstrap().await?;
+        let jitter = Jitter::from_seed(seed(now));
+        let definitions = Definitions::start(&engine, jitter.clone()).await?;
         let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
 
         let network_config = network_config(dir, settings, options);
@@ -74,15 +93,30 @@ impl Parts {
         let gateway = network.gateway();
         let services = settings.service_subnet;
         ensure_services(api("tug-server").as_ref(), services, gateway, settings.api_port).await?;
+        ensure_storage_class(api("tug-server").as_ref()).await?;
 
         let node_config = node_config(dir, settings, program, gateway);
         let pod_network = Arc::new(NodeNetwork(network.clone()));
         let node = Node::start(node_config, api("tug-node"), pod_network).await?;
         nodes.register(&settings.node_name, Arc::new(node.clone()));
 
-        let jitter = Jitter::from_seed(seed(now));
+        let volumes_config = LocalVolumesConfig {
+            node: settings.node_name.clone(),
+            root: dir.volumes(),
+            jitter: jitter.clone(),
+        };
+        let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
+        let outward = host::outward_address().unwrap_or(gateway);
+        let ingress_config = IngressConfig {
+            http_port: HTTP_PORT,
+            https_port: HTTPS_PORT,
+            address: outward.into(),
+            jitter: jitter.clone(),
+        };
+        let ingresses = Ingresses::start(api("tug-ingress"), ingress_config);
         let controllers_options = ControllersOptions {
             root_certificate: Some(authority.certificate().to_owned()),
+            load_balancer_address: Some(outward.into()),
             jitter: jitter.clone(),
             ..ControllersOptions::default()
         };
@@ -107,8 +141,11 @@ impl Parts {
         let api = ServedApi::start(&engine, listeners, &authority.tls(&identity)?);
         Ok(Self {
             store,
+            definitions,
             network,
             node,
+            volumes,
+            ingresses,
             controllers,
             scheduler,
             api,
@@ -120,11 +157,14 @@ impl Parts {
         self.api.stop().await;
         self.scheduler.stop().await;
         self.controllers.stop().await;
+        self.volumes.stop().await;
+        self.ingresses.stop().await;
         match pods {
             StopPods::Keep => self.node.stop().await,
             StopPods::Stop => self.node.stop_pods().await,
         }
         self.network.stop().await;
+        self.definitions.stop().await;
         self.store.shutdown().await;
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cluster_apiserver::TokenKeyError;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
@@ -53,6 +54,9 @@ pub enum PkiError {
     /// A certificate or key that is none.
     #[error("the cluster's certificate authority is damaged")]
     Certificate(#[from] rcgen::Error),
+    /// The key that signs tokens.
+    #[error("the cluster's token key is damaged")]
+    TokenKey(#[source] TokenKeyError),
     /// TLS does not take what was made.
     #[error("cannot set TLS up")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -151,6 +155,20 @@ impl Authority {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// The private key (PKCS #8, DER) that signs tokens of service accounts: read from a folder, or made.
+pub(crate) fn token_key(dir: &Path) -> Result<Vec<u8>, PkiError> {
+    let path = dir.join("sa.key");
+    let file = |source| PkiError::File {
+        path: path.clone(),
+        source,
+    };
+    if !path.exists() {
+        write_private(&path, KeyPair::generate()?.serialize_pem().as_bytes()).map_err(file)?;
+    }
+    let text = fs::read_to_string(&path).map_err(file)?;
+    Ok(KeyPair::from_pem(&text)?.serialize_der())
 }
 
 /// A certificate's subject (a user's name first, groups after it) and validity.

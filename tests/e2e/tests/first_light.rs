@@ -129,3 +129,27 @@ fn the_cluster_stops_and_starts_with_everything() {
     greets(&lab, "Hello from tug");
     assert_eq!(lab.tug(["list", "-q"]).ok(), "hello\n");
 }
+
+#[test]
+fn a_load_balancer_has_the_address_of_the_machine() {
+    let Some(kubectl) = test_support::peer("kubectl") else {
+        return test_support::skip("`kubectl` is not installed");
+    };
+    let Some(lab) = Lab::open() else { return };
+    let chart = repository().join("charts/hello");
+    let options = ["--set", "service.type=LoadBalancer", "--set", "service.port=8088"];
+    lab.tug(
+        ["install", "hello", chart.to_str().unwrap()]
+            .into_iter()
+            .chain(options),
+    )
+    .ok();
+    let field = "jsonpath={.items[?(@.spec.type==\"LoadBalancer\")].status.loadBalancer.ingress[0].ip}";
+    let address = lab
+        .client(&kubectl, ["get", "services", "-o", field])
+        .ok()
+        .to_owned();
+    let address = std::net::SocketAddr::new(address.parse().unwrap(), 8088);
+    let answer = lab.inside(move || test_support::get(address, "/")).unwrap();
+    assert_eq!(answer.0, 200);
+}

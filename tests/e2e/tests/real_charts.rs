@@ -55,33 +55,21 @@ fn a_chart_of_others_runs_nginx() {
         return skip("nginx or busybox is not installed, from which the image is made");
     }
     let Some(lab) = Lab::open() else { return };
-    let image = lab.folder().join("nginx.tar");
-    let mut build = lab.command("python3");
-    build
-        .arg(repository().join("scripts/build-image.py"))
-        .args([
-            "--name",
-            "test/nginx:1",
-            "--package",
+    lab.load_image(
+        "test/nginx:1",
+        [
+            "--package=nginx",
+            "--package=nginx-common",
+            "--folder=/var/lib/nginx",
+            "--folder=/var/log/nginx",
+            "--file=/etc/nginx/sites-enabled/site=server { listen 80; root /var/www/html; }",
+            "--port=80/tcp",
+            "--",
             "nginx",
-            "--package",
-            "nginx-common",
-        ])
-        .args([
-            "--folder",
-            "/var/lib/nginx",
-            "--folder",
-            "/var/log/nginx",
-            "--file",
-            "/etc/nginx/sites-enabled/site=server { listen 80; root /var/www/html; }",
-            "--port",
-            "80/tcp",
-            "--out",
-        ])
-        .arg(&image)
-        .args(["--", "nginx", "-g", "daemon off; error_log /dev/stderr; "]);
-    lab.run(build).ok();
-    lab.tug(["image", "load", image.to_str().unwrap()]).ok();
+            "-g",
+            "daemon off; error_log /dev/stderr; ",
+        ],
+    );
     assert!(lab.tug(["image", "list"]).ok().contains("test/nginx"));
 
     let values = lab.folder().join("values.yaml");

@@ -134,6 +134,24 @@ impl Lab {
         self.run(command)
     }
 
+    /// Makes an image of Debian packages and the static busybox, and loads it: `--` ends what
+    /// `scripts/build-image.py` is told, the command follows.
+    ///
+    /// # Panics
+    /// When it cannot be made or loaded.
+    pub fn load_image<S: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = S>) {
+        let archive = self.folder().join("image.tar");
+        let mut build = self.command("python3");
+        build
+            .arg(peers::repository().join("scripts/build-image.py"))
+            .args(["--name", name, "--out"])
+            .arg(&archive)
+            .args(arguments);
+        self.run(build).ok();
+        self.tug(["image".as_ref(), "load".as_ref(), archive.as_os_str()])
+            .ok();
+    }
+
     /// Runs a real client, such as `kubectl` or `helm`, against the bundled cluster.
     pub fn client<S: AsRef<OsStr>>(&self, program: &Path, arguments: impl IntoIterator<Item = S>) -> Output {
         let mut command = self.command(program);

@@ -1,22 +1,24 @@
 //! What installing, upgrading and rolling back have in common: hooks, objects, waiting.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_client::{Propagation, Target};
+use cluster_client::{ListOptions, Propagation};
 use cluster_objects::Object;
 use futures::future::try_join_all;
 
 use crate::action::ActionError;
 use crate::apply::{self, ApplyOptions};
+use crate::autoscaled;
 use crate::cluster::{Cluster, DEFAULT_TIMEOUT};
 use crate::hooks::HookRunner;
 use crate::manifest;
 use crate::ownership;
 use crate::progress::Event;
-use crate::readiness::Finish;
+use crate::readiness::{self, Finish};
 use crate::record::{HookEvent, Release};
-use crate::resource::{self, Resource};
+use crate::resource::{self, Identity, Resource};
 use crate::wait::{self, Awaited, WaitOptions};
 
 /// What is waited for.
@@ -87,20 +89,6 @@ pub(crate) struct Deployment<'a> {
 }
 
 impl Deployment<'_> {
-    /// Runs hooks, applies, deletes what is dropped, waits, runs hooks.
-    pub(crate) async fn carry_out(
-        &self,
-        release: &mut Release,
-        before: &HookEvent,
-        after: &HookEvent,
-    ) -> Result<(), ActionError> {
-        self.run_hooks(release, before).await?;
-        self.apply(false).await?;
-        self.delete_dropped(false).await?;
-        self.wait().await?;
-        self.run_hooks(release, after).await
-    }
-
     /// Lets the cluster check every change, without making it.
     pub(crate) async fn rehearse(&self) -> Result<(), ActionError> {
         self.apply(true).await?;
@@ -121,7 +109,11 @@ impl Deployment<'_> {
         }
     }
 
-    async fn run_hooks(&self, release: &mut Release, event: &HookEvent) -> Result<(), ActionError> {
+    pub(crate) async fn run_hooks(
+        &self,
+        release: &mut Release,
+        event: &HookEvent,
+    ) -> Result<(), ActionError> {
         if self.options.no_hooks {
             return Ok(());
         }
@@ -134,6 +126,15 @@ impl Deployment<'_> {
     }
 
     async fn apply(&self, dry_run: bool) -> Result<Vec<Arc<Object>>, ActionError> {
+        self.apply_these(&self.after, dry_run).await
+    }
+
+    /// Applies some of the objects, one after another.
+    pub(crate) async fn apply_these(
+        &self,
+        resources: &[Resource],
+        dry_run: bool,
+    ) -> Result<Vec<Arc<Object>>, ActionError> {
         let options = self.apply_options(dry_run);
         let Cluster {
             api,
@@ -141,10 +142,10 @@ impl Deployment<'_> {
             cancel,
             ..
         } = self.cluster;
-        Ok(apply::apply_all(api, &self.after, &options, observer.as_ref(), cancel).await?)
+        Ok(apply::apply_all(api, resources, &options, observer.as_ref(), cancel).await?)
     }
 
-    fn apply_options(&self, dry_run: bool) -> ApplyOptions {
+    pub(crate) fn apply_options(&self, dry_run: bool) -> ApplyOptions {
         ApplyOptions {
             dry_run,
             force_conflicts: self.options.force_conflicts,
@@ -153,29 +154,27 @@ impl Deployment<'_> {
         }
     }
 
-    async fn delete_dropped(&self, dry_run: bool) -> Result<(), ActionError> {
+    pub(crate) async fn delete_dropped(&self, dry_run: bool) -> Result<(), ActionError> {
         for resource in resource::dropped(&self.before, &self.after) {
             self.delete(resource, dry_run).await?;
         }
         Ok(())
     }
 
+    /// The objects that the change drops and that go: those that are there, are the release's, and do not ask to stay.
+    pub(crate) async fn going(&self) -> Result<Vec<&Resource>, ActionError> {
+        let mut going = Vec::new();
+        for resource in resource::dropped(&self.before, &self.after) {
+            if self.goes(resource).await? {
+                going.push(resource);
+            }
+        }
+        Ok(going)
+    }
+
     /// Deletes an object unless it asks to stay.
     async fn delete(&self, resource: &Resource, dry_run: bool) -> Result<(), ActionError> {
-        let live = match self.cluster.api.get(&resource.target()).await {
-            Ok(live) => live,
-            Err(status) if status.is_not_found() => return Ok(()),
-            Err(status) => {
-                return Err(apply::ApplyError::NotDeleted {
-                    object: Box::new(resource.object.clone()),
-                    status,
-                }
-                .into());
-            }
-        };
-        if ownership::is_kept(&live) {
-            let text = format!("{} is kept, as its resource policy asks", resource.label());
-            self.cluster.observer.event(Event::Warning(text));
+        if !self.goes(resource).await? {
             return Ok(());
         }
         apply::delete(&self.cluster.api, resource, Propagation::Background, dry_run).await?;
@@ -187,23 +186,63 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    async fn wait(&self) -> Result<(), ActionError> {
+    /// Whether an object is there, is the release's and may be deleted.
+    async fn goes(&self, resource: &Resource) -> Result<bool, ActionError> {
+        let live = match self.cluster.api.get(&resource.target()).await {
+            Ok(live) => live,
+            Err(status) if status.is_not_found() => return Ok(false),
+            Err(status) => {
+                return Err(apply::ApplyError::NotDeleted {
+                    object: Box::new(resource.object.clone()),
+                    status,
+                }
+                .into());
+            }
+        };
+        if ownership::is_kept(&live) {
+            let text = format!("{} is kept, as its resource policy asks", resource.label());
+            self.cluster.observer.event(Event::Warning(text));
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether there is anything that is waited for.
+    pub(crate) fn waits(&self) -> bool {
+        self.options.wait != WaitStrategy::HooksOnly && self.after.iter().any(is_awaited)
+    }
+
+    /// Waits for all objects.
+    pub(crate) async fn wait(&self) -> Result<(), ActionError> {
+        self.wait_for(&self.after, self.options.wait_for_jobs).await
+    }
+
+    /// Waits for some of the objects, and for Jobs until they are complete where that is asked.
+    pub(crate) async fn wait_for(&self, resources: &[Resource], jobs: bool) -> Result<(), ActionError> {
         if self.options.wait == WaitStrategy::HooksOnly {
             return Ok(());
         }
-        let named = self.after.iter().filter(|resource| resource.is_named());
-        let awaited: Vec<Awaited> = named.map(awaited).collect();
+        let awaited: Vec<Awaited> = resources
+            .iter()
+            .filter(|resource| is_awaited(resource))
+            .map(awaited)
+            .collect();
+        if awaited.is_empty() {
+            return Ok(());
+        }
         let options = WaitOptions {
             timeout: self.options.timeout,
-            finish: Finish {
-                jobs: self.options.wait_for_jobs,
-                pods: false,
-            },
+            finish: Finish { jobs, pods: false },
             cancel: self.cluster.cancel.clone(),
         };
         let observer = self.cluster.observer.as_ref();
         Ok(wait::until_ready(&self.cluster.api, &awaited, &options, observer).await?)
     }
+}
+
+/// Whether a resource may take its time to become ready.
+fn is_awaited(resource: &Resource) -> bool {
+    resource.is_named() && !readiness::is_ready_when_stored(&resource.object)
 }
 
 /// What a wait needs of a resource.
@@ -226,6 +265,8 @@ pub(crate) async fn claimed_resources(
     for resource in &mut resources {
         ownership::claim(&mut resource.object, &release.name, &release.namespace);
     }
+    let kept = autoscaled::keep_replicas(cluster, &mut resources).await;
+    kept.map_err(ActionError::Unreachable)?;
     Ok(resources)
 }
 
@@ -254,20 +295,20 @@ pub(crate) async fn check_ownership(
     made: &[&Resource],
     release: &Release,
 ) -> Result<(), ActionError> {
-    let named = made.iter().filter(|resource| resource.is_named());
-    let reads = named.map(|resource| async move {
-        let target: Target = resource.target();
-        match cluster.api.get(&target).await {
-            Ok(live) => Ok(Some(live)),
-            Err(status) if status.is_not_found() => Ok(None),
-            Err(status) => Err(ActionError::Unreachable(status)),
-        }
-    });
-    for live in try_join_all(reads).await?.into_iter().flatten() {
-        if let Err(source) = ownership::check(&live, &release.name, &release.namespace) {
+    let named: Vec<&Resource> = made
+        .iter()
+        .copied()
+        .filter(|resource| resource.is_named())
+        .collect();
+    let live = present(cluster, &named).await?;
+    for resource in named {
+        let Some(live) = live.get(&resource.identity()) else {
+            continue;
+        };
+        if let Err(source) = ownership::check(live, &release.name, &release.namespace) {
             return Err(ActionError::NotOwned {
                 action,
-                kind: live.kind().to_owned(),
+                kind: resource.object.kind().to_owned(),
                 name: live.name().to_owned(),
                 namespace: live.namespace().unwrap_or_default().to_owned(),
                 source,
@@ -275,4 +316,62 @@ pub(crate) async fn check_ownership(
         }
     }
     Ok(())
+}
+
+/// The objects that are there, at least with their metadata.
+pub(crate) async fn present(
+    cluster: &Cluster,
+    resources: &[&Resource],
+) -> Result<BTreeMap<Identity, Arc<Object>>, ActionError> {
+    let mut by_collection: BTreeMap<String, Vec<&Resource>> = BTreeMap::new();
+    for resource in resources {
+        let collection = resource.target().collection();
+        let key = format!(
+            "{} {}",
+            collection.resource,
+            collection.namespace.unwrap_or_default()
+        );
+        by_collection.entry(key).or_default().push(resource);
+    }
+    let reads = by_collection
+        .values()
+        .map(|resources| present_in_one(cluster, resources));
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+/// Objects of one collection that are read one by one; more are read as one list.
+const READ_ALONE_MAX: usize = 8;
+
+async fn present_in_one(
+    cluster: &Cluster,
+    resources: &[&Resource],
+) -> Result<Vec<(Identity, Arc<Object>)>, ActionError> {
+    let mut found = Vec::new();
+    if let [first, ..] = resources
+        && resources.len() > READ_ALONE_MAX
+    {
+        let options = ListOptions {
+            metadata_only: true,
+            ..ListOptions::default()
+        };
+        let listed = cluster.api.list(&first.target().collection(), &options).await;
+        let list = listed.map_err(ActionError::Unreachable)?;
+        let by_name: BTreeMap<&str, &Arc<Object>> =
+            list.items.iter().map(|object| (object.name(), object)).collect();
+        for resource in resources {
+            if let Some(object) = by_name.get(resource.object.name()) {
+                found.push((resource.identity(), Arc::clone(object)));
+            }
+        }
+        return Ok(found);
+    }
+    let reads = resources.iter().map(|resource| async move {
+        match cluster.api.get(&resource.target()).await {
+            Ok(live) => Ok(Some((resource.identity(), live))),
+            Err(status) if status.is_not_found() => Ok(None),
+            Err(status) => Err(ActionError::Unreachable(status)),
+        }
+    });
+    found.extend(try_join_all(reads).await?.into_iter().flatten());
+    Ok(found)
 }

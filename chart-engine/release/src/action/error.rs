@@ -2,10 +2,12 @@
 
 use cluster_objects::Status;
 
+use crate::action::saved::SavedPlanError;
 use crate::apply::ApplyError;
 use crate::hooks::HookError;
 use crate::manifest::ManifestError;
 use crate::name::NameError;
+use crate::order::Cycle;
 use crate::ownership::NotOwned;
 use crate::render::RenderReleaseError;
 use crate::resource::UnknownKinds;
@@ -47,7 +49,32 @@ pub enum ActionError {
         revision: u32,
         /// Its state.
         status: crate::ReleaseStatus,
+        /// Who is at work, where that is known.
+        holder: Option<String>,
     },
+    /// What is to be carried out is no plan.
+    #[error(transparent)]
+    Plan(SavedPlanError),
+    /// A plan is no longer what would happen.
+    #[error("the plan is out of date: {reason}")]
+    PlanMoved {
+        /// What has moved.
+        reason: String,
+    },
+    /// A resource definition would take away what is in use.
+    #[error("CustomResourceDefinition {name:?} is not changed: {reason}")]
+    Definition {
+        /// The definition.
+        name: String,
+        /// What is in use.
+        reason: String,
+    },
+    /// Objects wait for each other in a circle.
+    #[error("the objects of the release cannot be put in order: {0}")]
+    Order(#[from] Cycle),
+    /// A transaction was refused as a whole.
+    #[error("the transaction was refused: {0}")]
+    Transaction(#[source] Status),
     /// The release has no such revision.
     #[error("release has no {revision} version")]
     NoRevision {

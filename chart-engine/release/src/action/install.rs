@@ -8,10 +8,13 @@ use cluster_client::{Target, WriteOptions};
 use cluster_objects::Object;
 
 use crate::action::deploy::{self, DeployOptions, Deployment, DryRun};
+use crate::action::rollout::Rollout;
 use crate::action::uninstall::Uninstall;
+use crate::action::upgrade::Prepared;
 use crate::action::{ActionError, check_labels, definitions};
 use crate::cluster::Cluster;
 use crate::name::ReleaseName;
+use crate::order::{self, Order};
 use crate::progress::Event;
 use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::render::{self, RenderOptions, Revision};
@@ -35,6 +38,8 @@ pub struct Install {
     pub dry_run: DryRun,
     /// Make the namespace if it is not there.
     pub create_namespace: bool,
+    /// Labels of a namespace that is made.
+    pub namespace_labels: BTreeMap<String, String>,
     /// Take the name of a release that failed or was uninstalled with its history kept.
     pub replace: bool,
     /// Do not create the chart's CRDs.
@@ -50,6 +55,31 @@ pub struct Install {
 impl Install {
     /// Installs and returns the revision; a failed one is recorded and the error returned.
     pub async fn run(&self, cluster: &Cluster) -> Result<Release, ActionError> {
+        let mut prepared = self.prepare(cluster).await?;
+        if self.dry_run == DryRun::Client {
+            return Ok(prepared.release);
+        }
+        let deployment = prepared.deployment(cluster, &self.deploy);
+        if self.dry_run == DryRun::Server {
+            self.rehearse(cluster, &deployment).await?;
+            return Ok(prepared.release);
+        }
+        if self.create_namespace {
+            create_namespace(cluster, &self.namespace_labels, false).await?;
+        }
+        let Prepared {
+            entries,
+            release,
+            order,
+            ..
+        } = &mut prepared;
+        self.deploy(cluster, entries, &deployment, order.clone(), release)
+            .await?;
+        Ok(prepared.release)
+    }
+
+    /// Renders and resolves everything, and changes nothing but the chart's definitions.
+    pub(crate) async fn prepare(&self, cluster: &Cluster) -> Result<Prepared, ActionError> {
         self.name.parse::<ReleaseName>()?;
         check_labels(&self.labels)?;
         if self.chart.metadata.chart_kind() == Some(ChartKind::Library) {
@@ -63,32 +93,35 @@ impl Install {
         };
         let (enabled, stored) = render::enabled(&self.chart, &self.values)?;
         if self.dry_run == DryRun::None && !self.skip_crds {
-            definitions::create(cluster, &enabled, self.deploy.timeout).await?;
+            definitions::bring(cluster, &enabled, self.deploy.timeout).await?;
         }
-        let mut release = self.render(cluster, stored, &entries, online).await?;
-        if !online {
-            return Ok(release);
-        }
-        let deployment = Deployment {
-            cluster,
-            options: &self.deploy,
-            before: Vec::new(),
-            after: deploy::claimed_resources(cluster, &release).await?,
-            migrate: self.deploy.take_ownership,
+        let release = self.render(cluster, stored, &entries, online).await?;
+        // There is nothing that the client may have written.
+        let current = Release {
+            apply_method: ApplyMethod::Server,
+            ..Release::default()
         };
+        if !online {
+            return Ok(Prepared {
+                current,
+                release,
+                ..Prepared::default()
+            });
+        }
+        let after = deploy::claimed_resources(cluster, &release).await?;
         if !self.deploy.take_ownership {
-            let made: Vec<_> = deployment.after.iter().collect();
+            let made: Vec<_> = after.iter().collect();
             deploy::check_ownership(cluster, "install", &made, &release).await?;
         }
-        if self.dry_run == DryRun::Server {
-            self.rehearse(cluster, &deployment).await?;
-            return Ok(release);
-        }
-        if self.create_namespace {
-            create_namespace(cluster, false).await?;
-        }
-        self.deploy(cluster, &entries, &deployment, &mut release).await?;
-        Ok(release)
+        let order = order::order(&after, release.chart.as_ref().and_then(StoredChart::metadata))?;
+        Ok(Prepared {
+            entries,
+            current,
+            release,
+            before: Vec::new(),
+            after,
+            order,
+        })
     }
 
     /// The records of a release whose name may be taken over, or none.
@@ -161,7 +194,9 @@ impl Install {
     }
 
     async fn rehearse(&self, cluster: &Cluster, deployment: &Deployment<'_>) -> Result<(), ActionError> {
-        if self.create_namespace && create_namespace(cluster, true).await? == Made::New {
+        if self.create_namespace
+            && create_namespace(cluster, &self.namespace_labels, true).await? == Made::New
+        {
             let text = format!(
                 "namespace `{}` does not exist yet: the cluster could not check the objects in it",
                 cluster.namespace
@@ -177,26 +212,33 @@ impl Install {
         cluster: &Cluster,
         entries: &[Entry],
         deployment: &Deployment<'_>,
+        order: Order,
         release: &mut Release,
     ) -> Result<(), ActionError> {
-        let storage = cluster.storage();
-        storage.create(release).await?;
+        let mut superseded = Vec::new();
         if let Some(replaced) = entries.last() {
             let mut replaced = replaced.decode()?;
             replaced.set_status(ReleaseStatus::Superseded, "superseded by new release");
-            storage.update(&replaced).await?;
+            superseded.push(replaced);
         }
-        let outcome = deployment
-            .carry_out(release, &HookEvent::PreInstall, &HookEvent::PostInstall)
-            .await;
-        let Err(error) = outcome else {
-            let description = self.description.as_deref().unwrap_or("Install complete");
-            release.set_status(ReleaseStatus::Deployed, description);
-            return Ok(storage.update(release).await?);
+        let rollout = Rollout {
+            deployment,
+            entries,
+            max_history: 0,
+            before: HookEvent::PreInstall,
+            after: HookEvent::PostInstall,
+            success: self
+                .description
+                .clone()
+                .unwrap_or_else(|| "Install complete".to_owned()),
+            failure: format!("Release \"{}\" failed", self.name),
+            restored: superseded.clone(),
+            superseded,
+            order,
         };
-        let description = format!("Release \"{}\" failed: {error}", self.name);
-        release.set_status(ReleaseStatus::Failed, description);
-        storage.update(release).await?;
+        let Err(error) = rollout.run(release).await else {
+            return Ok(());
+        };
         if !self.rollback_on_failure {
             return Err(error);
         }
@@ -228,7 +270,11 @@ enum Made {
 }
 
 /// Makes the namespace of the release, with the label that Helm gives it.
-async fn create_namespace(cluster: &Cluster, dry_run: bool) -> Result<Made, ActionError> {
+async fn create_namespace(
+    cluster: &Cluster,
+    labels: &BTreeMap<String, String>,
+    dry_run: bool,
+) -> Result<Made, ActionError> {
     let name = &cluster.namespace;
     let target = Target::cluster_wide("v1", "namespaces", name);
     if cluster.api.get(&target).await.is_ok() {
@@ -236,6 +282,9 @@ async fn create_namespace(cluster: &Cluster, dry_run: bool) -> Result<Made, Acti
     }
     let mut namespace = Object::new("v1", "Namespace", None, name);
     namespace.set(&["metadata", "labels", "name"], name.as_str());
+    for (label, value) in labels {
+        namespace.set(&["metadata", "labels", label], value.as_str());
+    }
     let options = WriteOptions {
         dry_run,
         field_manager: FIELD_MANAGER.to_owned(),

@@ -1,22 +1,30 @@
 //! The actions on releases: structs with `Default` and public fields, and a `run`.
 
+mod claim;
 mod definitions;
 pub(crate) mod deploy;
 mod error;
 mod history;
 mod install;
+mod plan;
 mod rollback;
+mod rollout;
+mod saved;
 mod test;
 mod uninstall;
+mod unlock;
 mod upgrade;
 
 pub use deploy::{DeployOptions, DryRun, WaitStrategy};
 pub use error::ActionError;
 pub use history::{Get, History, List, LiveResource, live_resources};
 pub use install::Install;
+pub use plan::{ChangeKind, ObjectChange, Plan, compare_revisions, drift, plan_install, plan_upgrade};
 pub use rollback::Rollback;
+pub use saved::{SavedPlan, SavedPlanError};
 pub use test::Test;
 pub use uninstall::{Uninstall, Uninstalled};
+pub use unlock::{Unlock, Unlocked};
 pub use upgrade::Upgrade;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,13 @@
 //! Going back to an earlier revision.
 
+use crate::action::claim::{self, Intent};
 use crate::action::deploy::{self, DeployOptions, Deployment, DryRun};
+use crate::action::rollout::Rollout;
+use crate::action::upgrade::{in_force, objects_before};
 use crate::action::{ActionError, check_name};
 use crate::cluster::Cluster;
-use crate::progress::Event;
-use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus};
+use crate::order;
+use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::storage::Entry;
 
 /// Makes a new revision of what an earlier one was; nothing is rendered anew.
@@ -36,7 +39,10 @@ impl Rollback {
             return Err(ActionError::LongDescription { length });
         }
         let storage = cluster.storage();
-        let entries = storage.revisions(&self.name).await?;
+        let mut entries = storage.revisions(&self.name).await?;
+        if self.dry_run == DryRun::None {
+            entries = claim::claim(cluster, entries, Intent::Recover).await?;
+        }
         let (Some(last), known) = (entries.last(), revisions(&entries)) else {
             unreachable!("a release that is there has a revision")
         };
@@ -48,12 +54,12 @@ impl Rollback {
                 known,
             });
         };
-        let mut current = last.decode()?;
+        let current = last.decode()?;
         let mut release = self.new_revision(cluster, &current, &target.decode()?);
         let deployment = Deployment {
             cluster,
             options: &self.deploy,
-            before: deploy::old_resources(cluster, &current).await?,
+            before: objects_before(cluster, &entries, &in_force_or(&entries, &current)).await?,
             after: deploy::claimed_resources(cluster, &release).await?,
             migrate: current.apply_method != ApplyMethod::Server,
         };
@@ -65,33 +71,29 @@ impl Rollback {
                 return Ok(release);
             }
         }
-        storage.prune(&entries, self.max_history).await?;
-        storage.create(&release).await?;
-        let outcome = deployment
-            .carry_out(&mut release, &HookEvent::PreRollback, &HookEvent::PostRollback)
-            .await;
-        match outcome {
-            Ok(()) => {
-                supersede_deployed(cluster, &entries).await?;
-                release.info.status = ReleaseStatus::Deployed;
-                storage.update(&release).await?;
-                Ok(release)
-            }
-            Err(error) => {
-                if self.cleanup_on_failure {
-                    deployment.delete_added().await;
-                }
-                if current.info.status == ReleaseStatus::Deployed {
-                    // Some of its objects may be changed: it is no longer what is there.
-                    current.info.status = ReleaseStatus::Superseded;
-                    storage.update(&current).await?;
-                }
-                let description = format!("Rollback \"{}\" failed: {error}", self.name);
-                release.set_status(ReleaseStatus::Failed, description);
-                storage.update(&release).await?;
-                Err(error)
-            }
+        let order = order::order(
+            &deployment.after,
+            release.chart.as_ref().and_then(StoredChart::metadata),
+        )?;
+        let (superseded, _) = in_force(cluster, &entries);
+        let rollout = Rollout {
+            deployment: &deployment,
+            entries: &entries,
+            max_history: self.max_history,
+            before: HookEvent::PreRollback,
+            after: HookEvent::PostRollback,
+            success: release.info.description.clone(),
+            failure: format!("Rollback \"{}\" failed", self.name),
+            // Some of its objects may be changed when it fails: it is no longer what is there.
+            restored: superseded.clone(),
+            superseded,
+            order,
+        };
+        let outcome = rollout.run(&mut release).await;
+        if outcome.is_err() && self.cleanup_on_failure {
+            deployment.delete_added().await;
         }
+        outcome.map(|()| release)
     }
 
     fn new_revision(&self, cluster: &Cluster, current: &Release, target: &Release) -> Release {
@@ -128,19 +130,13 @@ pub(crate) fn revisions(entries: &[Entry]) -> Vec<u32> {
     entries.iter().map(|entry| entry.revision).collect()
 }
 
-/// Marks the revisions that were in force as superseded; a broken record is told and left as it is.
-pub(crate) async fn supersede_deployed(cluster: &Cluster, entries: &[Entry]) -> Result<(), ActionError> {
-    for entry in entries
+/// The revision in force; the last one where none is.
+fn in_force_or(entries: &[Entry], last: &Release) -> Release {
+    let deployed = entries
         .iter()
-        .filter(|entry| entry.status == ReleaseStatus::Deployed)
-    {
-        match entry.decode() {
-            Ok(mut release) => {
-                release.info.status = ReleaseStatus::Superseded;
-                cluster.storage().update(&release).await?;
-            }
-            Err(error) => cluster.observer.event(Event::Warning(error.to_string())),
-        }
-    }
-    Ok(())
+        .rev()
+        .find(|entry| entry.status == ReleaseStatus::Deployed);
+    deployed
+        .and_then(|entry| entry.decode().ok())
+        .unwrap_or_else(|| last.clone())
 }

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use chart_model::{Chart, ChartKind};
 use chart_values::Map;
 
+use crate::action::claim::{self, Intent};
 use crate::action::deploy::{self, DeployOptions, Deployment, DryRun};
-use crate::action::rollback::{Rollback, supersede_deployed};
-use crate::action::{ActionError, check_labels, check_name};
+use crate::action::rollback::Rollback;
+use crate::action::rollout::Rollout;
+use crate::action::{ActionError, check_labels, check_name, definitions};
 use crate::cluster::Cluster;
+use crate::json;
+use crate::order::{self, Order};
 use crate::progress::Event;
-use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus};
+use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
 use crate::render::{self, RenderOptions, Revision};
+use crate::resource::{self, Resource};
 use crate::storage::{Entry, StorageError};
 use crate::values::{self, Planned, ReuseValues};
-use crate::{json, resource};
 
 /// Makes a new revision of a release from a chart.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +39,8 @@ pub struct Upgrade {
     pub dry_run: DryRun,
     /// Revisions to keep; 0 is no limit.
     pub max_history: u32,
+    /// Leave the chart's CRDs as they are.
+    pub skip_crds: bool,
     /// Delete what was added if it fails.
     pub cleanup_on_failure: bool,
     /// Roll back if it fails.
@@ -60,35 +66,81 @@ impl Upgrade {
 
     /// Upgrades and returns the new revision; a failed one is recorded and the error returned.
     pub async fn run(&self, cluster: &Cluster) -> Result<Release, ActionError> {
+        let mut prepared = self.prepare(cluster).await?;
+        if self.dry_run == DryRun::Client {
+            return Ok(prepared.release);
+        }
+        let deployment = prepared.deployment(cluster, &self.deploy);
+        if self.dry_run == DryRun::Server {
+            deployment.rehearse().await?;
+            return Ok(prepared.release);
+        }
+        let (superseded, restored) = in_force(cluster, &prepared.entries);
+        let description = self.description.as_deref().unwrap_or("Upgrade complete");
+        let rollout = Rollout {
+            deployment: &deployment,
+            entries: &prepared.entries,
+            max_history: self.max_history,
+            before: HookEvent::PreUpgrade,
+            after: HookEvent::PostUpgrade,
+            success: description.to_owned(),
+            failure: format!("Upgrade \"{}\" failed", self.name),
+            superseded,
+            restored,
+            order: prepared.order.clone(),
+        };
+        match rollout.run(&mut prepared.release).await {
+            Ok(()) => Ok(prepared.release),
+            Err(error) => Err(self.undo(cluster, &deployment, &prepared.current, error).await),
+        }
+    }
+
+    /// Renders and resolves everything, and changes nothing but the chart's definitions and what a dead client left.
+    pub(crate) async fn prepare(&self, cluster: &Cluster) -> Result<Prepared, ActionError> {
         check_name(&self.name)?;
         check_labels(&self.labels)?;
         if self.chart.metadata.chart_kind() == Some(ChartKind::Library) {
             return Err(ActionError::LibraryChart);
         }
-        let entries = self.entries(cluster).await?;
-        let (last, mut current) = self.baseline(&entries)?;
-        let mut release = self.render(cluster, last, &current).await?;
-        if self.dry_run == DryRun::Client {
-            return Ok(release);
+        let mut entries = self.entries(cluster).await?;
+        if self.dry_run == DryRun::None {
+            entries = claim::claim(cluster, entries, Intent::Change).await?;
         }
-        let deployment = Deployment {
-            cluster,
-            options: &self.deploy,
-            before: deploy::old_resources(cluster, &current).await?,
-            after: deploy::claimed_resources(cluster, &release).await?,
-            migrate: current.apply_method != ApplyMethod::Server || self.deploy.take_ownership,
-        };
+        let (last, current) = self.baseline(cluster, &entries)?;
+        if self.dry_run == DryRun::None && !self.skip_crds {
+            let planned = values::plan(
+                self.reuse_values,
+                self.values.clone(),
+                &current,
+                &self.chart.values,
+            );
+            let (enabled, _) = render::enabled(&self.chart, &planned.config)?;
+            definitions::bring(cluster, &enabled, self.deploy.timeout).await?;
+        }
+        let release = self.render(cluster, last, &current).await?;
+        if self.dry_run == DryRun::Client {
+            return Ok(Prepared {
+                entries,
+                current,
+                release,
+                ..Prepared::default()
+            });
+        }
+        let before = objects_before(cluster, &entries, &current).await?;
+        let after = deploy::claimed_resources(cluster, &release).await?;
         if !self.deploy.take_ownership {
-            let made = resource::dropped(&deployment.after, &deployment.before);
+            let made = resource::dropped(&after, &before);
             deploy::check_ownership(cluster, "update", &made, &release).await?;
         }
-        if self.dry_run == DryRun::Server {
-            deployment.rehearse().await?;
-            return Ok(release);
-        }
-        self.deploy(cluster, &entries, &deployment, &mut current, &mut release)
-            .await?;
-        Ok(release)
+        let order = order::order(&after, release.chart.as_ref().and_then(StoredChart::metadata))?;
+        Ok(Prepared {
+            entries,
+            current,
+            release,
+            before,
+            after,
+            order,
+        })
     }
 
     async fn entries(&self, cluster: &Cluster) -> Result<Vec<Entry>, ActionError> {
@@ -99,16 +151,22 @@ impl Upgrade {
     }
 
     /// The last revision, and the one that says what is there: the last deployed, else a last one that failed.
-    fn baseline<'a>(&self, entries: &'a [Entry]) -> Result<(&'a Entry, Release), ActionError> {
+    fn baseline<'a>(
+        &self,
+        cluster: &Cluster,
+        entries: &'a [Entry],
+    ) -> Result<(&'a Entry, Release), ActionError> {
         let nothing = || ActionError::NothingDeployed {
             name: self.name.clone(),
         };
         let last = entries.last().ok_or_else(nothing)?;
         if last.status.is_pending() {
+            // Only a try gets here: others took over.
             return Err(ActionError::InProgress {
                 name: self.name.clone(),
                 revision: last.revision,
                 status: last.status.clone(),
+                holder: last.lease().map(|lease| lease.holder),
             });
         }
         let deployed = entries
@@ -120,6 +178,21 @@ impl Upgrade {
             (None, ReleaseStatus::Failed | ReleaseStatus::Superseded) => last,
             (None, _) => return Err(nothing()),
         };
+        // A broken record must not be the end of the release: the one before it says nearly as much.
+        let older = entries
+            .iter()
+            .rev()
+            .filter(|entry| entry.revision < current.revision);
+        if let Err(error @ StorageError::Broken { .. }) = current.decode()
+            && let Some(release) = older.filter_map(|entry| entry.decode().ok()).next()
+        {
+            let text = format!(
+                "{error}: revision {} is taken for what is there",
+                release.revision
+            );
+            cluster.observer.event(Event::Warning(text));
+            return Ok((last, release));
+        }
         Ok((last, current.decode()?))
     }
 
@@ -129,7 +202,12 @@ impl Upgrade {
         last: &Entry,
         current: &Release,
     ) -> Result<Release, ActionError> {
-        let Planned { config, defaults } = values::plan(self.reuse_values, self.values.clone(), current);
+        let Planned { config, defaults } = values::plan(
+            self.reuse_values,
+            self.values.clone(),
+            current,
+            &self.chart.values,
+        );
         let mut chart = self.chart.clone();
         if let Some(defaults) = defaults {
             chart.values = defaults;
@@ -182,35 +260,20 @@ impl Upgrade {
         })
     }
 
-    async fn deploy(
+    /// Cleans up and rolls back where that is asked; gives the error to return.
+    async fn undo(
         &self,
         cluster: &Cluster,
-        entries: &[Entry],
         deployment: &Deployment<'_>,
-        current: &mut Release,
-        release: &mut Release,
-    ) -> Result<(), ActionError> {
-        let storage = cluster.storage();
-        storage.prune(entries, self.max_history).await?;
-        storage.create(release).await?;
-        let outcome = deployment
-            .carry_out(release, &HookEvent::PreUpgrade, &HookEvent::PostUpgrade)
-            .await;
-        let Err(error) = outcome else {
-            supersede_deployed(cluster, entries).await?;
-            let description = self.description.as_deref().unwrap_or("Upgrade complete");
-            release.set_status(ReleaseStatus::Deployed, description);
-            return Ok(storage.update(release).await?);
-        };
-        let description = format!("Upgrade \"{}\" failed: {error}", self.name);
-        release.set_status(ReleaseStatus::Failed, description);
-        storage.update(release).await?;
+        current: &Release,
+        error: ActionError,
+    ) -> ActionError {
         let cluster = cluster.uncancelled();
         if self.cleanup_on_failure {
             deployment.delete_added().await;
         }
         if !self.rollback_on_failure {
-            return Err(error);
+            return error;
         }
         let undo = Rollback {
             name: self.name.clone(),
@@ -223,16 +286,84 @@ impl Upgrade {
             ..Rollback::default()
         };
         match undo.run(&cluster).await {
-            Ok(_) => Err(ActionError::Undone {
+            Ok(_) => ActionError::Undone {
                 name: self.name.clone(),
                 undone: "rolled back",
                 source: Box::new(error),
-            }),
-            Err(failure) => Err(ActionError::NotUndone {
+            },
+            Err(failure) => ActionError::NotUndone {
                 undoing: "rolling back",
                 source: Box::new(error),
                 failure: Box::new(failure),
-            }),
+            },
         }
     }
+}
+
+/// A revision that is ready to be made real.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prepared {
+    /// The revisions before.
+    pub(crate) entries: Vec<Entry>,
+    /// The one that says what is there.
+    pub(crate) current: Release,
+    /// The new one.
+    pub(crate) release: Release,
+    /// The objects that are there.
+    pub(crate) before: Vec<Resource>,
+    /// The objects that shall be there.
+    pub(crate) after: Vec<Resource>,
+    /// Which of them wait for which.
+    pub(crate) order: Order,
+}
+
+impl Prepared {
+    pub(crate) fn deployment<'a>(&self, cluster: &'a Cluster, options: &'a DeployOptions) -> Deployment<'a> {
+        Deployment {
+            cluster,
+            options,
+            before: self.before.clone(),
+            after: self.after.clone(),
+            migrate: self.current.apply_method != ApplyMethod::Server || options.take_ownership,
+        }
+    }
+}
+
+/// The objects that may be there: those of the revision in force, and what later ones that did not get through added.
+pub(crate) async fn objects_before(
+    cluster: &Cluster,
+    entries: &[Entry],
+    current: &Release,
+) -> Result<Vec<Resource>, ActionError> {
+    let mut before = deploy::old_resources(cluster, current).await?;
+    for entry in entries.iter().filter(|entry| entry.revision > current.revision) {
+        // What cannot be read any more cannot be tidied up.
+        let Ok(later) = entry.decode() else { continue };
+        let theirs = deploy::old_resources(cluster, &later).await?;
+        let added: Vec<_> = resource::dropped(&theirs, &before).into_iter().cloned().collect();
+        before.extend(added);
+    }
+    Ok(before)
+}
+
+/// The records of revisions in force: as they will be when a new one is, and as they are. A broken one is told and
+/// left.
+pub(crate) fn in_force(cluster: &Cluster, entries: &[Entry]) -> (Vec<Release>, Vec<Release>) {
+    let mut superseded = Vec::new();
+    let mut restored = Vec::new();
+    for entry in entries
+        .iter()
+        .filter(|entry| entry.status == ReleaseStatus::Deployed)
+    {
+        match entry.decode() {
+            Ok(release) => {
+                let mut older = release.clone();
+                older.info.status = ReleaseStatus::Superseded;
+                superseded.push(older);
+                restored.push(release);
+            }
+            Err(error) => cluster.observer.event(Event::Warning(error.to_string())),
+        }
+    }
+    (superseded, restored)
 }

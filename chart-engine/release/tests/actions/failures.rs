@@ -2,7 +2,7 @@
 
 use chart_release::ReleaseStatus;
 use chart_release::action::ActionError;
-use cluster_client::Target;
+use cluster_client::{Patch, Target, WriteOptions};
 use serde_json::json;
 
 use crate::stage::{CONFIG, Stage, chart, config_map, install, rollback, uninstall, upgrade};
@@ -190,6 +190,7 @@ async fn err_a_namespace_that_is_not_there_unless_it_is_made() {
     };
     assert_eq!(source.message, "namespaces \"shop\" not found");
     action.create_namespace = true;
+    action.namespace_labels = [("team".to_owned(), "desk".to_owned())].into();
     action.run(&stage.cluster).await.unwrap();
     let namespace = stage
         .api
@@ -197,19 +198,29 @@ async fn err_a_namespace_that_is_not_there_unless_it_is_made() {
         .await
         .unwrap();
     assert_eq!(namespace.label("name"), Some("shop"));
+    assert_eq!(namespace.label("team"), Some("desk"));
+}
+
+/// Breaks the record of a revision.
+async fn break_record(stage: &Stage, revision: u32) {
+    let name = format!("sh.helm.release.v1.web.v{revision}");
+    let target = Target::namespaced("v1", "secrets", "default", &name);
+    let patch = Patch::Merge(json!({"data": {"release": "bm90aGluZw=="}}));
+    stage
+        .api
+        .patch(&target, patch, &WriteOptions::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
-async fn err_a_broken_record_is_named() {
+async fn err_a_broken_record_is_named_and_does_not_stop_what_follows() {
     let stage = Stage::new().await;
-    stage
-        .create(
-            json!({"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
-            "metadata": {"name": "sh.helm.release.v1.web.v1",
-                "labels": {"owner": "helm", "name": "web", "version": "1", "status": "deployed"}},
-            "data": {"release": "bm90aGluZw=="}}),
-        )
-        .await;
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    break_record(&stage, 1).await;
     let error = upgrade("web", chart(&[CONFIG]))
         .run(&stage.cluster)
         .await
@@ -218,4 +229,107 @@ async fn err_a_broken_record_is_named() {
         error.to_string(),
         "the record `default/sh.helm.release.v1.web.v1` is broken"
     );
+    uninstall("web").run(&stage.cluster).await.unwrap();
+    assert!(stage.records().await.is_empty());
+    assert!(
+        stage.config_map("web-config").await.is_some(),
+        "nobody knows that it was the release's"
+    );
+
+    let mut take = install("web", chart(&[CONFIG]));
+    take.deploy.take_ownership = true;
+    take.run(&stage.cluster).await.unwrap();
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    break_record(&stage, 2).await;
+    // The record before it is as good.
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    assert!(
+        stage
+            .told("warning: the record `default/sh.helm.release.v1.web.v2` is broken")
+            .len()
+            >= 1
+    );
+    break_record(&stage, 3).await;
+    uninstall("web").run(&stage.cluster).await.unwrap();
+    assert!(stage.records().await.is_empty());
+    assert!(stage.config_map("web-config").await.is_none());
+}
+
+#[tokio::test]
+async fn a_kind_that_the_cluster_no_longer_serves_is_told_and_passed_over() {
+    use ReleaseStatus::{Deployed, Superseded};
+    let stage = Stage::new().await;
+    install("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    // As if the cluster had served it when the revision was made.
+    let storage = stage.cluster.storage();
+    let mut release = storage.get("web", None).await.unwrap();
+    release.manifest += "---\napiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: old\n";
+    storage.update(&release).await.unwrap();
+    let told = "warning: PodSecurityPolicy/old of revision 1 is left alone: the cluster no longer serves";
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    assert_eq!(stage.told(told).len(), 1);
+    assert_eq!(stage.statuses("web").await, [Superseded, Deployed]);
+
+    let mut release = storage.get("web", None).await.unwrap();
+    release.manifest += "---\napiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: old\n";
+    storage.update(&release).await.unwrap();
+    uninstall("web").run(&stage.cluster).await.unwrap();
+    assert!(stage.records().await.is_empty() && stage.config_map("web-config").await.is_none());
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_big_is_kept_without_files_or_refused() {
+    let stage = Stage::new().await;
+    // Noise, so that packing does not help.
+    let mut seed = 7_u64;
+    let mut noise = |bytes: usize| -> String {
+        let mut letter = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'!' + (seed >> 33) as u8 % 90)
+        };
+        (0..bytes)
+            .map(|_| letter())
+            .filter(|c| !matches!(c, '{' | '}' | '"' | '\\'))
+            .collect()
+    };
+    let file = noise(1_500_000);
+    install("web", chart(&[CONFIG, ("files/stray.txt", &file)]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    let release = stage.cluster.storage().get("web", None).await.unwrap();
+    let parts = release.chart.unwrap().0;
+    assert_eq!(parts["files"], json!([]));
+    assert_ne!(parts["templates"], json!([]));
+    assert!(release.manifest.contains("web-config"));
+
+    let big = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big\ndata:\n  a: \"{}\"\n",
+        noise(1_500_000)
+    );
+    let error = upgrade("web", chart(&[("big.yaml", &big)]))
+        .run(&stage.cluster)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("and a Secret holds 1048576"),
+        "{error}"
+    );
+    assert!(stage.config_map("big").await.is_none());
+    upgrade("web", chart(&[CONFIG]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
 }

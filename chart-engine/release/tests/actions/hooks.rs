@@ -173,3 +173,22 @@ async fn tests_are_run_and_noted() {
     let failed = recorded.hooks.iter().find(|hook| hook.name == "fails").unwrap();
     assert_eq!(failed.last_run.phase, HookPhase::Failed);
 }
+
+#[tokio::test]
+async fn what_is_left_of_hooks_goes_with_the_release() {
+    let stage = stage().await;
+    let (run, not_run) = (
+        hook("run", "pre-install", 0, "before-hook-creation"),
+        hook("not-run", "pre-rollback", 0, "before-hook-creation"),
+    );
+    let hooks = chart(&[("a.yaml", &run), ("b.yaml", &not_run), CONFIG]);
+    install("web", hooks).run(&stage.cluster).await.unwrap();
+    // A stranger has the name of a hook that never ran.
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "not-run"}, "spec": {"template":
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "example"}]}}}});
+    stage.create(job).await;
+    assert!(stage.get("batch/v1", "jobs", "run").await.is_some());
+    uninstall("web").run(&stage.cluster).await.unwrap();
+    assert!(stage.get("batch/v1", "jobs", "run").await.is_none());
+    assert!(stage.get("batch/v1", "jobs", "not-run").await.is_some());
+}

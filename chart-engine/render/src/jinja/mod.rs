@@ -12,7 +12,7 @@ mod functions;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use chart_template::{TemplateSet, Value as GoValue};
+use chart_template::{Limits, TemplateSet, Value as GoValue};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior, Value};
@@ -21,6 +21,9 @@ pub use error::JinjaError;
 
 pub(crate) use context::Context;
 use functions::{Helm, with_helm};
+
+use crate::error::RenderError;
+use crate::render::OnFault;
 
 /// How templates that are Jinja end.
 pub(crate) const ENDING: &str = ".j2";
@@ -39,20 +42,26 @@ pub(crate) struct Source {
     pub(crate) dot: GoValue,
 }
 
-/// Renders the templates that are no partials. `steps_max` bounds what one template may do.
+/// Renders the templates that are no partials.
 pub(crate) fn render(
     sources: &[Source],
     set: &Rc<TemplateSet>,
-    steps_max: u64,
-) -> Result<BTreeMap<String, String>, JinjaError> {
+    limits: &Limits,
+    on_fault: OnFault<'_>,
+) -> Result<BTreeMap<String, String>, RenderError> {
     let mut files = BTreeMap::new();
     if sources.is_empty() {
         return Ok(files);
     }
-    let environment = environment(sources, set, steps_max)?;
+    let mut environment = environment(set, limits.steps_max);
+    for source in sources {
+        if let Err(fault) = environment.add_template(&source.name, &source.text) {
+            on_fault(JinjaError::new(&fault, sources).into())?;
+        }
+    }
     for source in sources {
         let name = source.name.rsplit('/').next().unwrap_or_default();
-        if name.starts_with('_') {
+        if name.starts_with('_') || environment.get_template(&source.name).is_err() {
             continue;
         }
         let helm = Helm {
@@ -64,19 +73,17 @@ pub(crate) fn render(
             let template = environment.get_template(&source.name)?;
             template.render(source.context.value(&source.name))
         });
-        files.insert(
-            source.name.clone(),
-            rendered.map_err(|error| JinjaError::new(&error, sources))?,
-        );
+        match rendered {
+            Ok(text) => {
+                files.insert(source.name.clone(), text);
+            }
+            Err(fault) => on_fault(JinjaError::new(&fault, sources).into())?,
+        }
     }
     Ok(files)
 }
 
-fn environment<'s>(
-    sources: &'s [Source],
-    set: &TemplateSet,
-    steps_max: u64,
-) -> Result<Environment<'s>, JinjaError> {
+fn environment<'s>(set: &TemplateSet, steps_max: u64) -> Environment<'s> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -106,12 +113,7 @@ fn environment<'s>(
         format!("{folder}/{name}").into()
     });
     functions::register(&mut environment, set);
-    for source in sources {
-        environment
-            .add_template(&source.name, &source.text)
-            .map_err(|error| JinjaError::new(&error, sources))?;
-    }
-    Ok(environment)
+    environment
 }
 
 /// Writes a value so that YAML reads it back: `true` and not `True`, lists and tables as JSON.

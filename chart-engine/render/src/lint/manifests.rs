@@ -1,11 +1,11 @@
 //! Templates and what they render.
 
 use chart_values::number::go_quote;
-use chart_values::yaml::from_yaml;
+use chart_values::yaml::{from_yaml, locate};
 use chart_values::{Map, Value};
 
 use super::removed::removed;
-use super::{Finding, Severity};
+use super::{Finding, Judge, ObjectFault, Severity};
 use crate::capabilities::Capabilities;
 use crate::jinja;
 use crate::split::split_manifests;
@@ -28,7 +28,14 @@ pub(super) fn check_ending(path: &str, findings: &mut Vec<Finding>) {
 }
 
 /// Looks at the documents that a template gave.
-pub(super) fn check(path: &str, text: &str, capabilities: &Capabilities, findings: &mut Vec<Finding>) {
+pub(super) fn check(
+    path: &str,
+    text: &str,
+    source: &str,
+    capabilities: &Capabilities,
+    judge: Judge<'_>,
+    findings: &mut Vec<Finding>,
+) {
     let bare = path.strip_suffix(jinja::ENDING).unwrap_or(path);
     if !(bare.ends_with(".yaml") || bare.ends_with(".yml")) || text.trim().is_empty() {
         return;
@@ -52,10 +59,55 @@ pub(super) fn check(path: &str, text: &str, capabilities: &Capabilities, finding
                 let message = format!("unable to parse YAML: {error}");
                 findings.push(Finding::new(Severity::Error, path, message));
             }
-            Ok(Value::Map(object)) => check_object(path, &object, capabilities, findings),
+            Ok(Value::Map(object)) => {
+                check_object(path, &object, capabilities, findings);
+                for fault in judge(&object) {
+                    findings.push(of_object(path, &object, document, source, fault));
+                }
+            }
             Ok(_) => {}
         }
     }
+}
+
+/// A fault of an object at the line of the template that writes the field, where only one line can have done so.
+fn of_object(path: &str, object: &Map, document: &str, source: &str, fault: ObjectFault) -> Finding {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = text(object.get("kind"));
+    let name = text(object.get("metadata").and_then(|metadata| metadata.get("name")));
+    let steps = steps(&fault.field);
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let line = steps.last().and_then(|key| only_line_with_key(source, key));
+    let message = format!("{kind} {}: {}", go_quote(&name), fault.message);
+    let finding = match (line, locate(document, &steps)) {
+        // It is a line of the text, not of the template: it tells where to look, not where to go.
+        (None, Some((line, _))) if !steps.is_empty() => {
+            let shown = document.lines().nth(line - 1).unwrap_or_default().trim();
+            Finding::new(fault.severity, path, format!("{message} (at `{shown}`)"))
+        }
+        _ => Finding::new(fault.severity, path, message),
+    };
+    finding.at(line)
+}
+
+/// The keys and indices of a field: `spec.ports[0].name` is spec, ports, 0, name.
+fn steps(field: &str) -> Vec<String> {
+    let parts = field.split(['.', '[', ']']).filter(|part| !part.is_empty());
+    parts.map(|part| part.trim_matches('"').to_owned()).collect()
+}
+
+/// The line of a template that starts with a key, if there is just one.
+fn only_line_with_key(source: &str, key: &str) -> Option<usize> {
+    let starts = |line: &str| {
+        let line = line.trim_start().trim_start_matches("- ").trim_start_matches('"');
+        let rest = line
+            .strip_prefix(key)
+            .map(|rest| rest.trim_start_matches('"').trim_start());
+        rest.is_some_and(|rest| rest.starts_with(':'))
+    };
+    let mut lines = source.lines().enumerate().filter(|(_, line)| starts(line));
+    let (index, _) = lines.next()?;
+    lines.next().is_none().then_some(index + 1)
 }
 
 fn check_object(path: &str, object: &Map, capabilities: &Capabilities, findings: &mut Vec<Finding>) {

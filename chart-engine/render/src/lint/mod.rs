@@ -6,14 +6,14 @@ mod removed;
 
 use std::fmt;
 
-use chart_model::{Chart, File, LoadChartError};
+use chart_model::{Chart, File, Limits, LoadChartError};
 use chart_values::coalesce::{Nulls, coalesce};
-use chart_values::yaml::values_from_yaml;
+use chart_values::yaml::values_from_yaml_with;
 use chart_values::{Map, Value};
 
 use crate::error::RenderError;
 use crate::options::{ReleaseFacts, RenderOptions};
-use crate::render::render_files;
+use crate::render::render_what_can_be;
 use crate::schema::{Fault, validate};
 
 /// How bad a finding is.
@@ -76,13 +76,34 @@ impl Finding {
     }
 }
 
+/// Something wrong with an object that a template gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFault {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The field, as `spec.containers[0].image`; empty for the object itself.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Finds what is wrong with an object, by what its kind says.
+pub type Judge<'j> = &'j dyn Fn(&Map) -> Vec<ObjectFault>;
+
 /// Finds what is wrong with a chart, given its files as [`Chart::read_files`] reads them, and a user's values.
 ///
-/// Everything is looked at, also when the chart cannot be loaded. In the templates `required` and `fail` do not count.
-pub fn lint(files: Vec<File>, values: &Map, options: &RenderOptions) -> Vec<Finding> {
+/// Everything is looked at, also when the chart cannot be loaded, and all templates, also when some of them fail. In the
+/// templates `required` and `fail` do not count. `judge` knows more of objects than this crate does.
+pub fn lint(
+    files: Vec<File>,
+    values: &Map,
+    options: &RenderOptions,
+    limits: Limits,
+    judge: Judge<'_>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     metadata::check(&files, &mut findings);
-    check_values(&files, &mut findings);
+    check_values(&files, limits, &mut findings);
     let text = |name: &str| {
         files
             .iter()
@@ -90,11 +111,11 @@ pub fn lint(files: Vec<File>, values: &Map, options: &RenderOptions) -> Vec<Find
             .map(|file| file.text().into_owned())
     };
     let values_text = text("values.yaml");
-    match Chart::from_files(files) {
+    match Chart::from_files_within(files, limits) {
         Ok(chart) => {
             check_schema(&chart, values, values_text.as_deref(), options, &mut findings);
             check_dependencies(&chart, &mut findings);
-            check_templates(&chart, values, options, &mut findings);
+            check_templates(&chart, values, options, judge, &mut findings);
         }
         Err(error) => {
             let finding = of_loading(&error);
@@ -120,12 +141,12 @@ fn of_loading(error: &LoadChartError) -> Finding {
     Finding::new(Severity::Error, path, format!("unable to load chart\n\t{error}")).at(line)
 }
 
-fn check_values(files: &[File], findings: &mut Vec<Finding>) {
+fn check_values(files: &[File], limits: Limits, findings: &mut Vec<Finding>) {
     const PATH: &str = "values.yaml";
     match files.iter().find(|file| file.name == PATH) {
         None => findings.push(Finding::new(Severity::Info, PATH, "file does not exist")),
         Some(file) => {
-            if let Err(error) = values_from_yaml(&file.text()) {
+            if let Err(error) = values_from_yaml_with(&file.text(), limits.yaml) {
                 let message = format!("unable to parse YAML: {error}");
                 findings.push(Finding::new(Severity::Error, PATH, message).at(error.line));
             }
@@ -214,7 +235,13 @@ fn check_dependencies(chart: &Chart, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_templates(chart: &Chart, values: &Map, options: &RenderOptions, findings: &mut Vec<Finding>) {
+fn check_templates(
+    chart: &Chart,
+    values: &Map,
+    options: &RenderOptions,
+    judge: Judge<'_>,
+    findings: &mut Vec<Finding>,
+) {
     for file in &chart.templates {
         manifests::check_ending(&file.name, findings);
     }
@@ -227,17 +254,23 @@ fn check_templates(chart: &Chart, values: &Map, options: &RenderOptions, finding
         lint: true,
         ..options.clone()
     };
-    match render_files(chart, values, &options) {
-        Ok(rendered) => {
-            let own = format!("{}/", chart.name());
-            let inner = format!("{}/charts/", chart.name());
-            for (path, text) in &rendered.files {
-                if let Some(path) = path.strip_prefix(&own).filter(|_| !path.starts_with(&inner)) {
-                    manifests::check(path, text, &options.capabilities, findings);
-                }
-            }
+    let (rendered, faults) = render_what_can_be(chart, values, &options);
+    for fault in &faults {
+        let finding = of_rendering(fault, chart.name());
+        // A fault in a partial shows in every template that includes it.
+        if !findings.contains(&finding) {
+            findings.push(finding);
         }
-        Err(error) => findings.push(of_rendering(&error, chart.name())),
+    }
+    let Some(rendered) = rendered else { return };
+    let own = format!("{}/", chart.name());
+    let inner = format!("{}/charts/", chart.name());
+    for (path, text) in &rendered.files {
+        if let Some(path) = path.strip_prefix(&own).filter(|_| !path.starts_with(&inner)) {
+            let source = chart.templates.iter().find(|file| file.name == path);
+            let source = source.map(chart_model::File::text).unwrap_or_default();
+            manifests::check(path, text, &source, &options.capabilities, judge, findings);
+        }
     }
 }
 

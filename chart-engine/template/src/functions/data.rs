@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Entry] = &[
 
 /// Counts a text that is about to be read: a short one may hold many values.
 fn read(scope: &mut Scope, given: &Value) -> Result<(), Fault> {
-    scope.spend(text(given).len() as u64)
+    scope.spend(text(given).len() as u64 / 8)
 }
 
 fn lenient(outcome: Outcome) -> Outcome {

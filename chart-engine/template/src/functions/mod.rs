@@ -190,6 +190,11 @@ impl Functions {
         names
     }
 
+    /// The parameters of a function.
+    pub fn signature(&self, name: &str) -> Option<Signature> {
+        self.find(name).map(|(_, row)| row.signature)
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<(u32, &Row)> {
         let at = *self.by_name.get(name)?;
         Some((at, &self.rows[at as usize]))

@@ -63,6 +63,9 @@ pub enum YamlFault {
     /// Aliases make a small text into a huge value.
     #[error("document contains excessive aliasing")]
     ExcessiveAliasing,
+    /// Anchors and aliases copy more than is allowed.
+    #[error("anchors and aliases copy more than {0} bytes")]
+    TooManyCopies(usize),
     /// Lists and tables nest too deeply.
     #[error("exceeded max depth of {0}")]
     TooDeep(usize),

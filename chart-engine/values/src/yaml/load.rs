@@ -15,15 +15,20 @@ const TAG: &str = "tag:yaml.org,2002:";
 const MERGE: &str = "tag:yaml.org,2002:merge";
 
 /// Limits against texts that are made to hurt.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How deep lists and tables may nest.
     pub depth_max: usize,
+    /// Bytes of memory that copies of anchored values may take, about.
+    pub copied_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { depth_max: 1000 }
+        Limits {
+            depth_max: 1000,
+            copied_bytes_max: 32 << 20,
+        }
     }
 }
 
@@ -45,6 +50,7 @@ pub fn from_yaml_with(text: &str, limits: Limits) -> Result<Value, YamlError> {
         limits,
         decoded: 0,
         aliased: 0,
+        copied: 0,
         later: None,
     };
     loader.document().map_err(|mut error| {
@@ -77,7 +83,11 @@ pub(super) fn check_characters(text: &str) -> Result<(), YamlError> {
 
 /// Reads the first document of `text`, which must be a table or empty.
 pub fn map_from_yaml(text: &str) -> Result<Map, YamlError> {
-    match from_yaml(text)? {
+    map_from_yaml_with(text, Limits::default())
+}
+
+fn map_from_yaml_with(text: &str, limits: Limits) -> Result<Map, YamlError> {
+    match from_yaml_with(text, limits)? {
         Value::Map(map) => Ok(map),
         Value::Null => Ok(Map::new()),
         other => Err(not_a_map(&other)),
@@ -88,10 +98,15 @@ pub fn map_from_yaml(text: &str) -> Result<Map, YamlError> {
 ///
 /// Positions in errors count from the start of the file; the line that Go names counts from the start of the document.
 pub fn values_from_yaml(text: &str) -> Result<Map, YamlError> {
+    values_from_yaml_with(text, Limits::default())
+}
+
+/// As [`values_from_yaml`], with limits of the caller's.
+pub fn values_from_yaml_with(text: &str, limits: Limits) -> Result<Map, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut values = Map::new();
     for (first_line, document) in documents(text) {
-        let map = map_from_yaml(document).map_err(|mut error| {
+        let map = map_from_yaml_with(document, limits).map_err(|mut error| {
             error.line = error.line.map(|line| line + first_line - 1);
             error
         })?;
@@ -120,14 +135,23 @@ fn not_a_map(found: &Value) -> YamlError {
 /// Reads events with a stack of its own, so that deep nesting costs memory and not the thread's stack.
 struct Loader<'t> {
     parser: Parser<'t>,
-    /// Per anchor its value and how many nodes that has; `None` while it is being read.
-    anchors: HashMap<&'t str, Option<(Value, usize)>>,
+    /// Per anchor its value; `None` while it is being read.
+    anchors: HashMap<&'t str, Option<Anchored>>,
     open: Vec<Open<'t>>,
     limits: Limits,
     decoded: usize,
     aliased: usize,
+    /// Bytes of memory that copies of anchored values take, about.
+    copied: usize,
     /// A fault that shows only once everything was read.
     later: Option<YamlError>,
+}
+
+/// A value with an anchor.
+struct Anchored {
+    value: Value,
+    nodes: usize,
+    bytes: usize,
 }
 
 /// A list or table that is being read.
@@ -234,7 +258,7 @@ impl<'t> Loader<'t> {
                         Value::Null
                     });
                     if let Some(anchor) = anchor {
-                        self.anchors.insert(anchor, Some((value.clone(), 1)));
+                        self.keep(anchor, &value, 1, mark)?;
                     }
                     if let Some(key) = key {
                         self.set_key(Key::Typed(key, mark));
@@ -323,10 +347,29 @@ impl<'t> Loader<'t> {
             Content::Map { map, .. } => Value::Map(map),
         };
         if let Some(anchor) = anchor {
-            self.anchors
-                .insert(anchor, Some((value.clone(), self.decoded - decoded_before)));
+            self.keep(anchor, &value, self.decoded - decoded_before, mark)?;
         }
         self.place(value, mark)
+    }
+
+    /// Keeps a copy of a value for the aliases of its anchor.
+    fn keep(&mut self, anchor: &'t str, value: &Value, nodes: usize, mark: Mark) -> Result<(), YamlError> {
+        let bytes = weight(value);
+        self.copy(bytes, mark)?;
+        let value = value.clone();
+        self.anchors
+            .insert(anchor, Some(Anchored { value, nodes, bytes }));
+        Ok(())
+    }
+
+    /// Counts a copy that is about to be made: one long text, or anchors within anchors, weigh much and are few nodes.
+    fn copy(&mut self, bytes: usize, mark: Mark) -> Result<(), YamlError> {
+        self.copied = self.copied.saturating_add(bytes);
+        let max = self.limits.copied_bytes_max;
+        if self.copied > max {
+            return Err(fault_at(YamlFault::TooManyCopies(max), mark));
+        }
+        Ok(())
     }
 
     /// Puts a finished value where it belongs; gives it back when it is the whole document.
@@ -354,23 +397,43 @@ impl<'t> Loader<'t> {
     }
 
     fn alias(&mut self, anchor: &str, mark: Mark) -> Result<Value, YamlError> {
-        let (value, size) = match self.anchors.get(anchor) {
-            Some(Some(known)) => known,
+        let (nodes, bytes) = match self.anchors.get(anchor) {
+            Some(Some(known)) => (known.nodes, known.bytes),
             Some(None) => return Err(fault_at(YamlFault::SelfReference(anchor.to_owned()), mark)),
             None => return Err(fault_at(YamlFault::UnknownAnchor(anchor.to_owned()), mark)),
         };
-        self.decoded += size;
-        self.aliased += size;
+        self.decoded += nodes;
+        self.aliased += nodes;
         if self.aliased > 100 && self.decoded > 1000 && self.aliased_share() > allowed_share(self.decoded) {
             return Err(fault_at(YamlFault::ExcessiveAliasing, mark));
         }
-        Ok(value.clone())
+        self.copy(bytes, mark)?;
+        let known = self.anchors.get(anchor).and_then(Option::as_ref);
+        Ok(known.map(|known| known.value.clone()).unwrap_or_default())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
     fn aliased_share(&self) -> f64 {
         self.aliased as f64 / self.decoded as f64
     }
+}
+
+/// The bytes that a value takes in memory, about.
+fn weight(value: &Value) -> usize {
+    /// A table has its entries in blocks of six to eleven, of which the last may be nearly empty.
+    const ENTRIES: usize = 6;
+    const BLOCK: usize = 11 * (size_of::<String>() + size_of::<Value>());
+    let inside = match value {
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+        Value::String(text) => text.len(),
+        Value::List(items) => items.iter().map(weight).sum(),
+        Value::Map(map) if map.is_empty() => 0,
+        Value::Map(map) => {
+            let entries = map.iter().map(|(key, value)| key.len() + weight(value));
+            (map.len() / ENTRIES + 1) * BLOCK + entries.sum::<usize>()
+        }
+    };
+    size_of::<Value>() + inside
 }
 
 /// Lays the tables named by `<<` over what the table holds so far; entries after it lie over them in turn.
@@ -742,6 +805,15 @@ mod tests {
             bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(","));
         }
         assert_eq!(from_yaml(&bomb).unwrap_err().fault, YamlFault::ExcessiveAliasing);
+        // Few nodes, but long ones; and copies of copies, without any alias.
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a,".repeat(50));
+        let nested = format!("{}{}{}", "[&a ".repeat(500), "x".repeat(1 << 20), "]".repeat(500));
+        for text in [long, nested] {
+            assert_eq!(
+                from_yaml(&text).unwrap_err().fault,
+                YamlFault::TooManyCopies(32 << 20)
+            );
+        }
         let deep = "[".repeat(100_000);
         assert_eq!(from_yaml(&deep).unwrap_err().fault, YamlFault::TooDeep(1000));
     }

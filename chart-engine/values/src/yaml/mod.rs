@@ -19,7 +19,7 @@ mod scan;
 pub use documents::documents;
 pub use emit::{EmitError, Emitter, Style};
 pub use error::{YamlError, YamlFault};
-pub use load::{Limits, from_yaml, from_yaml_with, map_from_yaml, values_from_yaml};
+pub use load::{Limits, from_yaml, from_yaml_with, map_from_yaml, values_from_yaml, values_from_yaml_with};
 pub use locate::locate;
 pub use natural::natural_cmp;
 pub use parse::{Event, ParseError, Parser};

@@ -8,8 +8,10 @@ use cluster_objects::{GroupVersionResource, Object, Status, StatusCause, StatusR
 use cluster_store::{Key, Precondition, Write};
 use jiff::Timestamp;
 
+use super::accounts;
 use super::addresses::Reservation;
 use super::commit::check;
+use super::stage::Stage;
 use super::{Engine, revision_of};
 use crate::sources::{api_time, uid};
 use crate::user::Caller;
@@ -17,6 +19,8 @@ use crate::user::Caller;
 /// An object on its way into the store, and what was found out on the way.
 pub(super) struct Admission<'a> {
     pub(super) engine: &'a Engine,
+    /// What is decided and will be stored together with the object.
+    pub(super) stage: &'a Stage,
     pub(super) row: &'a KindRow,
     pub(super) caller: &'a Caller,
     pub(super) options: &'a WriteOptions,
@@ -49,10 +53,12 @@ pub(super) const CREATE: &[Step] = &[
     namespace_is_open,
     give_name,
     give_identity,
+    accounts::give_account,
     apply_defaults,
     prepare_create,
     label_namespace,
     validate_create,
+    give_no_more_than_held,
     reserve_addresses,
     track_fields,
 ];
@@ -64,6 +70,7 @@ pub(super) const UPDATE: &[Step] = &[
     label_namespace,
     keep_finalizers_of_the_dying,
     validate_update,
+    give_no_more_than_held,
     reserve_addresses,
     track_fields,
 ];
@@ -196,7 +203,7 @@ fn namespace_is_open(admission: &mut Admission<'_>) -> Result<(), Status> {
         return Ok(());
     };
     let key = Key::new("namespaces", "", namespace);
-    let Some(found) = admission.engine.store().get(&key) else {
+    let Some(found) = admission.stage.get(admission.engine.store(), &key) else {
         return Err(Status::not_found(
             &GroupVersionResource::new("v1", "namespaces"),
             namespace,
@@ -213,8 +220,11 @@ fn namespace_is_open(admission: &mut Admission<'_>) -> Result<(), Status> {
         });
         return Err(refused);
     }
-    let unchanged = check(key, Precondition::At(revision_of(&found)));
-    admission.dependencies.push(unchanged);
+    // One that comes in the same transaction is there when the object is.
+    if !admission.stage.writes(&key) {
+        let unchanged = check(key, Precondition::At(revision_of(&found)));
+        admission.dependencies.push(unchanged);
+    }
     Ok(())
 }
 
@@ -354,6 +364,15 @@ fn validate_status_update(admission: &mut Admission<'_>) -> Result<(), Status> {
         Some(old) => admission.invalid(admission.row.validate_status_update(&admission.object, old)),
         None => Ok(()),
     }
+}
+
+/// A role or binding gives nobody more rights than its author has.
+fn give_no_more_than_held(admission: &mut Admission<'_>) -> Result<(), Status> {
+    if admission.row.group != "rbac.authorization.k8s.io" {
+        return Ok(());
+    }
+    let authorizer = &admission.engine.inner.authorizer;
+    authorizer.may_give(&admission.caller.user, &admission.object)
 }
 
 /// A service gets its cluster address and node ports.

@@ -7,7 +7,8 @@ use cluster_objects::{Object, Status};
 use cluster_store::{Change, Committed, Key, Precondition, StoreError, Transaction, Write};
 
 use super::addresses::Reservation;
-use super::{Engine, in_version, store_failure};
+use super::stage::{Decision, Stage};
+use super::{Engine, Written, in_version, store_failure};
 
 /// Why a commit did not happen.
 pub(super) enum CommitFailure {
@@ -29,6 +30,8 @@ pub(super) enum Settle {
     Keep(Reservation),
     /// Addresses of a service are free from now on.
     Free(Arc<Object>),
+    /// All of these.
+    All(Vec<Settle>),
 }
 
 impl Settle {
@@ -37,6 +40,7 @@ impl Settle {
             Self::Nothing => {}
             Self::Keep(reservation) => reservation.keep(),
             Self::Free(service) => engine.inner.addresses.release(&service),
+            Self::All(settles) => settles.into_iter().for_each(|one| one.settle(engine)),
         }
     }
 }
@@ -72,6 +76,43 @@ impl Engine {
             Err(StoreError::PreconditionFailed { .. }) => Err(CommitFailure::DependencyChanged),
             Err(other) => Err(CommitFailure::Refused(store_failure(other))),
         }
+    }
+
+    /// Commits one decision that writes.
+    pub(super) async fn carry_out(
+        &self,
+        row: &KindRow,
+        decision: Decision,
+    ) -> Result<Written, CommitFailure> {
+        let Decision {
+            key,
+            write,
+            dependencies,
+            settle,
+            warnings,
+            created,
+            object,
+        } = decision;
+        let object = match write {
+            Some((precondition, change)) => {
+                // The store stamps what it alone holds without copying it.
+                drop(object);
+                self.commit(row, key, precondition, change, dependencies, settle)
+                    .await?
+            }
+            None => object,
+        };
+        Ok(Written {
+            object,
+            created,
+            warnings,
+        })
+    }
+
+    /// Commits all decisions of a stage, or none. Gives the objects in the order of the writes.
+    pub(super) async fn commit_stage(&self, stage: Stage) -> Result<Committed, StoreError> {
+        let (transaction, settles) = stage.into_parts();
+        self.commit_and_settle(transaction, Settle::All(settles)).await
     }
 
     /// The store carries a transaction through also when its client goes away, so what depends on the outcome must

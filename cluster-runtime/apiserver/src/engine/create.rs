@@ -9,6 +9,7 @@ use cluster_store::{Change, Precondition};
 
 use super::admission::{self, Admission, check_body};
 use super::commit::{CommitFailure, Settle};
+use super::stage::{Decision, Stage, stored_form};
 use super::{ATTEMPTS_MAX, Engine, Written, key_of};
 use crate::user::Caller;
 
@@ -81,55 +82,16 @@ impl Engine {
         let row = request.row;
         let wants_name = request.object.name().is_empty();
         for _ in 0..ATTEMPTS_MAX {
-            let mut admission = Admission {
-                engine: self,
-                row,
-                caller,
-                options,
-                now: self.now(),
-                namespace: request.namespace,
-                subresource: "",
-                old: None,
-                object: request.object.clone(),
-                tracked: request.tracked,
-                warnings: request.warnings.clone(),
-                dependencies: Vec::new(),
-                reservation: None,
-            };
-            admission.run(admission::CREATE)?;
-            let Admission {
-                mut object,
-                warnings,
-                dependencies,
-                reservation,
-                ..
-            } = admission;
-            let name = object.name().to_owned();
-            let key = key_of(row, request.namespace, &name);
+            let decision = self.decide_insert(caller, &request, options, &Stage::default())?;
+            let name = decision.object.name().to_owned();
             if options.dry_run {
-                if self.store().get(&key).is_some() {
+                if self.store().get(&decision.key).is_some() {
                     return Err(Status::already_exists(&row.resource(), &name));
                 }
-                return Ok(Written {
-                    object: Arc::new(object),
-                    created: true,
-                    warnings,
-                });
+                return Ok(decision.into_written());
             }
-            row.to_stored(&mut object);
-            let change = Change::Put(Arc::new(object));
-            let settle = reservation.map_or(Settle::Nothing, Settle::Keep);
-            match self
-                .commit(row, key, Precondition::Absent, change, dependencies, settle)
-                .await
-            {
-                Ok(object) => {
-                    return Ok(Written {
-                        object,
-                        created: true,
-                        warnings,
-                    });
-                }
+            match self.carry_out(row, decision).await {
+                Ok(written) => return Ok(written),
                 Err(CommitFailure::Stale) if !wants_name => {
                     return Err(Status::already_exists(&row.resource(), &name));
                 }
@@ -138,6 +100,53 @@ impl Engine {
             }
         }
         Err(Status::unavailable("the namespace changes too fast, try again"))
+    }
+
+    /// Decides what a new object becomes. Whether one of its name is there already is for the caller, or for the
+    /// store, to find out.
+    pub(super) fn decide_insert(
+        &self,
+        caller: &Caller,
+        request: &NewObject<'_>,
+        options: &WriteOptions,
+        stage: &Stage,
+    ) -> Result<Decision, Status> {
+        let row = request.row;
+        let mut admission = Admission {
+            engine: self,
+            stage,
+            row,
+            caller,
+            options,
+            now: self.now(),
+            namespace: request.namespace,
+            subresource: "",
+            old: None,
+            object: request.object.clone(),
+            tracked: request.tracked,
+            warnings: request.warnings.clone(),
+            dependencies: Vec::new(),
+            reservation: None,
+        };
+        admission.run(admission::CREATE)?;
+        let Admission {
+            object,
+            warnings,
+            dependencies,
+            reservation,
+            ..
+        } = admission;
+        let key = key_of(row, request.namespace, object.name());
+        let object = Arc::new(object);
+        Ok(Decision {
+            key,
+            write: Some((Precondition::Absent, Change::Put(stored_form(row, &object)))),
+            object,
+            dependencies,
+            settle: reservation.map_or(Settle::Nothing, Settle::Keep),
+            warnings,
+            created: true,
+        })
     }
 }
 

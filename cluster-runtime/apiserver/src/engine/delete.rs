@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::commit::{CommitFailure, Settle};
 use super::query::ListQuery;
 use super::read::Page;
+use super::stage::{Decision, Stage};
 use super::{ATTEMPTS_MAX, Engine, in_version, key_of, revision_of};
 use crate::sources::api_time;
 use crate::user::Caller;
@@ -88,43 +89,59 @@ impl Engine {
         target: &Target,
         options: &DeleteOptions,
     ) -> Result<(Arc<Object>, Deleted), Status> {
-        let key = key_of(row, target.namespace.as_deref(), &target.name);
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.store().get(&key);
-            let stored = found.ok_or_else(|| Status::not_found(&target.resource, &target.name))?;
-            check_preconditions(&stored, target, options)?;
-            let revision = revision_of(&stored);
-            let change = match decide(row, &stored, options, self.now())? {
-                Deletion::Keep => {
-                    let object = in_version(row, stored);
-                    return Ok((Arc::clone(&object), Deleted::Marked(object)));
-                }
-                Deletion::Remove if options.dry_run => return Ok((in_version(row, stored), Deleted::Gone)),
-                Deletion::Mark(marked) if options.dry_run => {
-                    let object = in_version(row, Arc::from(marked));
-                    return Ok((Arc::clone(&object), Deleted::Marked(object)));
-                }
-                Deletion::Remove => Change::Delete,
-                Deletion::Mark(marked) => Change::Put(Arc::from(marked)),
+            let decision = self.decide_removal(row, target, options, &Stage::default())?;
+            let gone = matches!(decision.write, Some((_, Change::Delete)));
+            let deleted = |object: Arc<Object>| match gone {
+                true => (object, Deleted::Gone),
+                false => (Arc::clone(&object), Deleted::Marked(object)),
             };
-            let gone = matches!(change, Change::Delete);
-            let settle = if gone {
-                released(row, &stored)
-            } else {
-                Settle::Nothing
-            };
-            let precondition = Precondition::At(revision);
-            match self
-                .commit(row, key.clone(), precondition, change, Vec::new(), settle)
-                .await
-            {
-                Ok(object) if gone => return Ok((object, Deleted::Gone)),
-                Ok(object) => return Ok((Arc::clone(&object), Deleted::Marked(object))),
+            if options.dry_run || decision.write.is_none() {
+                return Ok(deleted(decision.object));
+            }
+            match self.carry_out(row, decision).await {
+                Ok(written) => return Ok(deleted(written.object)),
                 Err(CommitFailure::Stale | CommitFailure::DependencyChanged) => {}
                 Err(CommitFailure::Refused(status)) => return Err(status),
             }
         }
         Err(Status::stale(&target.resource, &target.name))
+    }
+
+    /// Decides what a deletion does to an object that is there.
+    pub(super) fn decide_removal(
+        &self,
+        row: &Arc<KindRow>,
+        target: &Target,
+        options: &DeleteOptions,
+        stage: &Stage,
+    ) -> Result<Decision, Status> {
+        let key = key_of(row, target.namespace.as_deref(), &target.name);
+        let found = stage.get(self.store(), &key);
+        let stored = found.ok_or_else(|| Status::not_found(&target.resource, &target.name))?;
+        check_preconditions(&stored, target, options)?;
+        let precondition = Precondition::At(revision_of(&stored));
+        let (object, change, settle) = match decide(row, &stored, options, self.now())? {
+            Deletion::Keep => (in_version(row, stored), None, Settle::Nothing),
+            Deletion::Remove => {
+                let settle = released(row, &stored);
+                (in_version(row, stored), Some(Change::Delete), settle)
+            }
+            Deletion::Mark(marked) => {
+                let marked: Arc<Object> = Arc::from(marked);
+                let object = in_version(row, Arc::clone(&marked));
+                (object, Some(Change::Put(marked)), Settle::Nothing)
+            }
+        };
+        Ok(Decision {
+            key,
+            object,
+            write: change.map(|change| (precondition, change)),
+            dependencies: Vec::new(),
+            settle,
+            warnings: Vec::new(),
+            created: false,
+        })
     }
 }
 

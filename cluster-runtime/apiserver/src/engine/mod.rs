@@ -3,6 +3,7 @@
 //! Start with [`Engine`]. Reads are in `read` and `watch`, writes in `create`, `update` and `delete`; what happens
 //! to an object before it is stored is a list of steps in `admission`.
 
+mod accounts;
 mod addresses;
 mod admission;
 mod bootstrap;
@@ -15,7 +16,10 @@ mod pods;
 mod query;
 mod read;
 mod review;
+mod roles;
 mod selection;
+mod stage;
+mod transaction;
 mod update;
 mod watch;
 
@@ -31,6 +35,7 @@ use cluster_store::{Key, Revision, Store, StoreError, StoreStatus};
 use crate::authorize::{Action, Authorizer, MastersOnly};
 use crate::nodes::NodeRegistry;
 use crate::sources::{Sources, SystemSources};
+use crate::tokens::TokenIssuer;
 use crate::user::{Caller, User};
 
 use addresses::Addresses;
@@ -61,6 +66,7 @@ struct Inner {
     sources: Box<dyn Sources>,
     addresses: Addresses,
     nodes: NodeRegistry,
+    tokens: Option<TokenIssuer>,
     ready: AtomicBool,
 }
 
@@ -76,6 +82,8 @@ pub struct EngineOptions {
     pub services: ServiceRanges,
     /// The nodes whose containers can be reached.
     pub nodes: NodeRegistry,
+    /// Signs the tokens of service accounts; without it there are none, and pods get none.
+    pub tokens: Option<TokenIssuer>,
 }
 
 /// The outcome of a write.
@@ -97,6 +105,7 @@ impl Default for EngineOptions {
             sources: Box::new(SystemSources),
             services: ServiceRanges::default(),
             nodes: NodeRegistry::default(),
+            tokens: None,
         }
     }
 }
@@ -114,6 +123,7 @@ impl Engine {
                 sources: options.sources,
                 addresses,
                 nodes: options.nodes,
+                tokens: options.tokens,
                 ready: AtomicBool::new(false),
             }),
         }

@@ -28,6 +28,7 @@ impl Engine {
         match (&*row.table, target.subresource) {
             ("pods", Some("binding")) => self.bind(&row, target, &body.object, options).await,
             ("pods", Some("eviction")) => self.evict(caller, &row, target, &body.object, options).await,
+            ("serviceaccounts", Some("token")) => self.issue_token(&row, target, body.object),
             _ => Err(no_such_resource()),
         }
     }

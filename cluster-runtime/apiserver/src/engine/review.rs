@@ -32,12 +32,14 @@ impl Engine {
                 };
                 return self.bind(&self.row(&pods)?, &target, &object, options).await;
             }
+            "Transaction" => return self.transact(caller, object, options).await,
             "SelfSubjectReview" => json!({"userInfo": user_info(&caller.user)}),
             "SelfSubjectAccessReview" => self.access(&caller.user, &object),
             "SubjectAccessReview" | "LocalSubjectAccessReview" => {
                 let user = reviewed_user(&object);
                 self.access(&user, &object)
             }
+            "TokenReview" => self.token_owner(&object),
             "SelfSubjectRulesReview" => self.rules(&caller.user, &object),
             kind => {
                 let message = format!("this server does not answer {kind} yet");
@@ -52,20 +54,34 @@ impl Engine {
         })
     }
 
-    /// What a user may do, as far as it can be told without looking at each verb of each resource.
+    /// What a user may do in a namespace.
     fn rules(&self, user: &User, review: &Object) -> Value {
         let namespace = review
             .text(&["spec", "namespace"])
             .filter(|namespace| !namespace.is_empty());
-        let everything = GroupVersionResource::new("*/*", "*");
-        let action = Action::Resource {
-            verb: "*",
-            resource: &everything,
-            subresource: None,
-            namespace,
-            name: None,
-        };
-        rules(self.authorize(user, &action).is_ok())
+        let rules = self.inner.authorizer.rules(user, namespace);
+        let of_paths = |rule: &Value| rule.get("nonResourceURLs").is_some();
+        let (path_rules, resource_rules): (Vec<Value>, Vec<Value>) = rules.into_iter().partition(of_paths);
+        json!({"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": false})
+    }
+
+    /// Whose a token is, if anybody's.
+    fn token_owner(&self, review: &Object) -> Value {
+        let token = review.text(&["spec", "token"]).unwrap_or_default();
+        let audiences: Vec<String> = review
+            .list(&["spec", "audiences"])
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        match self.user_of_token(token, &audiences) {
+            Some((user, audiences)) => {
+                json!({"authenticated": true, "user": user_info(&user), "audiences": audiences})
+            }
+            None => {
+                json!({"authenticated": false, "error": "the token is not one of this cluster, or no longer good"})
+            }
+        }
     }
 
     /// Whether a user may do what an access review asks.
@@ -104,19 +120,6 @@ impl Engine {
             Err(_) => json!({"allowed": false}),
         }
     }
-}
-
-/// What a rules review tells of a user.
-fn rules(may_all: bool) -> Value {
-    let (mut resource_rules, mut path_rules) = (Vec::new(), Vec::new());
-    if may_all {
-        resource_rules.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
-        path_rules.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
-    }
-    json!({
-        "resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": !may_all,
-        "evaluationError": if may_all { "" } else { "this server does not list the rules of a user yet" },
-    })
 }
 
 fn user_info(user: &User) -> Value {

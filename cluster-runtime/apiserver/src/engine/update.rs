@@ -13,6 +13,7 @@ use super::commit::{CommitFailure, Settle};
 use super::create::{Body, NewObject};
 use super::delete::released;
 use super::edit::{Edit, EditContext, check_options};
+use super::stage::{Decision, Stage, stored_form};
 use super::{ATTEMPTS_MAX, Engine, Written, in_version, key_of, revision_of};
 use crate::user::Caller;
 
@@ -55,91 +56,14 @@ impl Engine {
         duplicates: &[String],
     ) -> Result<Written, Status> {
         check_options(edit, options)?;
-        let key = key_of(row, target.namespace.as_deref(), &target.name);
         for _ in 0..ATTEMPTS_MAX {
-            let context = EditContext {
-                row,
-                caller,
-                options,
-                target,
-                now: self.now(),
-                duplicates,
-            };
-            let Some(stored) = self.store().get(&key) else {
-                if matches!(edit, Edit::Patch(Patch::Apply(_))) && target.subresource.is_none() {
-                    let made = edit.make(None, &context)?;
-                    let request = NewObject {
-                        row,
-                        namespace: target.namespace.as_deref(),
-                        object: made.object,
-                        tracked: true,
-                        warnings: made.warnings,
-                    };
-                    match self.insert(caller, request, options).await {
-                        // Someone else made it in between: apply to that.
-                        Err(status) if status.is_already_exists() => continue,
-                        outcome => return outcome,
-                    }
-                }
-                return Err(Status::not_found(&target.resource, &target.name));
-            };
-            let revision = revision_of(&stored);
-            let old = in_version(row, stored);
-            let edited = edit.make(Some(&old), &context)?;
-            let mut admission = Admission {
-                engine: self,
-                row,
-                caller,
-                options,
-                now: context.now,
-                namespace: target.namespace.as_deref(),
-                subresource: target.subresource.unwrap_or_default(),
-                old: Some(&old),
-                object: edited.object,
-                tracked: edited.tracked,
-                warnings: edited.warnings,
-                dependencies: Vec::new(),
-                reservation: None,
-            };
-            admission.run(steps(target.subresource))?;
-            let Admission {
-                mut object,
-                warnings,
-                dependencies,
-                reservation,
-                ..
-            } = admission;
-            object.set(&["metadata", "resourceVersion"], old.resource_version());
-            let gone = is_released(row, &object, &old);
-            if options.dry_run || (!gone && is_same(&object, &old)) {
-                let object = if options.dry_run {
-                    Arc::new(object)
-                } else {
-                    Arc::clone(&old)
-                };
-                return self.written(row, target, object, warnings);
+            let decision =
+                self.decide_change(caller, row, target, edit, options, duplicates, &Stage::default())?;
+            if options.dry_run || decision.write.is_none() {
+                return self.view(row, target, decision.into_written());
             }
-            row.to_stored(&mut object);
-            let change = if gone {
-                Change::Delete
-            } else {
-                Change::Put(Arc::new(object))
-            };
-            let settle = match reservation {
-                _ if gone => released(row, &old),
-                Some(reservation) => Settle::Keep(reservation),
-                None => Settle::Nothing,
-            };
-            let committed = self.commit(
-                row,
-                key.clone(),
-                Precondition::At(revision),
-                change,
-                dependencies,
-                settle,
-            );
-            match committed.await {
-                Ok(object) => return self.written(row, target, object, warnings),
+            match self.carry_out(row, decision).await {
+                Ok(written) => return self.view(row, target, written),
                 // An edit that names a revision finds out on the next round that it is stale.
                 Err(CommitFailure::Stale | CommitFailure::DependencyChanged) => {}
                 Err(CommitFailure::Refused(status)) => return Err(status),
@@ -148,22 +72,112 @@ impl Engine {
         Err(Status::stale(&target.resource, &target.name))
     }
 
-    fn written(
+    /// Decides what an edit makes of an object, or of none where it is server-side apply.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of one request")]
+    pub(super) fn decide_change(
         &self,
-        row: &KindRow,
+        caller: &Caller,
+        row: &Arc<KindRow>,
         target: &Target,
-        object: Arc<Object>,
-        warnings: Vec<String>,
-    ) -> Result<Written, Status> {
-        let object = match target.subresource {
-            Some("scale") => Arc::new(row.scale_of(&object).ok_or_else(super::no_such_resource)?),
-            _ => object,
+        edit: &Edit,
+        options: &WriteOptions,
+        duplicates: &[String],
+        stage: &Stage,
+    ) -> Result<Decision, Status> {
+        let key = key_of(row, target.namespace.as_deref(), &target.name);
+        let context = EditContext {
+            row,
+            caller,
+            options,
+            target,
+            now: self.now(),
+            duplicates,
         };
-        Ok(Written {
-            object,
-            created: false,
+        let Some(stored) = stage.get(self.store(), &key) else {
+            if matches!(edit, Edit::Patch(Patch::Apply(_))) && target.subresource.is_none() {
+                let made = edit.make(None, &context)?;
+                let request = NewObject {
+                    row,
+                    namespace: target.namespace.as_deref(),
+                    object: made.object,
+                    tracked: true,
+                    warnings: made.warnings,
+                };
+                return self.decide_insert(caller, &request, options, stage);
+            }
+            return Err(Status::not_found(&target.resource, &target.name));
+        };
+        let revision = revision_of(&stored);
+        let old = in_version(row, stored);
+        let edited = edit.make(Some(&old), &context)?;
+        let mut admission = Admission {
+            engine: self,
+            stage,
+            row,
+            caller,
+            options,
+            now: context.now,
+            namespace: target.namespace.as_deref(),
+            subresource: target.subresource.unwrap_or_default(),
+            old: Some(&old),
+            object: edited.object,
+            tracked: edited.tracked,
+            warnings: edited.warnings,
+            dependencies: Vec::new(),
+            reservation: None,
+        };
+        admission.run(steps(target.subresource))?;
+        let Admission {
+            mut object,
             warnings,
+            dependencies,
+            reservation,
+            ..
+        } = admission;
+        object.set(&["metadata", "resourceVersion"], old.resource_version());
+        let gone = is_released(row, &object, &old);
+        if !gone && is_same(&object, &old) {
+            return Ok(Decision {
+                key,
+                object: if options.dry_run { Arc::new(object) } else { old },
+                write: None,
+                dependencies,
+                settle: Settle::Nothing,
+                warnings,
+                created: false,
+            });
+        }
+        let object = Arc::new(object);
+        let change = if gone {
+            Change::Delete
+        } else {
+            Change::Put(stored_form(row, &object))
+        };
+        let settle = match reservation {
+            _ if gone => released(row, &old),
+            Some(reservation) => Settle::Keep(reservation),
+            None => Settle::Nothing,
+        };
+        Ok(Decision {
+            key,
+            object,
+            write: Some((Precondition::At(revision), change)),
+            dependencies,
+            settle,
+            warnings,
+            created: false,
         })
+    }
+
+    /// What a write of a subresource answers with.
+    fn view(&self, row: &KindRow, target: &Target, mut written: Written) -> Result<Written, Status> {
+        if target.subresource == Some("scale") {
+            let scale = row
+                .scale_of(&written.object)
+                .ok_or_else(super::no_such_resource)?;
+            written.object = Arc::new(scale);
+        }
+        Ok(written)
     }
 }
 

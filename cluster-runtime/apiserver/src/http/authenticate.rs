@@ -59,7 +59,10 @@ pub(crate) fn caller(
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let token = text(AUTHORIZATION.as_str()).and_then(bearer);
     let user = match (token, certificate) {
-        (Some(token), _) => tokens.user(token).ok_or_else(unauthorized)?,
+        (Some(token), _) => {
+            let of_account = || engine.user_of_token(token, &[]).map(|(user, _)| user);
+            tokens.user(token).or_else(of_account).ok_or_else(unauthorized)?
+        }
         (None, Some(user)) => user.clone(),
         (None, None) => User::anonymous(),
     };

@@ -296,7 +296,13 @@ impl Call<'_> {
             Method::POST if !misses_namespace => {
                 let options = self.parameters.write()?;
                 let viewer = self.viewer(row)?;
-                let body = decode::object(self.content_type(), &decode::read(body).await?)?;
+                let bytes_max = if row.group == "tug.dev" {
+                    decode::TRANSACTION_BYTES_MAX
+                } else {
+                    decode::BODY_BYTES_MAX
+                };
+                let bytes = decode::read_up_to(body, bytes_max).await?;
+                let body = decode::object(self.content_type(), &bytes)?;
                 let written = self
                     .engine()
                     .create(&self.caller, collection, body, &options)

@@ -154,7 +154,7 @@ async fn payload(
             } else if let Some(downward) = &source.downward_api {
                 add_downward(&mut payload, pod, downward, surroundings, mode)?;
             } else if let Some(token) = &source.service_account_token {
-                let text = request_token(api, pod, token).await;
+                let text = request_token(api, pod, token).await?;
                 payload.insert(
                     relative(&token.path)?,
                     (text.into_bytes(), mode.unwrap_or(DEFAULT_MODE)),
@@ -254,9 +254,8 @@ fn add_downward(
     Ok(())
 }
 
-/// Asks the API for a token of the pod's service account. Where it does not issue any the file is empty, and programs
-/// that need it say so.
-async fn request_token(api: &dyn Api, pod: &Pod, wanted: &TokenProjection) -> String {
+/// Asks the API for a token of the pod's service account.
+async fn request_token(api: &dyn Api, pod: &Pod, wanted: &TokenProjection) -> Result<String, String> {
     let account = match pod.spec.service_account_name.as_str() {
         "" => "default",
         name => name,
@@ -279,13 +278,9 @@ async fn request_token(api: &dyn Api, pod: &Pod, wanted: &TokenProjection) -> St
             },
         }),
     );
-    match api.post(&target, request, &WriteOptions::default()).await {
-        Ok(answer) => answer.text(&["status", "token"]).unwrap_or_default().to_owned(),
-        Err(status) => {
-            tracing::warn!(pod = %pod.long_name(), %status, "no token of the service account: the file is empty");
-            String::new()
-        }
-    }
+    let answer = api.post(&target, request, &WriteOptions::default()).await;
+    let answer = answer.map_err(|status| format!("failed to fetch token: {status}"))?;
+    Ok(answer.text(&["status", "token"]).unwrap_or_default().to_owned())
 }
 
 async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume) -> Result<PathBuf, String> {

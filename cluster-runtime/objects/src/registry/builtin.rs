@@ -404,6 +404,11 @@ fn access() -> Vec<KindRow> {
             .cluster_wide()
             .not_stored(CREATE),
         authorization("LocalSubjectAccessReview", "localsubjectaccessreviews").not_stored(CREATE),
+        // Our own: many changes as one. Cluster-wide, since the objects of one may live anywhere; what its creator may
+        // do is asked for each of them.
+        KindRow::new("tug.dev", "v1", "Transaction", "transactions")
+            .cluster_wide()
+            .not_stored(CREATE),
         KindRow::new(
             "certificates.k8s.io",
             "v1",

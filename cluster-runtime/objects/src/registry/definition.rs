@@ -13,8 +13,8 @@ use super::subresource::ScalePaths;
 
 /// The rows of the served versions of a `CustomResourceDefinition`, all of them kept in one table.
 ///
-/// The definition is valid by now; a version without a name is left out. Objects get the defaults of their schema.
-/// Not done: conversion between versions by webhook, the value rules of the schema (`enum`, `pattern`, CEL), pruning.
+/// The definition is valid by now; a version without a name is left out. Objects are pruned, get the defaults of
+/// their schema and are held against its rules. Not done: conversion between versions by webhook, CEL rules.
 pub fn rows_of_definition(definition: &Object) -> Vec<KindRow> {
     let text = |path: &[&str]| definition.text(path).unwrap_or_default().to_owned();
     let group = text(&["spec", "group"]);
@@ -83,7 +83,11 @@ pub fn rows_of_definition(definition: &Object) -> Vec<KindRow> {
             .filter_map(|field| field.get("jsonPath")?.as_str());
         row.selectable_fields = paths.map(dotted).collect();
         let fill = Hooks {
-            default: |row, object| row.schema.fill_defaults(object),
+            default: |row, object| {
+                row.schema.prune(object);
+                row.schema.fill_defaults(object);
+            },
+            validate: |row, object, faults| row.schema.validate(object, faults),
             ..Hooks::default()
         };
         Some(row.hooks(fill))
@@ -149,7 +153,7 @@ mod tests {
         row.apply_defaults(&mut widget);
         assert_eq!(
             widget.at(&["spec"]),
-            Some(&json!({"rules": [{"verb": "get"}], "foo": 1, "size": 3, "nested": {"on": true}}))
+            Some(&json!({"rules": [{"verb": "get"}], "size": 3, "nested": {"on": true}}))
         );
         assert_eq!(
             row.scale_of(&widget).unwrap().integer(&["spec", "replicas"]),

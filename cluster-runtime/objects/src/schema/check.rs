@@ -63,9 +63,25 @@ impl Schema {
             walk.findings.mistyped = Some("exceeded max depth".to_owned());
         } else if let Shape::Object(root) = &self.shape {
             walk.object(root, object.fields());
+            if walk.findings.mistyped.is_some() && self.rules.is_some() {
+                // Of what a definition says of values, its rules speak later, and of all faults at once.
+                walk.findings.mistyped = mistyped_metadata(root, object);
+            }
         }
         walk.findings
     }
+}
+
+fn mistyped_metadata(root: &TypeDef, object: &Object) -> Option<String> {
+    let metadata = object.fields().get_key_value("metadata")?;
+    let only = serde_json::Map::from_iter([(metadata.0.clone(), metadata.1.clone())]);
+    let mut walk = Walk {
+        findings: Findings::default(),
+        path: String::new(),
+        fields: String::new(),
+    };
+    walk.object(root, &only);
+    walk.findings.mistyped
 }
 
 struct Walk {

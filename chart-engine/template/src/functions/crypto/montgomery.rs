@@ -65,48 +65,52 @@ impl Modulus {
         BigUint::new(halves.collect())
     }
 
-    /// The product divided by R, modulo the modulus.
+    /// The product divided by R, modulo the modulus; `sum` has two words more than the modulus.
     fn multiply(&self, a: &[u64], b: &[u64], sum: &mut [u64]) -> Vec<u64> {
         let len = self.words.len();
         sum.fill(0);
         for digit in b {
-            let carry = add_product(sum, a, *digit);
-            add_at(sum, len, carry);
-            // A multiple of the modulus that clears the lowest word.
-            let factor = sum[0].wrapping_mul(self.inverse);
-            let carry = add_product(sum, &self.words, factor);
-            add_at(sum, len, carry);
-            sum.rotate_left(1);
-            sum[len + 1] = 0;
+            let (sum, above) = sum.split_at_mut(len);
+            let (carry, over) = self.step(sum, a, *digit, above[0]);
+            sum[len - 1] = carry;
+            above[0] = over;
         }
         if sum[len] != 0 || !less(&sum[..len], &self.words) {
             subtract(&mut sum[..=len], &self.words);
         }
         sum[..len].to_vec()
     }
+
+    /// Adds `a` times a digit and the multiple of the modulus that clears the lowest word, and moves down by that word:
+    /// both in one pass. Gives the two highest words.
+    fn step(&self, sum: &mut [u64], a: &[u64], digit: u64, above: u64) -> (u64, u64) {
+        let len = self.words.len();
+        let (a, modulus, sum) = (&a[..len], &self.words[..len], &mut sum[..len]);
+        let (low, mut carry) = multiply_add(sum[0], a[0], digit, 0);
+        let factor = low.wrapping_mul(self.inverse);
+        let (_, mut reduced) = multiply_add(low, modulus[0], factor, 0);
+        for at in 1..len {
+            let (low, next) = multiply_add(sum[at], a[at], digit, carry);
+            carry = next;
+            let (low, next) = multiply_add(low, modulus[at], factor, reduced);
+            reduced = next;
+            sum[at - 1] = low;
+        }
+        let total = u128::from(above) + u128::from(carry) + u128::from(reduced);
+        (total as u64, (total >> 64) as u64)
+    }
+}
+
+/// A sum of a word, a product and a carry, which two words always hold: the lower word and the carry.
+fn multiply_add(word: u64, a: u64, b: u64, carry: u64) -> (u64, u64) {
+    let total = u128::from(word) + u128::from(a) * u128::from(b) + u128::from(carry);
+    (total as u64, (total >> 64) as u64)
 }
 
 fn padded(number: &BigUint, len: usize) -> Vec<u64> {
     let mut words = number.to_u64_digits();
     words.resize(len, 0);
     words
-}
-
-/// Adds a multiple to the lowest words; gives the carry.
-fn add_product(sum: &mut [u64], words: &[u64], factor: u64) -> u64 {
-    let mut carry = 0u128;
-    for (place, word) in sum.iter_mut().zip(words) {
-        carry += u128::from(*place) + u128::from(*word) * u128::from(factor);
-        *place = carry as u64;
-        carry >>= 64;
-    }
-    carry as u64
-}
-
-fn add_at(sum: &mut [u64], at: usize, carry: u64) {
-    let (word, over) = sum[at].overflowing_add(carry);
-    sum[at] = word;
-    sum[at + 1] += u64::from(over);
 }
 
 fn less(a: &[u64], b: &[u64]) -> bool {

@@ -1,0 +1,224 @@
+//! What an upgrade would change, said before it does.
+
+use std::sync::Arc;
+
+use chart_release::action::{
+    ActionError, ChangeKind, Plan, SavedPlan, compare_revisions, drift, plan_install, plan_upgrade,
+};
+use cluster_client::{Collection, Patch, WriteOptions};
+use serde_json::json;
+
+use crate::stage::{Stage, chart, config_map, install, upgrade, values};
+
+/// A plan as lines: `ACTION Kind/name`, and `PATH: BEFORE -> AFTER` for each field that changes.
+fn shown(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for object in &plan.objects {
+        lines.push(format!("{} {}/{}", object.action, object.kind, object.name));
+        if object.action == ChangeKind::Update {
+            for field in &object.fields {
+                let text = |value: &Option<serde_json::Value>| {
+                    value.as_ref().map_or("-".to_owned(), ToString::to_string)
+                };
+                lines.push(format!(
+                    "{}: {} -> {}",
+                    field.path,
+                    text(&field.before),
+                    text(&field.after)
+                ));
+            }
+        }
+    }
+    lines
+}
+
+const GREETING: (&str, &str) = (
+    "greeting.yaml",
+    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: greeting\ndata:\n  text: {{ .Values.greeting }}\n",
+);
+
+async fn change_by_hand(stage: &Stage, name: &str, patch: serde_json::Value) {
+    let target = Collection::namespaced("v1", "configmaps", "default").target(name);
+    let options = WriteOptions {
+        field_manager: "kubectl-edit".to_owned(),
+        ..WriteOptions::default()
+    };
+    stage
+        .api
+        .patch(&target, Patch::Merge(patch), &options)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_names_objects_and_fields_and_changes_nothing() {
+    let stage = Stage::new().await;
+    let (gone, kept) = (
+        config_map("gone", ""),
+        config_map("kept", "helm.sh/resource-policy: keep"),
+    );
+    let first = chart(&[GREETING, ("gone.yaml", &gone), ("kept.yaml", &kept)]);
+    let (plan, _) = plan_install(&install("web", first.clone()), &stage.cluster)
+        .await
+        .unwrap();
+    assert_eq!(
+        shown(&plan),
+        [
+            "create ConfigMap/gone",
+            "create ConfigMap/greeting",
+            "create ConfigMap/kept"
+        ]
+    );
+    assert!(stage.records().await.is_empty() && stage.config_map("gone").await.is_none());
+
+    install("web", first.clone()).run(&stage.cluster).await.unwrap();
+    let (plan, _) = plan_upgrade(&upgrade("web", first), &stage.cluster)
+        .await
+        .unwrap();
+    assert!(!plan.has_changes());
+    assert_eq!((plan.unchanged, plan.base, plan.revision), (3, Some(1), 2));
+
+    let new = config_map("new", "");
+    let mut second = upgrade("web", chart(&[GREETING, ("new.yaml", &new)]));
+    second.values = values("greeting: ahoy");
+    let (plan, _) = plan_upgrade(&second, &stage.cluster).await.unwrap();
+    let expected = [
+        "update ConfigMap/greeting",
+        r#"data.text: "hello" -> "ahoy""#,
+        "create ConfigMap/new",
+        "delete ConfigMap/gone",
+        "keep ConfigMap/kept",
+    ];
+    assert_eq!(shown(&plan), expected);
+    assert_eq!(stage.records().await.len(), 1);
+
+    second.run(&stage.cluster).await.unwrap();
+    let compared = compare_revisions(&stage.cluster, "web", 1, Some(2))
+        .await
+        .unwrap();
+    let expected = [
+        "update ConfigMap/greeting",
+        r#"data.text: "hello" -> "ahoy""#,
+        "create ConfigMap/new",
+        "delete ConfigMap/gone",
+        "delete ConfigMap/kept",
+    ];
+    assert_eq!(shown(&compared), expected);
+}
+
+#[tokio::test]
+async fn a_plan_says_what_the_cluster_would_refuse() {
+    let stage = Stage::new().await;
+    let wrong = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong\ndata:\n  a: [1]\n";
+    let action = install("web", chart(&[GREETING, ("wrong.yaml", wrong)]));
+    let (plan, _) = plan_install(&action, &stage.cluster).await.unwrap();
+    assert_eq!(plan.objects[0].refused, None);
+    assert!(
+        plan.objects[1]
+            .refused
+            .as_ref()
+            .unwrap()
+            .contains("ConfigMap in version")
+    );
+}
+
+#[tokio::test]
+async fn drift_is_what_others_changed() {
+    let stage = Stage::new().await;
+    let release = install("web", chart(&[GREETING]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    assert!(!drift(&stage.cluster, &release).await.unwrap().has_changes());
+    change_by_hand(
+        &stage,
+        "greeting",
+        json!({"data": {"text": "changed", "more": "theirs"}}),
+    )
+    .await;
+    let found = drift(&stage.cluster, &release).await.unwrap();
+    assert_eq!(
+        shown(&found),
+        ["update ConfigMap/greeting", r#"data.text: "changed" -> "hello""#]
+    );
+    // An upgrade does not take it back unless it is told to.
+    let mut again = upgrade("web", chart(&[GREETING]));
+    let error = again.run(&stage.cluster).await.unwrap_err();
+    assert!(matches!(error, ActionError::Apply(_)), "{error}");
+    again.deploy.force_conflicts = true;
+    again.run(&stage.cluster).await.unwrap();
+    assert!(!drift(&stage.cluster, &release).await.unwrap().has_changes());
+}
+
+#[tokio::test]
+async fn a_saved_plan_is_carried_out_while_nothing_has_moved() {
+    let stage = Stage::new().await;
+    install("web", chart(&[GREETING]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    let mut second = upgrade("web", chart(&[GREETING]));
+    second.values = values("greeting: ahoy");
+    let (plan, release) = plan_upgrade(&second, &stage.cluster).await.unwrap();
+    let text = serde_json::to_string(&SavedPlan::new(plan, &release).unwrap()).unwrap();
+    let saved = SavedPlan::read(&text).unwrap();
+
+    change_by_hand(&stage, "greeting", json!({"metadata": {"labels": {"x": "y"}}})).await;
+    saved.run(&stage.cluster, &second.deploy, 10).await.unwrap();
+    let object = stage.config_map("greeting").await.unwrap();
+    assert_eq!(object.text(&["data", "text"]), Some("ahoy"));
+    assert_eq!(stage.history("web").await[1].2, "Upgrade complete");
+
+    let error = saved.run(&stage.cluster, &second.deploy, 10).await.unwrap_err();
+    let expected = "the plan is out of date: it starts from revision 1, and there is revision 2";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn err_a_plan_whose_objects_have_moved() {
+    let stage = Stage::new().await;
+    install("web", chart(&[GREETING]))
+        .run(&stage.cluster)
+        .await
+        .unwrap();
+    let mut second = upgrade("web", chart(&[GREETING]));
+    second.values = values("greeting: ahoy");
+    let (plan, release) = plan_upgrade(&second, &stage.cluster).await.unwrap();
+    let saved = SavedPlan::new(plan, &release).unwrap();
+    change_by_hand(&stage, "greeting", json!({"data": {"text": "moved"}})).await;
+    let error = saved.run(&stage.cluster, &second.deploy, 10).await.unwrap_err();
+    let expected = "the plan is out of date: ConfigMap/greeting is not as it was when the plan was made";
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(stage.records().await.len(), 1);
+    for text in ["", "{}", r#"{"format": "x", "plan": {}, "record": ""}"#] {
+        assert!(SavedPlan::read(text).is_err());
+    }
+}
+
+#[tokio::test]
+async fn replicas_of_an_autoscaler_are_left_to_it() {
+    let stage = Stage::new().await;
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 1\n  selector: \
+        {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers: \
+        [{name: web, image: demo}]\n";
+    let scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata:\n  name: web\nspec:\n  \
+        scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  minReplicas: 1\n  maxReplicas: 9\n";
+    let both = chart(&[("d.yaml", deployment), ("h.yaml", scaler)]);
+    let mut first = install("web", both.clone());
+    first.deploy.wait = chart_release::action::WaitStrategy::HooksOnly;
+    first.run(&stage.cluster).await.unwrap();
+    let target = Collection::namespaced("apps/v1", "deployments", "default").target("web");
+    let scale = target.clone().subresource("scale");
+    let patch = Patch::Merge(json!({"spec": {"replicas": 4}}));
+    let options = WriteOptions {
+        field_manager: "horizontal-pod-autoscaler".to_owned(),
+        ..WriteOptions::default()
+    };
+    stage.api.patch(&scale, patch, &options).await.unwrap();
+    let mut second = upgrade("web", both);
+    second.deploy.wait = chart_release::action::WaitStrategy::HooksOnly;
+    let release = second.run(&stage.cluster).await.unwrap();
+    let live: Arc<_> = stage.api.get(&target).await.unwrap();
+    assert_eq!(live.integer(&["spec", "replicas"]), Some(4));
+    assert!(!drift(&stage.cluster, &release).await.unwrap().has_changes());
+}

@@ -1,0 +1,239 @@
+//! Releases from the command line: plans, sets of releases, drift, locks, and a cluster that goes away.
+
+use std::fs;
+use std::time::Duration;
+
+use test_support::{Lab, peer, skip, until};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Writes a chart of one config map that holds a text, and whatever else is given.
+fn write_chart(lab: &Lab, name: &str, more: &[(&str, &str)]) -> String {
+    let chart = lab.folder().join(name);
+    fs::create_dir_all(chart.join("templates")).unwrap();
+    let files = [
+        ("Chart.yaml", format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n")),
+        ("values.yaml", "text: hello\n".to_owned()),
+        (
+            "templates/config.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  text: {{ .Values.text }}\n".to_owned(),
+        ),
+    ];
+    for (path, text) in files {
+        fs::write(chart.join(path), text).unwrap();
+    }
+    for (path, text) in more {
+        fs::write(chart.join(path), text).unwrap();
+    }
+    chart.display().to_string()
+}
+
+#[test]
+fn a_plan_is_shown_saved_and_carried_out_once() {
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let chart = write_chart(&lab, "parcel", &[]);
+    let plan = lab.tug(["plan", "web", &chart]);
+    assert_eq!(plan.code, 2, "{}", plan.stderr);
+    assert!(
+        plan.stdout.contains("+ ConfigMap/web in default"),
+        "{}",
+        plan.stdout
+    );
+    assert_eq!(lab.tug(["list", "-q"]).ok(), "", "a plan changes nothing");
+    lab.tug(["install", "web", &chart]).ok();
+    assert_eq!(lab.tug(["plan", "web", &chart]).ok(), "Nothing would change.\n");
+
+    let file = lab.folder().join("plan.json").display().to_string();
+    let plan = lab.tug(["plan", "web", &chart, "--set", "text=ahoy", "--out", &file]);
+    assert_eq!(plan.code, 2, "{}", plan.stderr);
+    assert!(
+        plan.stdout.contains(r#"~ data.text: "hello" -> "ahoy""#),
+        "{}",
+        plan.stdout
+    );
+    assert_eq!(
+        lab.tug(["apply", &file]).ok(),
+        "Release \"web\" is at revision 2.\n"
+    );
+    let refused = lab.tug(["apply", &file]);
+    let expected =
+        "Error: APPLY FAILED: the plan is out of date: it starts from revision 1, and there is revision 2";
+    assert!(refused.err().starts_with(expected), "{}", refused.stderr);
+
+    let diff = lab.tug(["diff", "revision", "web", "1", "2"]);
+    assert_eq!(diff.code, 2);
+    assert!(
+        diff.stdout.contains(r#"~ data.text: "hello" -> "ahoy""#),
+        "{}",
+        diff.stdout
+    );
+    assert_eq!(
+        lab.tug(["diff", "revision", "web", "2", "2"]).ok(),
+        "The manifests are the same.\n"
+    );
+    let json = lab.tug(["diff", "web", &chart, "-o", "json"]);
+    assert_eq!(
+        json.code, 0,
+        "none given are the old ones: {}{}",
+        json.stdout, json.stderr
+    );
+    let refused = lab.tug(["apply", &chart]);
+    assert!(
+        refused.err().starts_with("Error: cannot read"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn drift_is_shown_and_corrected() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(lab) = Lab::open() else { return };
+    let chart = write_chart(&lab, "parcel", &[]);
+    lab.tug(["install", "web", &chart]).ok();
+    assert_eq!(
+        lab.tug(["status", "web", "--drift"]).ok(),
+        "The objects are as the release made them.\n"
+    );
+    lab.client(
+        &kubectl,
+        ["patch", "cm", "web", "-p", r#"{"data":{"text":"mine"}}"#],
+    )
+    .ok();
+    let drift = lab.tug(["status", "web", "--drift"]);
+    assert_eq!(drift.code, 2, "{}", drift.stderr);
+    assert!(
+        drift.stdout.contains(r#"~ data.text: "mine" -> "hello""#),
+        "{}",
+        drift.stdout
+    );
+    let refused = lab.tug(["upgrade", "web", &chart]);
+    assert!(
+        refused.err().contains("Hint: `--force-conflicts`"),
+        "{}",
+        refused.stderr
+    );
+    lab.tug(["upgrade", "web", &chart, "--correct-drift"]).ok();
+    lab.tug(["status", "web", "--drift"]).ok();
+}
+
+#[test]
+fn a_set_of_releases_is_brought_about_from_any_state() {
+    let Some(lab) = Lab::open() else { return };
+    write_chart(&lab, "parcel", &[]);
+    let file = lab.folder().join("releases.yaml");
+    let path = file.display().to_string();
+    let declare = |text: &str| fs::write(&file, text).unwrap();
+    declare(
+        "releases:\n- name: front\n  chart: parcel\n  needs: [back]\n- name: back\n  namespace: shop\n  chart: parcel\n  \
+         values: {text: ahoy}\n- name: old\n  state: absent\n",
+    );
+    let mut lines: Vec<String> = lab
+        .tug(["apply", "-f", &path])
+        .ok()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    // Releases that do not need each other end in any order.
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "back: installed, revision 1",
+            "front: installed, revision 1",
+            "old: not there, as declared"
+        ]
+    );
+    let again = lab.tug(["apply", "-f", &path]);
+    assert!(
+        again.ok().contains("front: unchanged, revision 1"),
+        "{}",
+        again.stdout
+    );
+    declare(
+        "releases:\n- name: front\n  state: absent\n- name: back\n  namespace: shop\n  chart: parcel\n  values: {text: \
+         changed}\n",
+    );
+    let changed = lab.tug(["apply", "-f", &path]);
+    assert!(
+        changed.ok().contains("back: upgraded, revision 2"),
+        "{}",
+        changed.stdout
+    );
+    assert!(changed.ok().contains("front: removed"), "{}", changed.stdout);
+
+    for (text, expected) in [
+        ("releases: [{name: a}]", "release `a` names no chart"),
+        (
+            "releases: [{name: a, chart: parcel, needs: [b]}]",
+            "`a` needs `b`, which is not in the file",
+        ),
+        (
+            "releases: [{name: a, chart: parcel, needs: [b]}, {name: b, chart: parcel, needs: [a]}]",
+            "releases need each other: a -> b -> a",
+        ),
+        (
+            "releases: [{name: a, chart: parcel}, {name: a, chart: parcel}]",
+            "release `a` stands there twice",
+        ),
+        ("releases: [{name: a, chat: parcel}]", "not a file of releases"),
+        ("releases: [{name: A_b, chart: parcel}]", "invalid release name"),
+    ] {
+        declare(text);
+        let refused = lab.tug(["apply", "-f", &path]);
+        assert!(refused.err().contains(expected), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn err_a_cluster_that_goes_away_while_it_is_waited_for() {
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let pod = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: slow\nspec:\n  selector: {matchLabels: {app: slow}}\n  \
+        template:\n    metadata: {labels: {app: slow}}\n    spec:\n      nodeSelector: {no: such}\n      containers: [{name: \
+        main, image: 'tug/hello:1.0'}]\n";
+    let slow = write_chart(&lab, "slow", &[("templates/slow.yaml", pod)]);
+    let plain = write_chart(&lab, "plain", &[]);
+    lab.tug(["install", "web", &plain]).ok();
+    let mut client = lab.command(test_support::tug());
+    client.args(["upgrade", "web", &slow, "--timeout", "20s"]);
+    client
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped());
+    let waiting = lab.inside(move || client.spawn()).unwrap();
+    until("the new revision", LIMIT, || {
+        let listed = lab.tug(["list", "-o", "json"]).json();
+        (listed[0]["revision"] == "2").then_some(())
+    });
+    let pid = lab.tug(["cluster", "status", "-o", "json"]).json()["pid"].to_string();
+    let mut kill = lab.command("kill");
+    kill.args(["-9", &pid]);
+    lab.run(kill).ok();
+    let ended = waiting.wait_with_output().unwrap();
+    assert!(!ended.status.success());
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.starts_with("Error: "), "{said}");
+    lab.tug(["cluster", "start"]).ok();
+    // Whatever was recorded, the next command works.
+    lab.tug(["upgrade", "web", &plain]).ok();
+    let history = lab.tug(["history", "web", "-o", "json"]).json();
+    let deployed = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|revision| revision["status"] == "deployed");
+    assert_eq!(deployed.count(), 1, "{history}");
+    lab.tug(["uninstall", "web"]).ok();
+}
+
+#[test]
+fn unlock_says_whether_anybody_is_at_work() {
+    let Some(lab) = Lab::open() else { return };
+    let chart = write_chart(&lab, "parcel", &[]);
+    lab.tug(["install", "web", &chart]).ok();
+    assert_eq!(lab.tug(["unlock", "web"]).ok(), "Nobody is at work on \"web\".\n");
+    assert!(lab.tug(["unlock", "moon"]).err().contains("release: not found"));
+}

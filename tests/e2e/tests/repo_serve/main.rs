@@ -1,0 +1,8 @@
+//! Real clients on `tug repo serve`, and what is left after it was killed.
+
+mod browser;
+mod helm;
+mod host;
+mod killed;
+mod museum;
+mod skopeo;

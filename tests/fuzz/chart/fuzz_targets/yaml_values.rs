@@ -1,0 +1,45 @@
+//! What YAML gives can be written, and reads back as the same values.
+
+#![no_main]
+
+use chart_values::Value;
+use chart_values::json::{from_json, to_json};
+use chart_values::yaml::{entries_from_yaml, from_yaml, to_yaml, to_yaml_pretty, values_from_yaml};
+use libfuzzer_sys::fuzz_target;
+
+/// How many items and characters a value has, as aliases can make much of little.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => 1 + text.len(),
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(map) => 1 + map.iter().map(|(key, value)| key.len() + size(value)).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+fuzz_target!(|text: &str| {
+    let _ = values_from_yaml(text);
+    let value = match from_yaml(text) {
+        Ok(value) => value,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            assert!(entries_from_yaml(text, &["kind", "metadata"]).is_none(), "{text:?}: {error}");
+            return;
+        }
+    };
+    if size(&value) > 100_000 {
+        return;
+    }
+    let json = to_json(&value);
+    assert_eq!(to_json(&from_json(&json).unwrap()), json);
+    for written in [to_yaml(&value), to_yaml_pretty(&value)] {
+        let written = written.unwrap();
+        let again = from_yaml(&written).unwrap_or_else(|error| panic!("{text:?}: {written:?}: {error}"));
+        assert_eq!(to_json(&again), json, "{text:?}: {written:?}");
+    }
+    if let Some(entries) = entries_from_yaml(text, &["kind", "metadata"]) {
+        for (key, entry) in &entries {
+            assert_eq!(value.get(key), Some(entry), "{text:?}");
+        }
+    }
+});
