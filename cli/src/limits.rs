@@ -181,6 +181,23 @@ mod tests {
     }
 
     #[test]
+    fn the_page_on_limits_tells_them_all() {
+        let page = include_str!("../../docs/reference/limits.md");
+        let limits = Limits::default();
+        for row in ROWS {
+            let default = shown((row.get)(&limits));
+            let told = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{}` |", row.name)));
+            assert!(
+                told.is_some_and(|line| line.ends_with(&format!(" | {default} |"))),
+                "{}: {default}: {told:?}",
+                row.name
+            );
+        }
+    }
+
+    #[test]
     fn err_limits_that_are_none() {
         for (text, why) in [
             ("steps", "expected NAME=NUMBER"),

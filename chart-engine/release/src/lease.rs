@@ -207,7 +207,7 @@ mod tests {
         lease: Option<&str>,
         written: Option<&str>,
         lives: Option<bool>,
-        expected: Verdict,
+        expected: &Verdict,
     ) {
         let lease = lease.map(|renewed| Lease {
             holder: "other".to_owned(),
@@ -221,26 +221,26 @@ mod tests {
             &Known(lives),
             NOW.parse().unwrap(),
         );
-        assert_eq!(verdict, expected);
+        assert_eq!(&verdict, expected);
     }
 
     #[test]
     fn a_lease_holds_while_its_holder_may_live() {
         let (fresh, old) = ("2026-01-01T11:59:58Z", "2026-01-01T11:50:00Z");
-        check(false, None, Some(fresh), None, Verdict::Free);
-        check(true, Some(fresh), None, Some(true), Verdict::Busy);
+        check(false, None, Some(fresh), None, &Verdict::Free);
+        check(true, Some(fresh), None, Some(true), &Verdict::Busy);
         // Its clock may be wrong.
-        check(true, Some(old), None, Some(true), Verdict::Busy);
-        check(true, Some(fresh), None, Some(false), Verdict::TakeOver);
-        check(false, Some(fresh), None, Some(false), Verdict::TakeOver);
-        check(true, Some(fresh), None, None, Verdict::Watch(LEASE));
-        check(true, Some(old), None, None, Verdict::TakeOver);
+        check(true, Some(old), None, Some(true), &Verdict::Busy);
+        check(true, Some(fresh), None, Some(false), &Verdict::TakeOver);
+        check(false, Some(fresh), None, Some(false), &Verdict::TakeOver);
+        check(true, Some(fresh), None, None, &Verdict::Watch(LEASE));
+        check(true, Some(old), None, None, &Verdict::TakeOver);
     }
 
     #[test]
     fn what_helm_left_pending_is_taken_over_when_it_is_old() {
-        check(true, None, Some("2026-01-01T11:55:00Z"), None, Verdict::Busy);
-        check(true, None, Some("2026-01-01T11:49:00Z"), None, Verdict::TakeOver);
-        check(true, None, None, None, Verdict::TakeOver);
+        check(true, None, Some("2026-01-01T11:55:00Z"), None, &Verdict::Busy);
+        check(true, None, Some("2026-01-01T11:49:00Z"), None, &Verdict::TakeOver);
+        check(true, None, None, None, &Verdict::TakeOver);
     }
 }

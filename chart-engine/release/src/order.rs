@@ -284,13 +284,13 @@ mod tests {
         lines.iter().map(resource).collect()
     }
 
-    fn orders(lines: &[&str], chart: Value) -> Result<Order, Cycle> {
+    fn orders(lines: &[&str], chart: &Value) -> Result<Order, Cycle> {
         order(&resources(lines), chart.as_object())
     }
 
     /// Shows each part as `NAME < NEEDED NEEDED`.
     #[track_caller]
-    fn check(lines: &[&str], chart: Value, expected: &[&str]) {
+    fn check(lines: &[&str], chart: &Value, expected: &[&str]) {
         let order = orders(lines, chart).unwrap();
         let shown: Vec<String> = order
             .parts
@@ -312,7 +312,7 @@ mod tests {
     fn without_annotations_all_come_together() {
         let order = orders(
             &["shop - -", "shop - -", "shop/charts/db - -"],
-            json!({"name": "shop"}),
+            &json!({"name": "shop"}),
         )
         .unwrap();
         assert!(order.is_flat());
@@ -322,7 +322,7 @@ mod tests {
     fn groups_wait_for_groups_and_the_rest_for_all_of_them() {
         check(
             &["shop - -", "shop app db,queue", "shop db -", "shop queue -"],
-            json!({"name": "shop"}),
+            &json!({"name": "shop"}),
             &[
                 "shop/db <",
                 "shop/queue <",
@@ -345,7 +345,7 @@ mod tests {
                 "shop/charts/db/charts/disk - -",
                 "shop/charts/db - -",
             ],
-            chart,
+            &chart,
             &[
                 "shop/charts/db <",
                 "shop/charts/db/charts/disk <",
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn err_a_circle_is_named() {
-        let error = orders(&["shop a b", "shop b c", "shop c a", "shop d a"], json!({})).unwrap_err();
+        let error = orders(&["shop a b", "shop b c", "shop c a", "shop d a"], &json!({})).unwrap_err();
         assert_eq!(
             error.to_string(),
             "these wait for each other: shop/a -> shop/b -> shop/c -> shop/a"
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn err_a_group_that_is_not_there_is_told() {
-        let order = orders(&["shop a moon"], json!({})).unwrap();
+        let order = orders(&["shop a moon"], &json!({})).unwrap();
         assert!(order.is_flat());
         assert_eq!(
             order.warnings,

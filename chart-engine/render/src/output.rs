@@ -66,7 +66,7 @@ impl Output {
         let hooks = rendered
             .hooks
             .iter()
-            .filter(|hook| !self.no_hooks && !(self.skip_tests && hook.is_test()));
+            .filter(|hook| !(self.no_hooks || self.skip_tests && hook.is_test()));
         let room = hooks
             .clone()
             .map(|hook| section_length(&hook.path, &hook.manifest));

@@ -707,7 +707,7 @@ async fn transact(api: &LocalApi, operations: Value, dry_run: bool) -> Result<Ve
         .collect())
 }
 
-fn config(name: &str, data: Value) -> Value {
+fn config(name: &str, data: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data})
 }
 
@@ -718,16 +718,16 @@ async fn a_transaction_changes_all_its_objects_at_consecutive_revisions() {
         .await
         .unwrap();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
-    let mut inside = config("inside", json!({}));
+    let mut inside = config("inside", &json!({}));
     inside["metadata"]["namespace"] = "shop".into();
     let operations = json!([
         // What comes later sees what comes before: the namespace is there for its object.
         {"create": namespace},
         {"apply": inside},
-        {"apply": config("a", json!({"k": "1"})), "force": true},
-        {"apply": config("a", json!({"k": "2"}))},
-        {"delete": config("old", json!({}))},
-        {"delete": config("never", json!({}))},
+        {"apply": config("a", &json!({"k": "1"})), "force": true},
+        {"apply": config("a", &json!({"k": "2"}))},
+        {"delete": config("old", &json!({}))},
+        {"delete": config("never", &json!({}))},
     ]);
     let before = api.engine().revision().0;
     let outcomes = transact(&api, operations.clone(), true).await.unwrap();
@@ -748,7 +748,7 @@ async fn a_transaction_changes_all_its_objects_at_consecutive_revisions() {
             .unwrap_err()
             .is_not_found()
     );
-    let same = json!([{"apply": config("a", json!({"k": "2"}))}]);
+    let same = json!([{"apply": config("a", &json!({"k": "2"}))}]);
     assert_eq!(transact(&api, same, false).await.unwrap(), ["unchanged"]);
 }
 
@@ -761,10 +761,10 @@ async fn err_one_refused_operation_refuses_the_transaction() {
     };
     for (bad, part) in [
         (
-            json!({"apply": config("b", json!({"k": [1]}))}),
+            json!({"apply": config("b", &json!({"k": [1]}))}),
             "ConfigMap in version",
         ),
-        (json!({"create": config("a", json!({}))}), "already exists"),
+        (json!({"create": config("a", &json!({}))}), "already exists"),
         (
             json!({"apply": {"apiVersion": "moon/v1", "kind": "Crater", "metadata": {"name": "c"}}}),
             "no objects of kind",
@@ -773,12 +773,12 @@ async fn err_one_refused_operation_refuses_the_transaction() {
             json!({"apply": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}}),
             "must say its namespace",
         ),
-        (json!({"update": config("never", json!({}))}), "not found"),
+        (json!({"update": config("never", &json!({}))}), "not found"),
         // The port is taken by the service before it.
         (json!({"apply": service("second")}), "already allocated"),
     ] {
         let before = api.engine().revision();
-        let operations = json!([{"apply": config("a", json!({}))}, {"apply": service("first")}, bad]);
+        let operations = json!([{"apply": config("a", &json!({}))}, {"apply": service("first")}, bad]);
         let refused = transact(&api, operations, false).await.unwrap_err();
         assert!(refused.message.contains(part), "{refused}");
         let cause = refused.causes.last().unwrap();
@@ -802,11 +802,11 @@ async fn err_what_is_no_transaction() {
         (json!([7]), "must be an object"),
         (json!([{}]), "must have one of"),
         (
-            json!([{"apply": config("a", json!({})), "delete": config("a", json!({}))}]),
+            json!([{"apply": config("a", &json!({})), "delete": config("a", &json!({}))}]),
             "must have one of",
         ),
         (
-            json!([{"create": config("a", json!({})), "force": true}]),
+            json!([{"create": config("a", &json!({})), "force": true}]),
             "`force` is not known beside `create`",
         ),
         (
@@ -814,7 +814,7 @@ async fn err_what_is_no_transaction() {
             "must name its apiVersion and kind",
         ),
         (
-            json!([{"delete": config("a", json!({})), "options": {"propagationPolicy": "x"}}]),
+            json!([{"delete": config("a", &json!({})), "options": {"propagationPolicy": "x"}}]),
             "no propagation policy",
         ),
     ] {

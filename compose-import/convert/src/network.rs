@@ -120,7 +120,13 @@ pub(crate) fn container_ports(service: &Service<'_>) -> Vec<Port> {
             port.name = None;
         }
     }
-    ports.truncate(PORTS_MAX);
+    if ports.len() > PORTS_MAX {
+        service.tell(
+            "expose",
+            format!("of {} ports the first {PORTS_MAX} are kept", ports.len()),
+        );
+        ports.truncate(PORTS_MAX);
+    }
     ports
 }
 
@@ -355,7 +361,7 @@ fn published_ports(service: &Service<'_>) -> Vec<Published> {
                 service.tell_item("ports", index, format!("of {range}, port {first} is published"));
             }
             (Some(given), None) if given != "0" => {
-                service.tell_item("ports", index, format!("`{given}` is no port"))
+                service.tell_item("ports", index, format!("`{given}` is no port"));
             }
             _ => {}
         }
@@ -556,6 +562,14 @@ fn subdomains(cx: &Context<'_>, names: &mut Names, objects: &mut Vec<Object>) {
     }
 }
 
+/// As many as `resolv.conf` holds, and Kubernetes takes.
+const NAME_SERVERS_MAX: usize = 3;
+
+/// Whether a name can stand in `hostAliases`: a DNS-1123 subdomain.
+fn is_host_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dns_label)
+}
+
 /// `hostAliases` and `dnsConfig`, and the names of the pod itself.
 pub(crate) fn pod_names(service: &Service<'_>, spec: &mut Value) {
     let mut by_address: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -564,7 +578,12 @@ pub(crate) fn pod_names(service: &Service<'_>, spec: &mut Value) {
             continue;
         };
         let address = address.trim_start_matches('[').trim_end_matches(']');
-        if address.parse::<std::net::IpAddr>().is_ok() {
+        if !is_host_name(host) {
+            service.tell(
+                "extra_hosts",
+                format!("`{host}` is no name that Kubernetes takes"),
+            );
+        } else if address.parse::<std::net::IpAddr>().is_ok() {
             by_address.entry(address).or_default().push(host);
         } else {
             service.tell(
@@ -580,7 +599,24 @@ pub(crate) fn pod_names(service: &Service<'_>, spec: &mut Value) {
             .collect();
     }
     let texts = |path: &str| service.texts(path).collect::<Vec<_>>();
-    let (servers, searches) = (texts("dns"), texts("dns_search"));
+    let (mut servers, searches) = (texts("dns"), texts("dns_search"));
+    servers.retain(|server| {
+        let is_address = server.parse::<std::net::IpAddr>().is_ok();
+        if !is_address {
+            service.tell("dns", format!("`{server}` is no address"));
+        }
+        is_address
+    });
+    if servers.len() > NAME_SERVERS_MAX {
+        service.tell(
+            "dns",
+            format!(
+                "of {} servers the first {NAME_SERVERS_MAX} are kept",
+                servers.len()
+            ),
+        );
+        servers.truncate(NAME_SERVERS_MAX);
+    }
     if !servers.is_empty() {
         spec["dnsConfig"]["nameservers"] = json!(servers);
     }

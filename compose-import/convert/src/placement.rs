@@ -10,6 +10,12 @@ pub(crate) fn placement(cx: &Context<'_>, service: &Service<'_>, spec: &mut Valu
     if let Some(platform) = service.text("platform") {
         let mut parts = platform.split('/');
         let (system, architecture) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if let Some(variant) = parts.next().filter(|variant| !variant.is_empty()) {
+            service.tell(
+                "platform",
+                format!("the variant `{variant}` is not known of nodes"),
+            );
+        }
         if system == "wasi" {
             service.tell(
                 "platform",

@@ -261,7 +261,7 @@ fn environment(service: &Service<'_>) -> Vec<Value> {
     let mut list = Vec::new();
     for (name, value) in service.map("environment") {
         let Some(value) = scalar(value) else { continue };
-        if name.is_empty() || name.contains('=') {
+        if name.is_empty() || name.contains('=') || !name.chars().all(|char| (' '..='~').contains(&char)) {
             service.tell(
                 "environment",
                 format!("`{name}` cannot be the name of a variable"),

@@ -10,6 +10,7 @@ use crate::names::{Names, dns_label, is_label_value, with_suffix};
 use crate::network::{container_ports, is_loopback};
 use crate::object::{Object, Role, head};
 use crate::service::{Service, says_something};
+use crate::storage::annotate;
 
 /// What says of a pod that it is on a network.
 pub(crate) fn network_label(network: &str) -> String {
@@ -91,14 +92,9 @@ pub(crate) fn policies(cx: &Context<'_>) -> Vec<Object> {
             &names.claim(&dns_label(network)),
         );
         cx.label(&mut object, None);
-        if let Some(labels) = cx
-            .project
-            .model
-            .pointer(&format!("/networks/{network}/labels"))
-            .filter(|labels| says_something(labels))
-        {
-            object["metadata"]["annotations"] = labels.clone();
-        }
+        let networks = cx.project.model.get("networks");
+        let labels = networks.and_then(|networks| networks.get(network)?.get("labels")?.as_object());
+        annotate(&mut object, labels);
         let ingress = if anyone {
             json!([{}])
         } else {

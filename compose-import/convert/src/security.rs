@@ -100,6 +100,9 @@ fn capability(name: &str) -> String {
     upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
 }
 
+/// The largest number of a user or a group.
+const ID_MAX: u32 = i32::MAX as u32;
+
 fn user(service: &Service<'_>, context: &mut Map<String, Value>) {
     let Some(value) = service.get("user") else { return };
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -111,7 +114,7 @@ fn user(service: &Service<'_>, context: &mut Map<String, Value>) {
         let id = if name == "root" {
             Some(0)
         } else {
-            name.parse::<u32>().ok()
+            name.parse().ok().filter(|id| *id <= ID_MAX)
         };
         if id.is_none_or(|_| name == "root") {
             let kept = if name == "root" {

@@ -797,7 +797,8 @@ fn file_mode(mode: &Value) -> Option<u32> {
     .filter(|mode| *mode <= 0o777)
 }
 
-fn annotate(object: &mut Value, labels: Option<&Map<String, Value>>) {
+/// Labels of a network, a volume, a config or a secret, as annotations of its object.
+pub(crate) fn annotate(object: &mut Value, labels: Option<&Map<String, Value>>) {
     for (key, value) in labels.into_iter().flatten() {
         if is_qualified_name(key) && !key.starts_with("kompose.") {
             object["metadata"]["annotations"][key] = value.as_str().unwrap_or_default().into();

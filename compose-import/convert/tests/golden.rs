@@ -118,6 +118,11 @@ fn everything_that_is_not_honoured_is_told() {
 }
 
 #[test]
+fn err_names_and_values_that_kubernetes_cannot_take() {
+    check("odd");
+}
+
+#[test]
 fn a_chart_in_both_languages() {
     check_chart("chart", Dialect::Go, "go");
     check_chart("chart", Dialect::Jinja, "jinja");

@@ -7,8 +7,13 @@ use repo_index::resolve::{
     ChartKey, Chosen, Conflict, Knowledge, Outcome, Question, Requirement, ResolveOptions, resolve,
 };
 
-/// Charts: name, version, and what it needs as `name constraint`.
-type World = Vec<(String, String, Vec<String>)>;
+/// A chart: name, version, and what it needs as `name constraint`.
+type ChartVersion = (String, String, Vec<String>);
+
+type World = Vec<ChartVersion>;
+
+/// One version of each chart.
+type Assignment<'w> = BTreeMap<String, &'w ChartVersion>;
 
 fn wish(text: &str) -> Requirement {
     let (name, constraint) = text.split_once(' ').unwrap_or((text, ""));
@@ -251,7 +256,7 @@ fn possible_with_one_version(root: &[Requirement], world: &World) -> bool {
     names.sort();
     names.dedup();
     let versions = |name: &String| world.iter().filter(|chart| chart.0 == *name).collect::<Vec<_>>();
-    let mut assignments: Vec<BTreeMap<String, &(String, String, Vec<String>)>> = vec![BTreeMap::new()];
+    let mut assignments: Vec<Assignment<'_>> = vec![BTreeMap::new()];
     for name in names {
         assignments = assignments
             .iter()
@@ -269,11 +274,7 @@ fn possible_with_one_version(root: &[Requirement], world: &World) -> bool {
         .any(|assignment| fits(root, assignment, &mut Vec::new()))
 }
 
-fn fits(
-    wishes: &[Requirement],
-    assignment: &BTreeMap<String, &(String, String, Vec<String>)>,
-    above: &mut Vec<String>,
-) -> bool {
+fn fits(wishes: &[Requirement], assignment: &Assignment<'_>, above: &mut Vec<String>) -> bool {
     wishes.iter().all(|wish| {
         let Some((name, version, needs)) = assignment.get(&wish.chart.name) else {
             return false;

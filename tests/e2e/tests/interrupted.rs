@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use test_support::{Lab, peer, skip};
+use test_support::{Lab, peer, skip, until};
 
 /// Objects of the release.
 const OBJECTS: usize = 40;
@@ -74,9 +74,15 @@ fn kill_at_random_moments(kills: usize, hook: bool) {
         let _ = child.kill();
         child.wait().unwrap();
 
-        let listed = lab
-            .client(&kubectl, ["get", "cm", "-l", "part-of=many", "-o", "json"])
-            .json();
+        // The server may still be at the request of the dead client: look until nothing moves meanwhile.
+        let (listed, history) = until("a quiet cluster", Duration::from_secs(20), || {
+            let before = lab.tug(["history", "many", "-o", "json"]).json();
+            let listed = lab
+                .client(&kubectl, ["get", "cm", "-l", "part-of=many", "-o", "json"])
+                .json();
+            let after = lab.tug(["history", "many", "-o", "json"]).json();
+            (before == after).then_some((listed, after))
+        });
         let said: Vec<(&Value, &Value)> = listed["items"]
             .as_array()
             .unwrap()
@@ -90,7 +96,6 @@ fn kill_at_random_moments(kills: usize, hook: bool) {
             "round {round}, killed after {moment:?}: a part of a revision is applied: {said:?}"
         );
         // The record agrees with the objects.
-        let history = lab.tug(["history", "many", "-o", "json"]).json();
         let deployed: Vec<&Value> = history
             .as_array()
             .unwrap()

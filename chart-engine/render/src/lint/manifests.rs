@@ -62,7 +62,7 @@ pub(super) fn check(
             Ok(Value::Map(object)) => {
                 check_object(path, &object, capabilities, findings);
                 for fault in judge(&object) {
-                    findings.push(of_object(path, &object, document, source, fault));
+                    findings.push(of_object(path, &object, document, source, &fault));
                 }
             }
             Ok(_) => {}
@@ -71,7 +71,7 @@ pub(super) fn check(
 }
 
 /// A fault of an object at the line of the template that writes the field, where only one line can have done so.
-fn of_object(path: &str, object: &Map, document: &str, source: &str, fault: ObjectFault) -> Finding {
+fn of_object(path: &str, object: &Map, document: &str, source: &str, fault: &ObjectFault) -> Finding {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = text(object.get("kind"));
     let name = text(object.get("metadata").and_then(|metadata| metadata.get("name")));

@@ -121,7 +121,7 @@ pub(super) fn run_images(
 
 fn containers(place: &Place, services: &[String]) -> Result<Vec<Container>, Failure> {
     let pods = place.work(async |cluster| place.objects(cluster, ("v1", "pods"), services).await)?;
-    Ok(pods.iter().flat_map(|pod| containers_of(pod)).collect())
+    Ok(pods.iter().flat_map(containers_of).collect())
 }
 
 fn containers_of(pod: &Arc<Object>) -> Vec<Container> {

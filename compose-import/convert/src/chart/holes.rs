@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::chart::values::content_of_secret;
 use crate::chart::{ChartOptions, Dialect};
 use crate::convert::{INSTANCE, NAME};
 use crate::object::{Object, Role};
@@ -207,6 +208,7 @@ fn claim(object: &Object, value: &mut Value, holes: &mut Holes) {
 
 fn secret(object: &Object, holes: &mut Holes) {
     let content = holes.dialect.value(&["secrets", object.name()]);
+    let is_encoded = content_of_secret(object).is_some_and(|(_, is_encoded)| is_encoded);
     for key in object.value["data"]
         .as_object()
         .into_iter()
@@ -215,7 +217,11 @@ fn secret(object: &Object, holes: &mut Holes) {
     {
         holes.inline.insert(
             format!("/data/{}", pointer_part(key)),
-            holes.dialect.encoded(&content),
+            if is_encoded {
+                holes.dialect.quoted(&content)
+            } else {
+                holes.dialect.encoded(&content)
+            },
         );
     }
 }

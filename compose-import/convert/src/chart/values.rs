@@ -56,11 +56,8 @@ pub(super) fn values(conversion: &Conversion, options: &ChartOptions) -> Value {
                 volumes.insert(object.name().to_owned(), volume);
             }
             Role::Secret => {
-                let content = object.value["data"].as_object().into_iter().flatten().next();
-                let text = content
-                    .filter(|_| options.with_secrets)
-                    .and_then(|(_, data)| BASE64.decode(data.as_str()?).ok())
-                    .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                let text = content_of_secret(object).filter(|_| options.with_secrets);
+                let text = text.map(|(text, _)| text);
                 secrets.insert(object.name().to_owned(), json!(text.unwrap_or_default()));
             }
             _ => {}
@@ -74,6 +71,16 @@ pub(super) fn values(conversion: &Conversion, options: &ChartOptions) -> Value {
         values["secrets"] = Value::Object(secrets);
     }
     values
+}
+
+/// The content of a secret as a value, and whether it is in base64, which it is where it is no text.
+pub(super) fn content_of_secret(object: &Object) -> Option<(String, bool)> {
+    let (_, data) = object.value["data"].as_object()?.iter().next()?;
+    let data = data.as_str()?;
+    match String::from_utf8(BASE64.decode(data).ok()?) {
+        Ok(text) => Some((text, false)),
+        Err(_) => Some((data.to_owned(), true)),
+    }
 }
 
 fn merge(services: &mut Map<String, Value>, service: &str, key: &str, value: Value) {

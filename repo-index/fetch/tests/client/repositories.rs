@@ -402,7 +402,7 @@ async fn err_archives_that_are_not_what_was_promised() {
             .ends_with(&format!("has the digest {found}, and {wanted} was pinned"))
     );
     let large = refused(good.clone(), vec![0; 5000], |access, _| {
-        access.http.answer_bytes_max = 4000
+        access.http.answer_bytes_max = 4000;
     });
     assert_eq!(large.await, "URL/web-1.0.0.tgz gives more than 4000 bytes");
     let bad = |urls: &str| {

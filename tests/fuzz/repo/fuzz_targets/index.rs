@@ -1,4 +1,4 @@
-//! Any bytes are an index or are refused; what is read is sorted, is written, and reads back the same.
+//! Any bytes are an index or are refused; what is read is sorted, and reads back the same once it is written.
 
 #![no_main]
 
@@ -25,7 +25,14 @@ fuzz_target!(|bytes: &[u8]| {
             entry.urls().for_each(drop);
         }
     }
-    let written = index.write().expect("what was read can be written");
+    // JSON has characters that YAML has not; Helm cannot write them either.
+    let written = match index.write() {
+        Ok(written) => written,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
     let again = Index::read(written.as_bytes()).expect("what was written can be read");
     assert!(again.skipped.is_empty());
     assert_eq!(again.index, index);
