@@ -2,6 +2,7 @@
 
 mod arguments;
 mod clusters;
+mod compose;
 mod hostile;
 mod rendering;
 mod sandbox;

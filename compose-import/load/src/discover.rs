@@ -201,13 +201,15 @@ pub(crate) fn project_name(
     }
     let mut named = None;
     for file in &found.files {
-        for document in reader.documents(file)? {
+        let documents = reader.documents(file)?;
+        for document in &documents {
             if let Some(name) = document.root.get("name")
                 && let Some(text) = name.as_str().filter(|text| !text.is_empty())
             {
                 named = Some((text.to_owned(), name.at));
             }
         }
+        reader.read_before.insert(file.clone(), documents);
     }
     if let Some((text, at)) = named {
         let text = if reader.interpolate {

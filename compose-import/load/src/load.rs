@@ -1,6 +1,6 @@
 //! From options to a project: the stages in their order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use serde_json::{Map as JsonMap, Value};
@@ -9,7 +9,7 @@ use crate::consistency::{self, Parts};
 use crate::discover::{self, Found};
 use crate::error::{Fault, LoadError};
 use crate::files::Files;
-use crate::node::{Data, Node, Sources};
+use crate::node::{Node, Sources};
 use crate::normalize::normalize;
 use crate::options::Options;
 use crate::project::{Positions, Project};
@@ -41,6 +41,7 @@ fn stages(options: &Options, files: &dyn Files) -> Result<Project, Faults> {
         sources: Sources::default(),
         warnings: Vec::new(),
         told: BTreeSet::new(),
+        read_before: HashMap::new(),
     };
     let mut found = discover::find(options, &mut reader)?;
     let name = discover::project_name(options, &found, &mut reader)?;
@@ -54,7 +55,7 @@ fn stages(options: &Options, files: &dyn Files) -> Result<Project, Faults> {
     if let Some(map) = model.as_map_mut() {
         map.remove("name");
     }
-    let positions = positions(&model, &reader.sources);
+
     let mut project = Project {
         working_dir: found.folder.clone(),
         compose_files: found
@@ -63,18 +64,22 @@ fn stages(options: &Options, files: &dyn Files) -> Result<Project, Faults> {
             .filter(|file| *file != "-")
             .map(PathBuf::from)
             .collect(),
-        positions,
+        positions: Positions {
+            root: None,
+            sources: reader.sources.clone(),
+        },
         ..Project::default()
     };
     if options.no_interpolate {
         // Texts with variables have no types yet, so the model stays as it was read.
         let mut json = model.to_json();
+        project.positions.root = Some(model);
         if let Some(object) = json.as_object_mut() {
             object.insert("name".to_owned(), Value::from(name.as_str()));
         }
         project.model = json;
     } else {
-        fill_project(&mut project, &model, &name, &found, options, &mut reader)?;
+        fill_project(&mut project, model, &name, &found, options, &mut reader)?;
     }
     project.name = name;
     project.environment = found.environment;
@@ -100,13 +105,14 @@ fn read_model(options: &Options, found: &Found, reader: &mut Reader<'_>) -> Resu
 /// Gives the model its types, selects services, and checks that all fits together.
 fn fill_project(
     project: &mut Project,
-    model: &Node,
+    model: Node,
     name: &str,
     found: &Found,
     options: &Options,
     reader: &mut Reader<'_>,
 ) -> Result<(), Faults> {
-    let mut object = typed_model(model, &mut project.extensions, reader)?;
+    let mut object = typed_model(&model, &mut project.extensions, reader)?;
+    project.positions.root = Some(model);
     project.is_typed = true;
     object.insert("name".to_owned(), Value::from(name));
     let mut services = match object.remove("services") {
@@ -306,25 +312,5 @@ fn drop_unused(object: &mut JsonMap<String, Value>, services: &JsonMap<String, V
                 object.remove(kind);
             }
         }
-    }
-}
-
-/// The places of a tree, in its shape.
-fn positions(node: &Node, sources: &Sources) -> Positions {
-    let inside = match &node.data {
-        Data::Map(map) => map
-            .iter()
-            .map(|(key, entry)| (key.clone(), positions(entry, sources)))
-            .collect(),
-        Data::List(items) => items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| (index.to_string(), positions(item, sources)))
-            .collect(),
-        _ => BTreeMap::new(),
-    };
-    Positions {
-        here: sources.position(node.at),
-        inside,
     }
 }

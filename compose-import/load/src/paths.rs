@@ -34,9 +34,7 @@ pub(crate) fn clean(path: &str) -> String {
 
 /// A path below a folder, unless it is absolute.
 pub(crate) fn join(folder: &str, path: &str) -> String {
-    if path.starts_with('/') {
-        clean(path)
-    } else if folder.is_empty() {
+    if path.starts_with('/') || folder.is_empty() {
         clean(path)
     } else {
         clean(&format!("{folder}/{path}"))
@@ -132,7 +130,7 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>, sources: &Sources) -> Res
     });
     for kind in ["configs", "secrets"] {
         each(file, kind, |_, entry| {
-            at(entry, "file", |path| base.host_path(path))
+            at(entry, "file", |path| base.host_path(path));
         });
     }
     each(file, "volumes", |_, volume| {

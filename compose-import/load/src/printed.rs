@@ -31,7 +31,7 @@ impl Project {
         }
         each(&mut model, "services", |service| {
             for key in ["command", "entrypoint"] {
-                if service.get(key).is_some_and(|value| value.is_null()) {
+                if service.get(key).is_some_and(Value::is_null) {
                     service.remove(key);
                 }
             }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use crate::node::{Data, Node, Sources};
 use crate::position::Position;
 
 /// Something that was accepted but that its author should know.
@@ -130,18 +131,27 @@ impl Project {
     }
 }
 
-/// Places of what was written, as a tree in the shape of the model.
+/// Places of what was written: the tree that the model was made of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Positions {
-    pub(crate) here: Option<Position>,
-    pub(crate) inside: BTreeMap<String, Positions>,
+    pub(crate) root: Option<Node>,
+    pub(crate) sources: Sources,
 }
 
 impl Positions {
     pub(crate) fn find(&self, path: &[&str]) -> Option<Position> {
-        let deeper = path
-            .split_first()
-            .and_then(|(first, rest)| self.inside.get(*first)?.find(rest));
-        deeper.or_else(|| self.here.clone())
+        let mut node = self.root.as_ref()?;
+        let mut found = self.sources.position(node.at);
+        for step in path {
+            let next = match &node.data {
+                Data::Map(map) => map.get(*step),
+                Data::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            found = self.sources.position(next.at).or(found);
+            node = next;
+        }
+        found
     }
 }

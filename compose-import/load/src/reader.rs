@@ -1,6 +1,6 @@
 //! From files to one model: interpolated, extended, included, merged and checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::dotenv;
@@ -33,6 +33,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) warnings: Vec<Warning>,
     /// Warnings already given.
     pub(crate) told: BTreeSet<String>,
+    /// Files that were read for the project's name, and will be read again for what is in them.
+    pub(crate) read_before: HashMap<String, Vec<Document>>,
 }
 
 /// A project that is being read: the main one, or an included one.
@@ -117,6 +119,9 @@ impl Reader<'_> {
 
     /// The documents of a file.
     pub(crate) fn documents(&mut self, name: &str) -> Result<Vec<Document>, Faults> {
+        if let Some(documents) = self.read_before.remove(name) {
+            return Ok(documents);
+        }
         let text = self.text(name)?;
         let shown = shown(name);
         let file = self.sources.add(shown);

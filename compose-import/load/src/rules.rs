@@ -93,7 +93,7 @@ pub(crate) fn check(root: &mut Node, sources: &Sources) -> Vec<Fault> {
     });
     each(file, "services", |name, entry| checker.service(name, entry));
     each(file, "volumes", |name, entry| {
-        checker.external_volume(name, entry)
+        checker.external_volume(name, entry);
     });
     checker.faults
 }

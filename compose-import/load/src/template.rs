@@ -117,9 +117,8 @@ fn check(text: &str, depth: usize) -> Result<(), TemplateFault> {
             tail
         } else if let Some(braced) = after.strip_prefix('{') {
             let end = closing(braced).ok_or(TemplateFault::Invalid)?;
-            match parse(&braced[..end]).ok_or(TemplateFault::Invalid)? {
-                (_, Some((_, _, word))) => check(word, depth + 1)?,
-                (_, None) => {}
+            if let (_, Some((_, _, word))) = parse(&braced[..end]).ok_or(TemplateFault::Invalid)? {
+                check(word, depth + 1)?;
             }
             &braced[end + 1..]
         } else {

@@ -193,7 +193,7 @@ fn object_faults(object: &Object, map: &Map, at: Place, path: &mut Path, found: 
             path.push(key.as_str());
             faults(shape, entry, path, found);
             path.pop();
-        } else if !object.open && !(object.extensions && key.starts_with("x-")) {
+        } else if !(object.open || object.extensions && key.starts_with("x-")) {
             unknown.push((key, entry.at));
         }
     }
