@@ -290,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    fn resource_rule(rule: Value, verb: &str, what: &str, name: Option<&str>) -> bool {
+    fn resource_rule(rule: &Value, verb: &str, what: &str, name: Option<&str>) -> bool {
         let (what, subresource) = what
             .split_once('/')
             .map_or((what, None), |(of, below)| (of, Some(below)));
@@ -303,7 +303,7 @@ mod tests {
             namespace: Some("default"),
             name,
         };
-        allows(&rule, &action)
+        allows(rule, &action)
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
         let pods = json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log"]});
         let check = |rule: &Value, verb, what, name, expected: bool| {
             assert_eq!(
-                resource_rule(rule.clone(), verb, what, name),
+                resource_rule(rule, verb, what, name),
                 expected,
                 "{rule} {verb} {what}"
             );
