@@ -77,8 +77,14 @@ impl ApiJudge {
             return;
         }
         for cause in validate(row, object) {
+            // The schema of a custom resource is certain; the rules of built-in kinds know more than charts may tell.
+            let is_mistyped = cause.reason == "FieldValueTypeInvalid";
             faults.push(ObjectFault {
-                severity: Severity::Warning,
+                severity: if is_mistyped {
+                    Severity::Error
+                } else {
+                    Severity::Warning
+                },
                 message: format!("{}: {}", cause.field, cause.message),
                 field: cause.field,
             });
@@ -206,7 +212,9 @@ mod tests {
         );
         check(
             "apiVersion: shop.io/v1\nkind: Apple\nmetadata: {name: a}\nspec: {size: x}",
-            &["ERROR spec.size: json: cannot unmarshal string into Go struct field .spec.size of type int64"],
+            &[
+                "ERROR spec.size: spec.size: Invalid value: \"string\": spec.size in body must be of type integer: \"string\"",
+            ],
         );
     }
 }

@@ -400,7 +400,7 @@ pub const WORKLOADS: [&str; 6] = [
     "ReplicationController",
 ];
 
-/// What keeps a workload from being ready: what its pods say, of a Deployment those of its newest ReplicaSet.
+/// What keeps a workload from being ready: what its pods say, of a Deployment those of its present template.
 ///
 /// `sets_of` and `pods_of` give the objects that the object of a UID controls. One pod that cannot start is enough,
 /// since all are made alike; pods that are going away do not count.
@@ -410,13 +410,11 @@ pub fn workload_trouble(
     pods_of: impl Fn(&str) -> Vec<Arc<Object>>,
 ) -> Option<PodTrouble> {
     let owner = if object.kind() == "Deployment" {
-        let revision = |set: &Arc<Object>| {
-            let text = set.annotation("deployment.kubernetes.io/revision");
-            text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default()
-        };
+        // Told by its template: right after a change the newest one is still that of the template before.
+        let template = object.at(&["spec", "template"])?;
         sets_of(object.uid())
             .iter()
-            .max_by_key(|set| revision(set))?
+            .find(|set| is_of_template(set, template))?
             .uid()
             .to_owned()
     } else {
@@ -429,6 +427,18 @@ pub fn workload_trouble(
         .collect();
     let fatal = troubles.iter().find(|trouble| trouble.fatal);
     fatal.or(troubles.first()).cloned()
+}
+
+/// Whether a ReplicaSet makes pods of a template, to which its Deployment added the hash alone.
+fn is_of_template(set: &Object, template: &Value) -> bool {
+    let Some(mut own) = set.at(&["spec", "template"]).cloned() else {
+        return false;
+    };
+    let labels = own.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
+    if let Some(labels) = labels {
+        labels.remove("pod-template-hash");
+    }
+    own == *template
 }
 
 fn container_trouble(status: &Value) -> Option<PodTrouble> {

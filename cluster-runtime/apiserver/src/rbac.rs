@@ -291,10 +291,10 @@ mod tests {
     use super::*;
 
     fn resource_rule(rule: &Value, verb: &str, what: &str, name: Option<&str>) -> bool {
-        let (what, subresource) = what
+        let (group, what) = what.split_once(':').unwrap_or(("v1", what));
+        let (plural, subresource) = what
             .split_once('/')
             .map_or((what, None), |(of, below)| (of, Some(below)));
-        let (group, plural) = what.rsplit_once(':').unwrap_or(("v1", what));
         let resource = GroupVersionResource::new(group, plural);
         let action = Action::Resource {
             verb,
