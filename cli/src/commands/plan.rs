@@ -8,10 +8,9 @@ use chart_release::action::{
     DeployOptions, Install, Plan, SavedPlan, Upgrade, WaitStrategy, plan_install, plan_upgrade,
 };
 use chart_release::cluster::Cluster;
-use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, run_until_interrupted};
-use crate::arguments::{ChartArgs, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_from};
+use crate::arguments::{ChartArgs, FetchArgs, PostRenderArgs, ReuseArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::output::{OutputArgs, to_json};
@@ -43,18 +42,8 @@ pub(crate) struct PlanTarget {
     /// Show whole new and deleted objects, hooks, and what follows from changes: restarts, lost data
     #[arg(long)]
     detailed: bool,
-    /// Forget the values of the last revision
-    #[arg(long)]
-    reset_values: bool,
-    /// Keep the values of the last revision, those of its chart too
-    #[arg(long)]
-    reuse_values: bool,
-    /// Keep the values that were given for the last revision, over those of the new chart
-    #[arg(long)]
-    reset_then_reuse_values: bool,
-    /// Keep the values that were given for the last revision, unless they repeat a default that has changed
-    #[arg(long)]
-    merge_values: bool,
+    #[command(flatten)]
+    reuse: ReuseArgs,
     /// Take fields over that others own
     #[arg(long)]
     force_conflicts: bool,
@@ -108,22 +97,11 @@ impl PlanTarget {
     }
 
     fn upgrade(&self, settings: &Settings) -> Result<Upgrade, Failure> {
-        let reuse_values = if self.reset_values {
-            ReuseValues::Reset
-        } else if self.reuse_values {
-            ReuseValues::Reuse
-        } else if self.reset_then_reuse_values {
-            ReuseValues::ResetThenReuse
-        } else if self.merge_values {
-            ReuseValues::Merge
-        } else {
-            ReuseValues::WhenNoneGiven
-        };
         Ok(Upgrade {
             name: self.name.clone().unwrap_or_default(),
             chart: load_installable_from(&self.fetch, self.chart.as_deref().unwrap_or_default(), settings)?,
             values: self.values.read(settings)?,
-            reuse_values,
+            reuse_values: self.reuse.reuse_values(),
             render: self.chart_args.options(settings, &self.post_render),
             deploy: DeployOptions {
                 force_conflicts: self.force_conflicts,

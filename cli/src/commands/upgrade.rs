@@ -1,12 +1,11 @@
 //! `tug upgrade`
 
 use chart_release::action::{DryRun, Install, Upgrade};
-use chart_release::values::ReuseValues;
 
 use super::{block_on, explain, install, run_until_interrupted};
 use crate::arguments::{
-    ChartArgs, DeployArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, dry_run, labels_to_set,
-    load_installable_from, parse_labels,
+    ChartArgs, DeployArgs, DryRunArg, FetchArgs, PostRenderArgs, ReuseArgs, ValuesArgs, dry_run,
+    labels_to_set, load_installable_from, parse_labels,
 };
 use crate::connection::{self, Start};
 use crate::failure::Failure;
@@ -50,18 +49,8 @@ pub(crate) struct UpgradeArgs {
     /// Labels of the release's record, over those it has; `KEY=null` removes one
     #[arg(short, long, value_name = "KEY=VALUE", value_delimiter = ',')]
     labels: Vec<String>,
-    /// Forget the values of the last revision
-    #[arg(long)]
-    reset_values: bool,
-    /// Keep the values of the last revision, those of its chart too
-    #[arg(long)]
-    reuse_values: bool,
-    /// Keep the values that were given for the last revision, over those of the new chart
-    #[arg(long)]
-    reset_then_reuse_values: bool,
-    /// Keep the values that were given for the last revision, unless they repeat a default that has changed
-    #[arg(long)]
-    merge_values: bool,
+    #[command(flatten)]
+    reuse: ReuseArgs,
     /// Take back what others changed on the objects
     #[arg(long)]
     correct_drift: bool,
@@ -164,23 +153,11 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     deploy.take_ownership = arguments.take_ownership;
     deploy.force_conflicts |= arguments.correct_drift;
     deploy.skip_validation = arguments.disable_openapi_validation;
-    // In Helm's order: the first that is given counts.
-    let reuse_values = if arguments.reset_values {
-        ReuseValues::Reset
-    } else if arguments.reuse_values {
-        ReuseValues::Reuse
-    } else if arguments.reset_then_reuse_values {
-        ReuseValues::ResetThenReuse
-    } else if arguments.merge_values {
-        ReuseValues::Merge
-    } else {
-        ReuseValues::WhenNoneGiven
-    };
     Ok(Upgrade {
         name: arguments.name.clone(),
         chart: load_installable_from(&arguments.fetch, &arguments.chart, settings)?,
         values: arguments.values.read(settings)?,
-        reuse_values,
+        reuse_values: arguments.reuse.reuse_values(),
         description: arguments.description.clone(),
         labels: parse_labels(&arguments.labels)?,
         dry_run,

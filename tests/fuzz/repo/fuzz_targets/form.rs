@@ -6,7 +6,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
 // The server's own file: the whole server would take long to build and is not needed.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the target uses a part of the file")]
 #[path = "../../../../repo-index/serve/src/charts/multipart.rs"]
 mod multipart;
 
