@@ -6,10 +6,11 @@
 //! and tokens are copied, not owned.
 
 /// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// The message is in [`Lexer::message`].
     Error,
+    #[default]
     End,
     Text,
     LeftDelim,
@@ -47,7 +48,7 @@ pub(super) enum TokenKind {
 }
 
 /// A piece of the text, which is shorter than 4 GiB.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
     pub(super) start: u32,
@@ -317,8 +318,8 @@ impl<'t> Lexer<'t> {
             }
             ':' => self.fail("expected :="),
             '|' => self.emit(TokenKind::Pipe),
-            '"' => self.quoted('"', TokenKind::String, "unterminated quoted string"),
-            '\'' => self.quoted('\'', TokenKind::CharConstant, "unterminated character constant"),
+            '"' => self.quoted(b'"', TokenKind::String, "unterminated quoted string"),
+            '\'' => self.quoted(b'\'', TokenKind::CharConstant, "unterminated character constant"),
             '`' => self.raw(),
             '$' => self.field_or_variable(TokenKind::Variable),
             '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => {
@@ -373,27 +374,29 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    fn quoted(&mut self, quote: char, kind: TokenKind, unterminated: &str) -> Step {
+    fn quoted(&mut self, quote: u8, kind: TokenKind, unterminated: &str) -> Step {
         loop {
-            match self.bump() {
-                Some('\\') if self.peek().is_some_and(|c| c != '\n') => {
-                    self.bump();
+            let rest = &self.text.as_bytes()[self.at..];
+            match memchr::memchr3(quote, b'\\', b'\n', rest).map(|at| &rest[at..]) {
+                Some([b'\\', after, tail @ ..]) if *after != b'\n' => self.at = self.text.len() - tail.len(),
+                Some([last, tail @ ..]) if *last == quote => {
+                    self.at = self.text.len() - tail.len();
+                    return self.emit(kind);
                 }
-                None | Some('\n' | '\\') => return self.fail(unterminated),
-                Some(c) if c == quote => return self.emit(kind),
-                Some(_) => {}
+                _ => return self.fail(unterminated),
             }
         }
     }
 
     fn raw(&mut self) -> Step {
-        loop {
-            match self.bump() {
-                None => return self.fail("unterminated raw quoted string"),
-                Some('`') => return self.emit(TokenKind::RawString),
-                Some(_) => {}
-            }
-        }
+        let rest = &self.text.as_bytes()[self.at..];
+        let Some(end) = memchr::memchr(b'`', rest) else {
+            return self.fail("unterminated raw quoted string");
+        };
+        let from = self.at;
+        self.at += end + 1;
+        self.line += count_lines(&self.text[from..self.at]);
+        self.emit(TokenKind::RawString)
     }
 
     fn at_terminator(&self) -> bool {

@@ -91,29 +91,33 @@ type Parsed<T> = Result<T, SyntaxError>;
 /// Tokens read ahead, of which the grammar never needs more than four.
 #[derive(Default)]
 struct Waiting {
-    tokens: [Option<Token>; 4],
+    tokens: [Token; 4],
     count: usize,
 }
 
 impl Waiting {
+    fn get(&self, at: usize) -> Option<Token> {
+        self.tokens[..self.count].get(at).copied()
+    }
+
     fn push(&mut self, token: Token) {
         if let Some(place) = self.tokens.get_mut(self.count) {
-            *place = Some(token);
+            *place = token;
             self.count += 1;
         }
     }
 
     fn pop(&mut self) -> Option<Token> {
-        let token = self.tokens[0].take()?;
-        self.tokens.rotate_left(1);
-        self.count -= 1;
-        Some(token)
+        let [first, second, third, fourth] = self.tokens;
+        self.count = self.count.checked_sub(1)?;
+        self.tokens = [second, third, fourth, fourth];
+        Some(first)
     }
 
     fn put_back(&mut self, token: Token) {
-        self.tokens.rotate_right(1);
-        self.tokens[0] = Some(token);
-        self.count += 1;
+        let [first, second, third, _] = self.tokens;
+        self.tokens = [token, first, second, third];
+        self.count = (self.count + 1).min(self.tokens.len());
     }
 }
 
@@ -141,8 +145,8 @@ impl<'t> Parser<'t> {
 
     fn look(&mut self, ahead: usize) -> Token {
         loop {
-            if let Some(Some(token)) = self.waiting.tokens.get(ahead) {
-                return *token;
+            if let Some(token) = self.waiting.get(ahead) {
+                return token;
             }
             let token = self.lexer.next_token();
             self.waiting.push(token);
