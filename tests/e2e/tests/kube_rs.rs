@@ -24,13 +24,20 @@ fn with_client<F: Future<Output = ()>>(lab: &Lab, scenario: impl FnOnce(Client) 
     let path = lab.kubeconfig();
     lab.inside(move || {
         // On one thread, which is the one that lives in the lab's network.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let kubeconfig = Kubeconfig::read_from(path).unwrap();
             let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+            let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .unwrap();
             let client = Client::try_from(config).unwrap();
-            tokio::time::timeout(LIMIT, scenario(client)).await.expect("the scenario ends in time");
+            tokio::time::timeout(LIMIT, scenario(client))
+                .await
+                .expect("the scenario ends in time");
         });
     });
 }
@@ -44,8 +51,10 @@ fn lab() -> Option<Lab> {
 fn config_map(name: &str, data: &[(&str, &str)]) -> ConfigMap {
     let mut map = ConfigMap::default();
     map.metadata.name = Some(name.to_owned());
-    let data: BTreeMap<String, String> =
-        data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let data: BTreeMap<String, String> = data
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     map.data = Some(data);
     map
 }
@@ -55,8 +64,13 @@ fn a_watcher_sees_what_is_there_and_what_changes() {
     let Some(lab) = lab() else { return };
     with_client(&lab, |client| async move {
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
-        maps.create(&PostParams::default(), &config_map("before", &[])).await.unwrap();
-        for config in [watcher::Config::default(), watcher::Config::default().streaming_lists()] {
+        maps.create(&PostParams::default(), &config_map("before", &[]))
+            .await
+            .unwrap();
+        for config in [
+            watcher::Config::default(),
+            watcher::Config::default().streaming_lists(),
+        ] {
             let mut events = watcher(maps.clone(), config.fields("metadata.name!=kube-root-ca.crt")).boxed();
             let mut seen = Vec::new();
             while let Some(event) = events.try_next().await.unwrap() {
@@ -65,7 +79,9 @@ fn a_watcher_sees_what_is_there_and_what_changes() {
                     watcher::Event::InitApply(map) => seen.push(format!("is {}", map.name_any())),
                     watcher::Event::InitDone => {
                         seen.push("done".to_owned());
-                        maps.create(&PostParams::default(), &config_map("after", &[])).await.unwrap();
+                        maps.create(&PostParams::default(), &config_map("after", &[]))
+                            .await
+                            .unwrap();
                         maps.delete("after", &DeleteParams::default()).await.unwrap();
                     }
                     watcher::Event::Apply(map) => seen.push(format!("apply {}", map.name_any())),
@@ -100,7 +116,10 @@ fn a_reflector_holds_what_the_cluster_holds() {
             tokio::task::yield_now().await;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        namespaces.delete("reflected", &DeleteParams::default()).await.unwrap();
+        namespaces
+            .delete("reflected", &DeleteParams::default())
+            .await
+            .unwrap();
         while names().contains("reflected") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -112,7 +131,8 @@ fn a_reflector_holds_what_the_cluster_holds() {
 fn a_controller_makes_for_each_object_one_that_it_owns() {
     let Some(lab) = lab() else { return };
     with_client(&lab, |client| async move {
-        let widgets = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("kube.rs", "v1", "Widget"), "widgets");
+        let widgets =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("kube.rs", "v1", "Widget"), "widgets");
         define(&client, &widgets).await;
         let api: Api<DynamicObject> = Api::default_namespaced_with(client.clone(), &widgets);
         let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
@@ -121,7 +141,11 @@ fn a_controller_makes_for_each_object_one_that_it_owns() {
         let context = Arc::new((client.clone(), widgets.clone()));
         let running = tokio::spawn(
             controller
-                .run(reconcile, |_, _, _| Action::requeue(Duration::from_millis(100)), context)
+                .run(
+                    reconcile,
+                    |_, _, _| Action::requeue(Duration::from_millis(100)),
+                    context,
+                )
                 .for_each(|_| async {}),
         );
         let mut widget = DynamicObject::new("one", &widgets);
@@ -129,12 +153,19 @@ fn a_controller_makes_for_each_object_one_that_it_owns() {
         api.create(&PostParams::default(), &widget).await.unwrap();
         until_text(&maps, "first").await;
         let changed = json!({"spec": {"text": "second"}});
-        api.patch("one", &PatchParams::default(), &Patch::Merge(changed)).await.unwrap();
+        api.patch("one", &PatchParams::default(), &Patch::Merge(changed))
+            .await
+            .unwrap();
         until_text(&maps, "second").await;
         // What is owned comes back when somebody takes it away.
         let uid = maps.get("one").await.unwrap().uid();
         maps.delete("one", &DeleteParams::default()).await.unwrap();
-        while maps.get_opt("one").await.unwrap().is_none_or(|map| map.uid() == uid) {
+        while maps
+            .get_opt("one")
+            .await
+            .unwrap()
+            .is_none_or(|map| map.uid() == uid)
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         running.abort();
@@ -153,18 +184,28 @@ fn commands_logs_and_pages_through_the_client() {
     lab.tug(["install", "hello", chart.to_str().unwrap()]).ok();
     with_client(&lab, |client| async move {
         let pods: Api<Pod> = Api::default_namespaced(client.clone());
-        let found = pods.list(&ListParams::default().labels("app.kubernetes.io/instance=hello")).await.unwrap();
+        let found = pods
+            .list(&ListParams::default().labels("app.kubernetes.io/instance=hello"))
+            .await
+            .unwrap();
         let name = found.items[0].name_any();
-        let mut process =
-            pods.exec(&name, ["/bin/echo", "from", "inside"], &AttachParams::default()).await.unwrap();
+        let mut process = pods
+            .exec(&name, ["/bin/echo", "from", "inside"], &AttachParams::default())
+            .await
+            .unwrap();
         let mut said = String::new();
         process.stdout().unwrap().read_to_string(&mut said).await.unwrap();
         assert_eq!(said, "from inside\n");
-        assert_eq!(process.take_status().unwrap().await.unwrap().status.as_deref(), Some("Success"));
+        assert_eq!(
+            process.take_status().unwrap().await.unwrap().status.as_deref(),
+            Some("Success")
+        );
         pods.logs(&name, &Default::default()).await.unwrap();
         let mut forward = pods.portforward(&name, &[8080]).await.unwrap();
         let mut stream = forward.take_stream(8080).unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /healthz HTTP/1.0\r\n\r\n")
+            .await
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.contains("200"), "{answer}");
@@ -178,7 +219,12 @@ fn commands_logs_and_pages_through_the_client() {
         let mut names = Vec::new();
         loop {
             let list = maps.list_metadata(&page).await.unwrap();
-            names.extend(list.items.iter().map(ResourceExt::name_any).filter(|name| name.starts_with("page-")));
+            names.extend(
+                list.items
+                    .iter()
+                    .map(ResourceExt::name_any)
+                    .filter(|name| name.starts_with("page-")),
+            );
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page.continue_token = Some(token),
                 None => break,
@@ -206,11 +252,14 @@ async fn define(client: &Client, kind: &ApiResource) {
         }}}],
     }});
     let apply = PatchParams::apply("test");
-    api.patch(&name, &apply, &Patch::Apply(&definition)).await.unwrap();
+    api.patch(&name, &apply, &Patch::Apply(&definition))
+        .await
+        .unwrap();
     let established = kube::runtime::wait::await_condition(api, &name, |found: Option<&DynamicObject>| {
         let conditions = found.and_then(|found| found.data["status"]["conditions"].as_array());
         conditions.is_some_and(|all| {
-            all.iter().any(|one| one["type"] == "Established" && one["status"] == "True")
+            all.iter()
+                .any(|one| one["type"] == "Established" && one["status"] == "True")
         })
     });
     established.await.unwrap();
@@ -226,12 +275,18 @@ async fn reconcile(
     let mut map = config_map(&widget.name_any(), &[("text", text)]);
     map.metadata.owner_references = widget.controller_owner_ref(kind).map(|owner| vec![owner]);
     let apply = PatchParams::apply("widgets").force();
-    maps.patch(&widget.name_any(), &apply, &Patch::Apply(&map)).await?;
+    maps.patch(&widget.name_any(), &apply, &Patch::Apply(&map))
+        .await?;
     Ok(Action::await_change())
 }
 
 async fn until_text(maps: &Api<ConfigMap>, text: &str) {
-    let shows = |map: &ConfigMap| map.data.as_ref().and_then(|data| data.get("text")).is_some_and(|one| one == text);
+    let shows = |map: &ConfigMap| {
+        map.data
+            .as_ref()
+            .and_then(|data| data.get("text"))
+            .is_some_and(|one| one == text)
+    };
     while !maps.get_opt("one").await.unwrap().is_some_and(|map| shows(&map)) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
