@@ -397,11 +397,18 @@ fn applying_twice_changes_nothing_where_nobody_owns_the_key_of_an_item() {
 
 #[test]
 fn err_long_lists_are_looked_through_in_time() {
-    let many: Vec<String> = (0..20_000).map(|number| format!("example.com/{number}")).collect();
-    let wish = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": many}});
+    let many: Vec<String> = (0..20_000)
+        .map(|number| format!("example.com/{number}"))
+        .collect();
+    let wish =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": many}});
     let start = std::time::Instant::now();
     let mut story = Story::new();
     story.apply("one", wish.clone());
     story.apply("one", wish);
-    assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
 }

@@ -406,7 +406,9 @@ fn key_fields(list: &ListShape, item: &Value) -> Vec<(String, Value)> {
     let ListKind::Map(keys) = &list.kind else {
         return Vec::new();
     };
-    let present = keys.iter().filter_map(|key| Some((key.clone().into_owned(), item.get(key.as_ref())?.clone())));
+    let present = keys
+        .iter()
+        .filter_map(|key| Some((key.clone().into_owned(), item.get(key.as_ref())?.clone())));
     present.collect()
 }
 

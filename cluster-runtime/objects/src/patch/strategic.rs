@@ -194,7 +194,10 @@ fn merge_list(
     let Some(merge_key) = strategy.merge_key.as_deref() else {
         let mut seen = HashSet::new();
         let all = original.iter().chain(&patch);
-        let merged = all.filter(|value| seen.insert(value.to_string())).cloned().collect();
+        let merged = all
+            .filter(|value| seen.insert(value.to_string()))
+            .cloned()
+            .collect();
         return Ok(interleave(merged, &patch, original, None));
     };
     let item = item_shape(shape);
@@ -224,7 +227,11 @@ fn merge_list(
     if replace {
         return Ok(without_directives(plain.into_iter().map(Value::Object).collect()));
     }
-    merged.retain(|existing| existing.get(merge_key).is_none_or(|key| !deleted.contains(&key.to_string())));
+    merged.retain(|existing| {
+        existing
+            .get(merge_key)
+            .is_none_or(|key| !deleted.contains(&key.to_string()))
+    });
     let order: Vec<Value> = plain.iter().cloned().map(Value::Object).collect();
     let mut places = places(&merged, Some(merge_key));
     for fields in plain {
@@ -248,7 +255,8 @@ fn merge_list(
 fn interleave(merged: Vec<Value>, order: &[Value], before: &[Value], merge_key: Option<&str>) -> Vec<Value> {
     // Looked up and not searched: a list of a stranger may be long.
     let (ordered, present) = (places(order, merge_key), places(before, merge_key));
-    let place = |places: &HashMap<String, usize>, item: &Value| places.get(&identity(item, merge_key)?).copied();
+    let place =
+        |places: &HashMap<String, usize>, item: &Value| places.get(&identity(item, merge_key)?).copied();
     let (mut named, mut others): (Vec<_>, Vec<_>) = merged
         .into_iter()
         .map(|item| (place(&ordered, &item), item))
@@ -373,12 +381,20 @@ mod tests {
 
     #[test]
     fn err_long_lists_are_merged_in_time() {
-        let many = |from: u32| -> Value { (from..from + 60_000).map(|one| json!(format!("e/{one}"))).collect() };
+        let many = |from: u32| -> Value {
+            (from..from + 60_000)
+                .map(|one| json!(format!("e/{one}")))
+                .collect()
+        };
         let target = json!({"metadata": {"finalizers": many(0)}, "spec": {"containers": []}});
         let start = std::time::Instant::now();
         let patch = json!({"metadata": {"finalizers": many(30_000), "$deleteFromPrimitiveList/finalizers": many(10)}});
         patched(&target, &patch).unwrap();
-        assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(30),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[test]
