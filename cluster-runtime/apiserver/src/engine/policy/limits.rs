@@ -214,6 +214,7 @@ fn share(amount: Quantity, of: Quantity) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests {
     use super::*;
     use serde_json::json;
