@@ -340,8 +340,8 @@ impl<'o> Fetcher<'o> {
             &config.name
         };
         let known = index.chart(chart);
-        let versions = known.map(|known| known.versions.as_slice()).unwrap_or_default();
-        let version = choose(versions, wish, pin)?.ok_or_else(|| {
+        let versions = known.map(|known| known.versions).unwrap_or_default();
+        let version = choose(&versions, wish, pin)?.ok_or_else(|| {
             let available = versions.iter().map(|known| known.version.clone()).collect();
             no_version(name, chart, wish, available)
         })?;

@@ -14,6 +14,7 @@ mod fetcher;
 mod http;
 mod index_cache;
 mod index_folder;
+mod index_form;
 mod locations;
 mod observer;
 mod registry;
@@ -29,8 +30,9 @@ pub use content_cache::ContentCache;
 pub use dependency::{DependencyError, DependencyManager, DependencyStatus, Updated, dependency_statuses};
 pub use fetcher::{Access, FetchError, Fetched, Fetcher, Wish};
 pub use http::{Credentials, HttpClient, HttpError, HttpOptions, Proxies, RetryPolicy, TlsOptions};
-pub use index_cache::{CachedChart, CachedIndex, CachedVersion};
+pub use index_cache::{CachedChart, CachedIndex, CachedVersion, ChartEntry, Origin, VersionEntry};
 pub use index_folder::{IndexFolderError, index_folder};
+pub use index_form::Texts;
 pub use locations::Locations;
 pub use observer::{Event, Observer, Silent};
 pub use registry::{

@@ -200,10 +200,10 @@ impl RepositoryClient {
 
     fn report(&self, index: &CachedIndex, observer: &dyn Observer) {
         let url = &self.config.url;
-        for skipped in index.skipped.iter().take(SKIPPED_SHOWN_MAX) {
+        for skipped in index.origin.skipped.iter().take(SKIPPED_SHOWN_MAX) {
             observer.event(Event::Warning(format!("{url}: {skipped}")));
         }
-        let more = index.skipped.len().saturating_sub(SKIPPED_SHOWN_MAX);
+        let more = index.origin.skipped.len().saturating_sub(SKIPPED_SHOWN_MAX);
         if more > 0 {
             observer.event(Event::Warning(format!("{url}: {more} more entries are skipped")));
         }
@@ -215,7 +215,7 @@ impl RepositoryClient {
             return Some(cached);
         }
         let bytes = fs::read(&self.index_path).ok()?;
-        let mut cached = CachedIndex::of(&Index::read(&bytes).ok()?);
+        let cached = CachedIndex::of(&Index::read(&bytes).ok()?);
         if let Err(error) = cached.save(&self.index_path) {
             tracing::debug!(%error, "the index will be parsed again");
         }
@@ -229,10 +229,10 @@ impl RepositoryClient {
             source,
         };
         let mut request = Request::get(self.below("index.yaml")).with_credentials(self.credentials.as_ref());
-        if let Some(etag) = kept.and_then(|kept| kept.etag.as_deref()) {
+        if let Some(etag) = kept.and_then(|kept| kept.origin.etag.as_deref()) {
             request = request.with_header(header::IF_NONE_MATCH, etag);
         }
-        if let Some(time) = kept.and_then(|kept| kept.last_modified.as_deref()) {
+        if let Some(time) = kept.and_then(|kept| kept.origin.last_modified.as_deref()) {
             request = request.with_header(header::IF_MODIFIED_SINCE, time);
         }
         let answer = self.http.send(request).await.map_err(failed)?;
@@ -246,9 +246,9 @@ impl RepositoryClient {
         })?;
         let text = |name| answer.header(name).map(str::to_owned);
         let mut cached = CachedIndex::of(&read);
-        cached.etag = text(&header::ETAG);
-        cached.last_modified = text(&header::LAST_MODIFIED);
-        let names: Vec<&str> = cached.charts.iter().map(|chart| chart.name.as_str()).collect();
+        cached.origin.etag = text(&header::ETAG);
+        cached.origin.last_modified = text(&header::LAST_MODIFIED);
+        let names: Vec<&str> = cached.charts().map(|chart| chart.name).collect();
         self.write(&self.charts_path, (names.join("\n") + "\n").as_bytes())?;
         self.write(&self.index_path, &answer.body)?;
         let saved = cached.save(&self.index_path);

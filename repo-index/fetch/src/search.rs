@@ -4,7 +4,7 @@ use chart_values::constraint::{Constraint, ConstraintError, Version};
 use regex::Regex;
 use repo_index::{ANY, DEVEL};
 
-use crate::index_cache::{CachedIndex, CachedVersion};
+use crate::index_cache::{CachedIndex, CachedVersion, VersionEntry};
 
 /// What is looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ enum Matcher {
 }
 
 /// Stands between the fields of a line.
-const SEPARATOR: char = '\u{b}';
+const SEPARATOR: &str = "\u{b}";
 
 impl Search {
     /// Looks into indexes, each with the name of its repository. The best come first.
@@ -67,35 +67,39 @@ impl Search {
             (pattern, true) => Matcher::Pattern(Box::new(Regex::new(pattern)?)),
         };
         let mut found: Vec<(Found, Version)> = Vec::new();
+        let mut line = Line::default();
         for (repository, index) in indexes {
-            for chart in &index.charts {
-                let mut hits: Vec<(Found, Version)> = Vec::new();
-                for version in &chart.versions {
+            for chart in index.charts() {
+                let mut hits: Vec<(usize, Version, VersionEntry<'_>)> = Vec::new();
+                for version in chart.versions() {
+                    // The words first: most versions do not have them.
+                    let Some(score) = matcher.score(&mut line, repository, chart.name, &version) else {
+                        continue;
+                    };
                     let Ok(parsed) = version.version.parse::<Version>() else {
                         continue;
                     };
                     if !constraint.allows(&parsed) {
                         continue;
                     }
-                    let Some(score) = matcher.score(repository, &chart.name, version) else {
-                        continue;
-                    };
-                    let hit = Found {
-                        name: format!("{repository}/{}", chart.name),
-                        version: version.clone(),
-                        score,
-                    };
-                    hits.push((hit, parsed));
+                    hits.push((score, parsed, version));
                     // Versions are sorted; a later one could only fit better by its words.
                     if !self.all_versions && score == 0 {
                         break;
                     }
                 }
                 if !self.all_versions {
-                    hits.sort_by(|a, b| a.0.score.cmp(&b.0.score).then_with(|| b.1.cmp(&a.1)));
+                    hits.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.cmp(&a.1)));
                     hits.truncate(1);
                 }
-                found.extend(hits);
+                found.extend(hits.into_iter().map(|(score, parsed, version)| {
+                    let hit = Found {
+                        name: format!("{repository}/{}", chart.name),
+                        version: version.to_owned(),
+                        score,
+                    };
+                    (hit, parsed)
+                }));
             }
         }
         found.sort_by(|(a, version_a), (b, version_b)| {
@@ -107,30 +111,65 @@ impl Search {
     }
 }
 
+/// The fields that words are looked for in, as one text; its memory serves for the next one.
+#[derive(Default)]
+struct Line(String);
+
+impl Line {
+    fn fill(&mut self, repository: &str, chart: &str, version: &VersionEntry<'_>) {
+        let line = &mut self.0;
+        line.clear();
+        for part in [
+            chart,
+            SEPARATOR,
+            repository,
+            "/",
+            chart,
+            SEPARATOR,
+            version.description,
+            SEPARATOR,
+        ] {
+            line.push_str(part);
+        }
+        for (place, keyword) in version.keywords.clone().enumerate() {
+            if place > 0 {
+                line.push(' ');
+            }
+            line.push_str(keyword);
+        }
+    }
+
+    fn make_lowercase(&mut self) {
+        if self.0.is_ascii() {
+            self.0.make_ascii_lowercase();
+        } else {
+            self.0 = self.0.to_lowercase();
+        }
+    }
+}
+
 impl Matcher {
     /// How well a version fits, if it does.
-    fn score(&self, repository: &str, chart: &str, version: &CachedVersion) -> Option<usize> {
-        let line = || {
-            let keywords = version.keywords.join(" ");
-            format!(
-                "{chart}{SEPARATOR}{repository}/{chart}{SEPARATOR}{}{SEPARATOR}{keywords}",
-                version.description
-            )
-        };
-        let (line, start) = match self {
+    fn score(
+        &self,
+        line: &mut Line,
+        repository: &str,
+        chart: &str,
+        version: &VersionEntry<'_>,
+    ) -> Option<usize> {
+        let start = match self {
             Self::Everything => return Some(0),
             Self::Word(word) => {
-                let line = line().to_lowercase();
-                let start = line.find(word.as_str())?;
-                (line, start)
+                line.fill(repository, chart, version);
+                line.make_lowercase();
+                line.0.find(word.as_str())?
             }
             Self::Pattern(pattern) => {
-                let line = line();
-                let start = pattern.find(&line)?.start();
-                (line, start)
+                line.fill(repository, chart, version);
+                pattern.find(&line.0)?.start()
             }
         };
-        Some(line[..start].matches(SEPARATOR).count())
+        Some(line.0[..start].matches(SEPARATOR).count())
     }
 }
 

@@ -31,5 +31,5 @@ pub use certificate::CertificateError;
 pub use digest::{Digest, DigestError};
 pub use name::{FileName, NameError, RepositoryName, Tag, Tenant};
 pub use options::{Challenge, Depth, Limits, ServeOptions, TlsFiles};
-pub use registry::collect::Collected;
+pub use registry::collect::{Collected, Garbage};
 pub use server::{OpenError, RepoServer};

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::registry::collect::Garbage;
+
 /// How a server is to behave.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
@@ -26,8 +28,8 @@ pub struct ServeOptions {
     pub immutable_tags: bool,
     /// Log each request.
     pub access_log: bool,
-    /// How long content that nothing refers to is kept, so that uploads under way find it.
-    pub garbage_after: Duration,
+    /// What of the registry is removed; the time of grace lets uploads under way find what they need.
+    pub garbage: Garbage,
 }
 
 /// Files of a certificate.
@@ -68,6 +70,8 @@ pub struct Limits {
     pub blob_bytes_max: u64,
     /// Bytes of a manifest.
     pub manifest_bytes_max: u64,
+    /// Descriptors in one answer to who refers to a manifest; more are on a next page.
+    pub referrers_page_max: usize,
     /// Uploads of blobs that are open at the same time.
     pub uploads_max: usize,
     /// Charts that come at the same time, each in memory.
@@ -82,6 +86,7 @@ impl Default for Limits {
             chart_bytes_max: 32 << 20,
             blob_bytes_max: 16 << 30,
             manifest_bytes_max: 4 << 20,
+            referrers_page_max: 1000,
             uploads_max: 1000,
             charts_uploading_max: 64,
             unpacking_max: 4,
@@ -103,7 +108,10 @@ impl ServeOptions {
             limits: Limits::default(),
             immutable_tags: false,
             access_log: true,
-            garbage_after: Duration::from_secs(3600),
+            garbage: Garbage {
+                grace: Duration::from_secs(3600),
+                untagged: false,
+            },
         }
     }
 }

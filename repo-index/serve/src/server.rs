@@ -22,7 +22,7 @@ use crate::durable::create_folder;
 use crate::layout::Layout;
 use crate::metrics::{Gauges, Metrics};
 use crate::options::ServeOptions;
-use crate::registry::collect::Collected;
+use crate::registry::collect::{Collected, Garbage};
 use crate::registry::store::RegistryStore;
 use crate::registry::uploads::Uploads;
 use crate::web::Pages;
@@ -138,9 +138,9 @@ impl RepoServer {
         !self.server.auth.has_accounts()
     }
 
-    /// Removes content of the registry that nothing refers to and that is older than `grace`.
-    pub fn collect_garbage(&self, now: SystemTime, grace: Duration) -> io::Result<Collected> {
-        self.server.registry.collect(now, grace)
+    /// Removes what is garbage in the registry.
+    pub fn collect_garbage(&self, now: SystemTime, garbage: Garbage) -> io::Result<Collected> {
+        self.server.registry.collect(now, garbage)
     }
 
     /// Serves until `shutdown`, then lets requests under way end, for some seconds at most.
@@ -195,11 +195,11 @@ async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal>
 
 /// Removes garbage at the start, and some time after something was deleted.
 async fn collect(server: Arc<Server>, shutdown: CancellationToken) {
-    let grace = server.options.garbage_after;
+    let garbage = server.options.garbage;
     loop {
         let work = {
             let server = Arc::clone(&server);
-            move || server.registry.collect(SystemTime::now(), grace)
+            move || server.registry.collect(SystemTime::now(), garbage)
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(Ok(collected)) if collected != Collected::default() => {
@@ -220,7 +220,7 @@ async fn collect(server: Arc<Server>, shutdown: CancellationToken) {
         // What was deleted now may be removed when the time of grace has passed.
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(grace + Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(garbage.grace + Duration::from_secs(1)) => {}
         }
     }
 }

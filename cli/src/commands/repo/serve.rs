@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use repo_serve::{Challenge, Depth, Limits, RepoServer, ServeOptions, TlsFiles};
+use repo_serve::{Challenge, Depth, Garbage, Limits, RepoServer, ServeOptions, TlsFiles};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,9 @@ pub(crate) struct ServeArgs {
     /// How long content of the registry is kept that nothing refers to
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
     garbage_after: Duration,
+    /// Also remove manifests that no tag leads to, by an index or as what refers to it
+    #[arg(long)]
+    remove_untagged: bool,
     /// Remove content of the registry that nothing refers to, and end
     #[arg(long)]
     collect_garbage: bool,
@@ -106,10 +109,10 @@ fn depth(text: &str) -> Result<Depth, String> {
 
 pub(super) fn run(arguments: ServeArgs, settings: &Settings) -> Result<(), Failure> {
     let (listen, only_collect) = (arguments.listen, arguments.collect_garbage);
-    let grace = arguments.garbage_after;
+    let garbage = garbage(&arguments);
     let server = RepoServer::open(options(arguments))?;
     if only_collect {
-        let collected = server.collect_garbage(SystemTime::now(), grace)?;
+        let collected = server.collect_garbage(SystemTime::now(), garbage)?;
         let (blobs, bytes) = (collected.blobs, collected.bytes);
         return settings
             .console
@@ -122,7 +125,15 @@ pub(super) fn run(arguments: ServeArgs, settings: &Settings) -> Result<(), Failu
     runtime.block_on(serve(server, listen, settings))
 }
 
+fn garbage(arguments: &ServeArgs) -> Garbage {
+    Garbage {
+        grace: arguments.garbage_after,
+        untagged: arguments.remove_untagged,
+    }
+}
+
 fn options(arguments: ServeArgs) -> ServeOptions {
+    let garbage = garbage(&arguments);
     let tls = arguments.tls_cert.zip(arguments.tls_key);
     ServeOptions {
         depth: arguments.depth,
@@ -141,7 +152,7 @@ fn options(arguments: ServeArgs) -> ServeOptions {
         },
         immutable_tags: arguments.immutable_tags,
         access_log: !arguments.quiet,
-        garbage_after: arguments.garbage_after,
+        garbage,
         ..ServeOptions::new(arguments.folder)
     }
 }

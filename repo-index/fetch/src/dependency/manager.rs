@@ -318,9 +318,9 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
             }
             Source::Repository(url) => {
                 let index = self.index(&url).await?;
-                let versions = index.chart(&key.name).map(|chart| chart.versions.as_slice());
-                let versions = versions.unwrap_or_default().iter();
-                Ok(versions.map(|version| version.version.clone()).collect())
+                let chart = index.chart(&key.name).unwrap_or_default();
+                let versions = chart.versions.into_iter();
+                Ok(versions.map(|version| version.version).collect())
             }
             Source::Registry(url) => {
                 let place = place_in_registry(&url, &key.name)?;
@@ -384,11 +384,8 @@ impl<'f, 'o> DependencyManager<'f, 'o> {
             Source::Repository(url) => {
                 let index = self.index(&url).await?;
                 let client = self.fetcher.repository_at(&url)?;
-                let versions = index.chart(&key.name).map(|chart| chart.versions.as_slice());
-                let known = versions
-                    .unwrap_or_default()
-                    .iter()
-                    .find(|known| known.version == version);
+                let chart = index.chart(&key.name).unwrap_or_default();
+                let known = chart.versions.iter().find(|known| known.version == version);
                 match known {
                     Some(known) => {
                         let got = client

@@ -59,7 +59,7 @@ async fn an_index_is_asked_for_by_its_tag_and_a_chart_is_fetched_once() {
         .repository(fetcher.repositories().unwrap().list[0].clone())
         .unwrap();
     let fresh = client.index(Freshness::Asked, &stage.told).await.unwrap();
-    assert_eq!(fresh.charts.len(), 1);
+    assert_eq!(fresh.charts().count(), 1);
     assert_eq!(
         server.asked().last().unwrap().header("if-none-match"),
         Some("\"e1\"")

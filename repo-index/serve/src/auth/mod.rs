@@ -1,13 +1,14 @@
 //! Who asks, and what they may do.
 
 mod htpasswd;
+mod known;
 pub(crate) mod rights;
 pub(crate) mod token;
 mod user;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,8 +16,9 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
-use self::htpasswd::{Accounts, HtpasswdError};
-use self::rights::{Right, Rights, RightsError};
+use self::htpasswd::HtpasswdError;
+use self::known::{AccountFiles, Known};
+use self::rights::{Right, RightsError};
 use self::token::{Grant, Tokens};
 pub(crate) use self::user::User;
 use crate::answer::Refusal;
@@ -57,65 +59,40 @@ pub enum AuthError {
     },
 }
 
+/// Passwords that were found right: digests of name and password.
+type Checked = Vec<Digest>;
+
 /// Knows users and their rights.
 #[derive(Debug)]
 pub(crate) struct Auth {
-    /// Without accounts everybody may do everything.
-    accounts: Option<Arc<Accounts>>,
-    rights: Rights,
+    files: AccountFiles,
     tokens: Tokens,
     challenge: Challenge,
-    checked: Mutex<Vec<(Digest, String)>>,
     checks: tokio::sync::Semaphore,
 }
 
 impl Auth {
     pub(crate) fn open(options: &ServeOptions) -> Result<Self, AuthError> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path).map_err(|source| AuthError::File {
-                path: path.clone(),
-                source,
-            })
-        };
-        let accounts = match &options.htpasswd {
-            None => None,
-            Some(path) => Some(
-                Accounts::read(&read(path)?).map_err(|source| AuthError::Htpasswd {
-                    path: path.clone(),
-                    source,
-                })?,
-            ),
-        };
-        let rights = match &options.rights {
-            None => Rights::everything_for_users(),
-            Some(path) => Rights::read(&read(path)?).map_err(|source| AuthError::Rights {
-                path: path.clone(),
-                source,
-            })?,
-        };
         Ok(Self {
-            // Rights without accounts are rights of those who do not say who they are.
-            accounts: accounts
-                .or_else(|| options.rights.is_some().then(Accounts::default))
-                .map(Arc::new),
-            rights,
+            files: AccountFiles::open(options)?,
             tokens: Tokens::new(),
             challenge: options.challenge,
-            checked: Mutex::default(),
             checks: tokio::sync::Semaphore::new(CHECKS_MAX),
         })
     }
 
     /// Whether people can say who they are at all.
     pub(crate) fn has_accounts(&self) -> bool {
-        self.accounts.is_some()
+        self.files.known().accounts.is_some()
     }
 
     /// Finds out who asks. Wrong credentials are refused, none are those of nobody.
     pub(crate) async fn user(&self, headers: &HeaderMap, now: Timestamp) -> Result<User, Refusal> {
-        let Some(accounts) = &self.accounts else {
+        self.files.refresh();
+        let known = self.files.known();
+        if known.accounts.is_none() {
             return Ok(User::Everybody);
-        };
+        }
         let Some(value) = headers.get(AUTHORIZATION) else {
             return Ok(User::Anonymous);
         };
@@ -137,26 +114,23 @@ impl Auth {
         let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = pair.as_deref().and_then(|pair| pair.split_once(':'));
         let (name, password) = pair.ok_or_else(|| unauthorized("the credentials cannot be read"))?;
-        self.check_password(accounts, name, password).await
+        self.check_password(known, name, password).await
     }
 
-    async fn check_password(
-        &self,
-        accounts: &Arc<Accounts>,
-        name: &str,
-        password: &str,
-    ) -> Result<User, Refusal> {
-        let known = Digest::sha256(format!("{name}:{password}").as_bytes());
-        let is_known = |(digest, _): &&(Digest, String)| *digest == known;
-        let checked = || self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, name)) = checked().iter().find(is_known) {
-            return Ok(User::Named(name.clone()));
+    async fn check_password(&self, known: Arc<Known>, name: &str, password: &str) -> Result<User, Refusal> {
+        let digest = Digest::sha256(format!("{name}:{password}").as_bytes());
+        let checked = || known.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked().contains(&digest) {
+            return Ok(User::Named(name.to_owned()));
         }
         let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", "the server stops");
         let _place = self.checks.acquire().await.map_err(busy)?;
         let work = {
-            let (accounts, name, password) = (Arc::clone(accounts), name.to_owned(), password.to_owned());
-            move || accounts.check(&name, &password)
+            let (known, name, password) = (Arc::clone(&known), name.to_owned(), password.to_owned());
+            move || {
+                let accounts = known.accounts.as_ref();
+                accounts.is_some_and(|accounts| accounts.check(&name, &password))
+            }
         };
         if !tokio::task::spawn_blocking(work).await? {
             return Err(unauthorized("wrong user or password"));
@@ -165,29 +139,33 @@ impl Auth {
         if checked.len() >= CHECKED_MAX {
             checked.remove(0);
         }
-        checked.push((known, name.to_owned()));
+        checked.push(digest);
         Ok(User::Named(name.to_owned()))
     }
 
     /// Whether somebody has a right on a repository.
     pub(crate) fn may(&self, user: &User, repository: &str, right: Right) -> bool {
+        let known = self.files.known();
+        let rights = &known.rights;
         match user {
             User::Everybody => true,
-            User::Anonymous => self.rights.allow(None, repository, right),
-            User::Named(name) => self.rights.allow(Some(name), repository, right),
+            User::Anonymous => rights.allow(None, repository, right),
+            User::Named(name) => rights.allow(Some(name), repository, right),
             User::Bearer(grant) => grant.allows(repository, right),
         }
     }
 
     /// Whether somebody has any right, on a repository or below it.
     pub(crate) fn may_enter(&self, user: &User, repository: &str) -> bool {
+        let known = self.files.known();
+        let rights = &known.rights;
         match user {
             User::Everybody => true,
-            User::Anonymous => self.rights.reach(None, repository),
+            User::Anonymous => rights.reach(None, repository),
             User::Named(name) | User::Bearer(Grant { user: Some(name), .. }) => {
-                self.rights.reach(Some(name), repository)
+                rights.reach(Some(name), repository)
             }
-            User::Bearer(_) => self.rights.reach(None, repository),
+            User::Bearer(_) => rights.reach(None, repository),
         }
     }
 

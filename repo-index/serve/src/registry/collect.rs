@@ -2,19 +2,33 @@
 //!
 //! Kept are manifests that a repository has, the blobs they name, and what is younger than the time of grace: a client
 //! sends blobs first and the manifest that names them last. Nobody adds content meanwhile.
+//!
+//! Manifests without a tag stay, as somebody may know their digests, unless it is asked to remove those that nothing
+//! with a tag leads to: neither an index that lists them nor a subject that they refer to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::manifest::Manifest;
 use super::store::{RegistryStore, names_in};
 use crate::digest::Digest;
 use crate::durable;
+use crate::name::RepositoryName;
 
 /// Uploads that nobody went on with are removed after this long at least.
 const UPLOAD_SECONDS_MIN: u64 = 24 * 3600;
+
+/// What is garbage.
+#[derive(Debug, Clone, Copy)]
+pub struct Garbage {
+    /// What is younger stays.
+    pub grace: Duration,
+    /// Manifests without a tag are garbage as well, unless something with a tag leads to them.
+    pub untagged: bool,
+}
 
 /// What was removed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +42,10 @@ pub struct Collected {
 }
 
 impl RegistryStore {
-    /// Removes what nothing refers to and what is older than `grace`.
-    pub(crate) fn collect(&self, now: SystemTime, grace: Duration) -> io::Result<Collected> {
+    /// Removes what is garbage.
+    pub(crate) fn collect(&self, now: SystemTime, garbage: Garbage) -> io::Result<Collected> {
         let _guard = self.sweeping();
+        let grace = garbage.grace;
         let is_old = |path: &Path, grace: Duration| {
             let modified = fs::metadata(path).and_then(|about| about.modified());
             modified.is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age >= grace))
@@ -39,13 +54,22 @@ impl RegistryStore {
         let mut collected = Collected::default();
         let mut kept = BTreeSet::new();
         for name in self.repositories()? {
-            let mut named = BTreeSet::new();
-            for digest in self.manifests(&name)? {
-                if let Some(manifest) = self.read_manifest(&name, &digest)? {
-                    named.extend(manifest.blobs);
+            let mut manifests = self.all_manifests(&name)?;
+            if garbage.untagged {
+                let young = |digest: &Digest| !is_old(&layout.manifest_link(&name, digest), grace);
+                let roots = manifests.keys().filter(|digest| young(digest)).cloned();
+                let wanted = reached(&manifests, roots.chain(self.tagged(&name)?));
+                for digest in manifests.keys().filter(|digest| !wanted.contains(*digest)) {
+                    self.delete_manifest(&name, digest)?;
                 }
-                kept.insert(digest);
+                manifests.retain(|digest, _| wanted.contains(digest));
             }
+            let named: BTreeSet<&Digest> = manifests
+                .values()
+                .flatten()
+                .flat_map(|manifest| &manifest.blobs)
+                .collect();
+            kept.extend(manifests.keys().cloned());
             for digest in self.blobs(&name)? {
                 let link = layout.blob_link(&name, &digest);
                 if named.contains(&digest) || !is_old(&link, grace) {
@@ -73,6 +97,25 @@ impl RegistryStore {
         Ok(collected)
     }
 
+    /// The manifests of a repository; one that cannot be read names nothing.
+    fn all_manifests(&self, name: &RepositoryName) -> io::Result<BTreeMap<Digest, Option<Manifest>>> {
+        let mut found = BTreeMap::new();
+        for digest in self.manifests(name)? {
+            let manifest = self.read_manifest(name, &digest)?;
+            found.insert(digest, manifest);
+        }
+        Ok(found)
+    }
+
+    /// What the tags of a repository point to.
+    fn tagged(&self, name: &RepositoryName) -> io::Result<Vec<Digest>> {
+        let mut found = Vec::new();
+        for tag in self.tags(name)? {
+            found.extend(self.tag(name, &tag)?);
+        }
+        Ok(found)
+    }
+
     /// Everything that is stored.
     fn stored(&self) -> io::Result<Vec<Digest>> {
         let mut found = Vec::new();
@@ -90,4 +133,28 @@ impl RegistryStore {
         }
         Ok(found)
     }
+}
+
+/// Which manifests are wanted: the roots, what indexes among them list, and what refers to a wanted one.
+fn reached(
+    manifests: &BTreeMap<Digest, Option<Manifest>>,
+    roots: impl Iterator<Item = Digest>,
+) -> BTreeSet<Digest> {
+    let mut leads_to: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
+    for (digest, manifest) in manifests {
+        let Some(manifest) = manifest else { continue };
+        leads_to.entry(digest).or_default().extend(&manifest.children);
+        if let Some(subject) = &manifest.subject {
+            leads_to.entry(subject).or_default().push(digest);
+        }
+    }
+    let mut wanted = BTreeSet::new();
+    let mut open: Vec<Digest> = roots.collect();
+    while let Some(digest) = open.pop() {
+        if wanted.insert(digest.clone()) {
+            let next = leads_to.get(&digest).into_iter().flatten();
+            open.extend(next.map(|digest| (*digest).clone()));
+        }
+    }
+    wanted
 }

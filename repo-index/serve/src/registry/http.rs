@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::manifest::{IMAGE_INDEX, Manifest};
 use super::paging;
+use super::store::Referrers;
 use super::uploads::Upload;
 use crate::answer::{Answer, Refusal, empty, header, json_answer, located};
 use crate::auth::rights::Right;
@@ -47,7 +48,9 @@ pub(crate) async fn catalog(server: &Arc<Server>, request: &Request) -> Result<A
     paging::sort(&mut names);
     let (page, next) = paging::asked(&names, request)?;
     let mut answer = json_answer(StatusCode::OK, json!({"repositories": page}).to_string());
-    paging::link(&mut answer, "/v2/_catalog", request, next);
+    if let Some(next) = next {
+        paging::link(&mut answer, "/v2/_catalog", request, "n", next);
+    }
     Ok(answer)
 }
 
@@ -100,7 +103,10 @@ async fn tags(server: &Arc<Server>, name: &RepositoryName, request: &Request) ->
     let (page, next) = paging::asked(&tags, request)?;
     let body = json!({"name": name.as_str(), "tags": page}).to_string();
     let mut answer = json_answer(StatusCode::OK, body);
-    paging::link(&mut answer, &format!("/v2/{name}/tags/list"), request, next);
+    if let Some(next) = next {
+        let path = format!("/v2/{name}/tags/list");
+        paging::link(&mut answer, &path, request, "n", next);
+    }
     Ok(answer)
 }
 
@@ -174,6 +180,10 @@ async fn put_manifest(
                     "the tag `{tag}` exists, and tags are not moved here"
                 )));
             }
+            if server.options.garbage.untagged {
+                // It may have been the only tag of another manifest.
+                server.garbage.notify_one();
+            }
             bridge::list_chart(&server, &name, tag, &manifest)
         }
     };
@@ -235,7 +245,7 @@ async fn get_blob(
             name,
             digest,
             SystemTime::from(request.now),
-            server.options.garbage_after,
+            server.options.garbage.grace,
         );
     }
     let path = registry.layout().blob(digest);
@@ -414,20 +424,26 @@ async fn referrers(
     subject: Digest,
     request: &Request,
 ) -> Result<Answer, Refusal> {
+    let wanted = Referrers {
+        artifact_type: request.parameter("artifactType").map(str::to_owned),
+        after: request.parameter("last").map(str::parse).transpose()?,
+        count_max: server.options.limits.referrers_page_max,
+    };
+    let is_filtered = wanted.artifact_type.is_some();
+    let path = format!("/v2/{name}/referrers/{subject}");
     let work = {
         let (server, name) = (Arc::clone(server), name.clone());
-        move || server.registry.referrers(&name, &subject)
+        move || server.registry.referrers(&name, &subject, &wanted)
     };
-    let mut manifests = spawn_blocking(work).await??;
-    let wanted = request.parameter("artifactType");
-    if let Some(wanted) = wanted {
-        manifests.retain(|descriptor| descriptor["artifactType"] == wanted);
-    }
+    let (manifests, next) = spawn_blocking(work).await??;
     let body = json!({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": manifests});
     let mut answer = json_answer(StatusCode::OK, body.to_string());
     header(&mut answer, CONTENT_TYPE, IMAGE_INDEX);
-    if wanted.is_some() {
+    if is_filtered {
         header(&mut answer, FILTERS_APPLIED, "artifactType");
+    }
+    if let Some(next) = next {
+        paging::link(&mut answer, &path, request, "artifactType", &next.to_string());
     }
     Ok(answer)
 }

@@ -20,6 +20,8 @@ pub(crate) struct Manifest {
     pub(crate) media_type: String,
     /// What it refers to and what has to be there before it.
     pub(crate) blobs: Vec<Digest>,
+    /// Manifests that an index lists; they need not be here.
+    pub(crate) children: Vec<Digest>,
     pub(crate) subject: Option<Digest>,
     artifact_type: Option<String>,
     annotations: Value,
@@ -54,6 +56,9 @@ struct Document {
     /// Artifact manifests had this name for layers.
     #[serde(default)]
     blobs: Vec<Descriptor>,
+    /// Of an index.
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
     subject: Option<Descriptor>,
     #[serde(default)]
     annotations: Value,
@@ -114,8 +119,10 @@ impl Manifest {
             }
         }
         let layers = layers.map(|layer| Ok((layer.media_type.clone(), layer.digest()?)));
+        let children = document.manifests.iter().map(Descriptor::digest);
         Ok(Self {
             blobs,
+            children: children.collect::<Result<_, ManifestError>>()?,
             subject: document.subject.as_ref().map(Descriptor::digest).transpose()?,
             artifact_type: document.artifact_type.filter(|kind| !kind.is_empty()),
             annotations: document.annotations,
@@ -211,6 +218,7 @@ mod tests {
                 "{\"layers\":[{\"digest\":\"sha256:../..\"}]}",
                 Some(IMAGE_MANIFEST),
             ),
+            ("{\"manifests\":[{\"digest\":\"x\"}]}", Some(IMAGE_INDEX)),
         ] {
             assert!(Manifest::read(body.as_bytes(), sent).is_err(), "{body}");
         }

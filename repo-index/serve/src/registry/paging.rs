@@ -38,19 +38,15 @@ pub(crate) fn asked<'l>(
     Ok(page(names, request.count("n")?, request.parameter("last")))
 }
 
-/// Says where the next page is.
-pub(crate) fn link(answer: &mut Answer, path: &str, request: &Request, next: Option<&str>) {
-    if let (Some(next), Some(count)) = (next, request.parameter("n")) {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("n", count)
-            .append_pair("last", next)
-            .finish();
-        header(
-            answer,
-            http::header::LINK,
-            &format!("<{path}?{query}>; rel=\"next\""),
-        );
+/// Says where the page after `last` is, with the parameter of the request that holds for it as well.
+pub(crate) fn link(answer: &mut Answer, path: &str, request: &Request, parameter: &str, last: &str) {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(value) = request.parameter(parameter) {
+        query.append_pair(parameter, value);
     }
+    let query = query.append_pair("last", last).finish();
+    let next = format!("<{path}?{query}>; rel=\"next\"");
+    header(answer, http::header::LINK, &next);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Content is kept once, by its digest. What a repository has is said by small files in its folder, so that one cannot
 //! read through a repository what is in another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -21,8 +21,8 @@ use crate::name::{RepositoryName, Tag};
 
 /// Links and tags are small files.
 const LINK_BYTES_MAX: u64 = 4096;
-/// What refers to one subject; more are not listed.
-const REFERRERS_MAX: usize = 10_000;
+/// Bytes of the descriptors in one answer to who refers to a subject, where it has more than one.
+const REFERRERS_BYTES_MAX: usize = 4 << 20;
 
 /// Blobs, manifests and tags.
 #[derive(Debug)]
@@ -31,6 +31,15 @@ pub(crate) struct RegistryStore {
     manifest_bytes_max: u64,
     /// Those who add content hold it to read, who removes content without an owner to write.
     sweeping: RwLock<()>,
+}
+
+/// Which of those that refer to a subject are asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Referrers {
+    pub(crate) artifact_type: Option<String>,
+    /// Only those after it.
+    pub(crate) after: Option<Digest>,
+    pub(crate) count_max: usize,
 }
 
 /// A manifest as it is stored.
@@ -265,21 +274,43 @@ impl RegistryStore {
         Ok(names.iter().filter_map(|name| digest_of(name)).collect())
     }
 
-    /// Descriptors of the manifests that refer to a subject.
-    pub(crate) fn referrers(&self, name: &RepositoryName, subject: &Digest) -> io::Result<Vec<Value>> {
+    /// One page of the descriptors of the manifests that refer to a subject, in the order of their digests, and the
+    /// digest after which the next page begins, if there is more.
+    pub(crate) fn referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        wanted: &Referrers,
+    ) -> io::Result<(Vec<Value>, Option<Digest>)> {
         let folder = self.layout.referrers(name, subject);
-        let mut found = BTreeMap::new();
-        for file in names_in(&folder)?.into_iter().take(REFERRERS_MAX) {
-            let bytes = read_small(&folder.join(&file), self.manifest_bytes_max)?.unwrap_or_default();
-            let exists =
-                digest_of(&file).is_some_and(|digest| self.layout.manifest_link(name, &digest).exists());
-            if let Ok(descriptor) = serde_json::from_slice(&bytes)
-                && exists
+        let files = names_in(&folder)?;
+        let digests: BTreeSet<Digest> = files.iter().filter_map(|file| digest_of(file)).collect();
+        let after = wanted.after.as_ref();
+        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
+        for digest in digests {
+            if after.is_some_and(|after| digest <= *after)
+                || !self.layout.manifest_link(name, &digest).exists()
             {
-                found.insert(file, descriptor);
+                continue;
             }
+            let path = self.layout.referrer(name, subject, &digest);
+            let text = read_small(&path, self.manifest_bytes_max)?.unwrap_or_default();
+            let Ok(descriptor) = serde_json::from_slice::<Value>(&text) else {
+                continue;
+            };
+            let kind = wanted.artifact_type.as_ref();
+            if kind.is_some_and(|kind| descriptor["artifactType"] != kind.as_str()) {
+                continue;
+            }
+            bytes += text.len();
+            let is_full = page.len() >= wanted.count_max || bytes > REFERRERS_BYTES_MAX;
+            if is_full && last.is_some() {
+                return Ok((page, last));
+            }
+            page.push(descriptor);
+            last = Some(digest);
         }
-        Ok(found.into_values().collect())
+        Ok((page, None))
     }
 
     /// All repositories that have a folder.

@@ -43,11 +43,13 @@ pub(crate) fn home(server: &Server, tenant: &Tenant, request: &Request) -> Resul
     let rows = |listing: &Listing| -> Vec<Value> {
         let names = listing.names().filter(|name| may_read(name));
         let rows = names.filter_map(|name| row(listing, name, &words));
-        rows.take(ROWS_MAX).collect()
+        rows.take(ROWS_MAX + 1).collect()
     };
     let charts = server.charts.tenant(tenant);
     let exists = charts.is_some();
-    let charts = charts.map(|charts| charts.look(rows)).unwrap_or_default();
+    let mut charts = charts.map(|charts| charts.look(rows)).unwrap_or_default();
+    let more = charts.len() > ROWS_MAX;
+    charts.truncate(ROWS_MAX);
     let tenants = below(server, tenant, user);
     if !exists && tenants.is_empty() {
         return Err(Refusal::not_found("there is nothing at this address"));
@@ -57,12 +59,14 @@ pub(crate) fn home(server: &Server, tenant: &Tenant, request: &Request) -> Resul
         "path": path(tenant),
         "crumbs": crumbs(tenant),
         "charts": charts,
+        "more": more,
         "tenants": tenants,
         "query": request.parameter("q").unwrap_or_default(),
         "url": url(request, tenant),
         "api": format!("{}/api{}charts", request.base, path(tenant)),
         "name": tenant.parts().last().unwrap_or("my-charts"),
         "registry": registry_host(request),
+        "plain_http": is_plain(request),
     });
     server.pages.page("home.html", StatusCode::OK, &context)
 }
@@ -176,7 +180,7 @@ pub(crate) async fn chart(
         "url": url(request, tenant),
         "alias": tenant.parts().last().unwrap_or("my-charts"),
         "oci": repository.parse::<RepositoryName>().is_ok().then(|| format!("{}/{repository}", registry_host(request))),
-        "plain_http": request.base.starts_with("http://"),
+        "plain_http": is_plain(request),
     });
     server.pages.page("chart.html", StatusCode::OK, &context)
 }
@@ -190,7 +194,11 @@ pub(crate) async fn images(server: &Arc<Server>, request: &Request) -> Result<An
     let mut names = bridge::repositories(server).await?;
     names.retain(|name| server.auth.may(&request.user, name, Right::Read));
     paging::sort(&mut names);
-    let context = json!({"repositories": names, "registry": registry_host(request)});
+    let context = json!({
+        "repositories": names,
+        "registry": registry_host(request),
+        "plain_http": is_plain(request),
+    });
     server.pages.page("images.html", StatusCode::OK, &context)
 }
 
@@ -284,6 +292,11 @@ fn url(request: &Request, tenant: &Tenant) -> String {
     format!("{}{}", request.base, path(tenant))
         .trim_end_matches('/')
         .to_owned()
+}
+
+/// Whether clients of the registry must be told that there is no TLS.
+fn is_plain(request: &Request) -> bool {
+    request.base.starts_with("http://")
 }
 
 fn registry_host(request: &Request) -> &str {

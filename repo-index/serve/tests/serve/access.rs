@@ -244,6 +244,39 @@ async fn lists_hold_what_one_may_read() {
 }
 
 #[tokio::test]
+async fn changed_accounts_and_rights_count_from_the_next_request_on() {
+    let server = guarded(Challenge::Basic).await;
+    let status = |user: &'static str| {
+        let server = &server;
+        async move {
+            server
+                .by(user, "GET", "/team/index.yaml", Vec::new())
+                .await
+                .status
+        }
+    };
+    assert_eq!((status("alice").await, status("bob").await), (200, 200));
+    let (htpasswd, rights) = (server.path().join("htpasswd"), server.path().join("rights"));
+    let accounts = fs::read_to_string(&htpasswd).unwrap();
+    // Bob is gone, also from the passwords that were found right.
+    let alice = accounts.lines().next().unwrap();
+    fs::write(&htpasswd, format!("{alice}\n")).unwrap();
+    assert_eq!((status("alice").await, status("bob").await), (200, 401));
+    // What cannot be read changes nothing.
+    for broken in ["words", ""] {
+        if broken.is_empty() {
+            fs::remove_file(&htpasswd).unwrap();
+        } else {
+            fs::write(&htpasswd, broken).unwrap();
+        }
+        assert_eq!((status("alice").await, status("bob").await), (200, 401));
+    }
+    fs::write(&htpasswd, &accounts).unwrap();
+    fs::write(&rights, "bob team/** read\n").unwrap();
+    assert_eq!((status("alice").await, status("bob").await), (403, 200));
+}
+
+#[tokio::test]
 async fn connections_can_be_encrypted() {
     let folder = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();

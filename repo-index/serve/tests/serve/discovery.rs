@@ -30,6 +30,29 @@ async fn tags_are_listed_in_lexical_order() {
 }
 
 #[tokio::test]
+async fn a_repository_without_tags_has_an_empty_list() {
+    let server = Fixture::open().await;
+    let manifest = server.image("a", b"layer").await;
+    let digest = digest_of(&manifest).to_string();
+    server.put_manifest("a", &digest, &manifest).await;
+    let answer = server.get("/v2/a/tags/list").await;
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({"name": "a", "tags": []}))
+    );
+}
+
+#[tokio::test]
+async fn a_page_has_as_many_tags_as_were_asked_for_if_there_are_as_many() {
+    let server = five_tags().await;
+    for (count, expected) in [(1, 1), (4, 4), (5, 5), (6, 5)] {
+        let answer = server.get(&format!("/v2/a/tags/list?n={count}")).await;
+        assert_eq!(tags(&answer.json()).len(), expected);
+        assert_eq!(answer.headers.contains_key("link"), count < 5);
+    }
+}
+
+#[tokio::test]
 async fn tags_are_listed_in_pages() {
     let server = five_tags().await;
     let answer = server.get("/v2/a/tags/list?n=2").await;
@@ -153,4 +176,72 @@ async fn what_was_deleted_refers_to_nothing() {
     assert_eq!(server.delete(&path).await.status, 202);
     let answer = server.get(&format!("/v2/a/referrers/{subject}")).await.json();
     assert_eq!(answer["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_index_without_a_type_has_none_in_the_list() {
+    let (server, subject, _) = with_referrers().await;
+    let index = json!({
+        "schemaVersion": 2, "mediaType": INDEX, "manifests": [], "artifactType": "",
+        "subject": {"mediaType": MANIFEST, "digest": subject, "size": 1},
+    });
+    let digest = digest_of(&index).to_string();
+    assert_eq!(server.put_manifest("a", &digest, &index).await.status, 201);
+    let answer = server.get(&format!("/v2/a/referrers/{subject}")).await.json();
+    let list = answer["manifests"].as_array().unwrap();
+    let found = list.iter().find(|it| it["digest"] == digest).unwrap();
+    assert!(found.get("artifactType").is_none(), "{found}");
+}
+
+#[tokio::test]
+async fn what_refers_to_a_subject_is_of_one_repository() {
+    let (server, subject, _) = with_referrers().await;
+    let answer = server.get(&format!("/v2/b/referrers/{subject}")).await;
+    assert_eq!((answer.status, &answer.json()["manifests"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn a_long_list_of_what_refers_to_a_subject_comes_in_pages() {
+    let server = Fixture::with(|options| options.limits.referrers_page_max = 2).await;
+    let subject = Digest::sha256(b"subject").to_string();
+    let mut sent = std::collections::BTreeSet::new();
+    for number in 0..5 {
+        let mut manifest = server.image("a", format!("{number}").as_bytes()).await;
+        manifest["subject"] = json!({"mediaType": MANIFEST, "digest": subject, "size": 1});
+        manifest["artifactType"] = ["x/odd", "x/even"][usize::from(number % 2 == 0)].into();
+        let digest = digest_of(&manifest).to_string();
+        server.put_manifest("a", &digest, &manifest).await;
+        sent.insert(digest);
+    }
+    let mut path = format!("/v2/a/referrers/{subject}");
+    let (mut found, mut pages) = (std::collections::BTreeSet::new(), 0);
+    loop {
+        let answer = server.get(&path).await;
+        assert_eq!(answer.header("content-type"), INDEX);
+        for descriptor in answer.json()["manifests"].as_array().unwrap() {
+            found.insert(descriptor["digest"].as_str().unwrap().to_owned());
+        }
+        pages += 1;
+        let Some(link) = answer.headers.get("link") else {
+            break;
+        };
+        let link = link.to_str().unwrap();
+        path = link
+            .strip_prefix('<')
+            .unwrap()
+            .strip_suffix(">; rel=\"next\"")
+            .unwrap()
+            .to_owned();
+    }
+    assert_eq!((found, pages), (sent, 3));
+    // The next page is of the same type.
+    let answer = server
+        .get(&format!("/v2/a/referrers/{subject}?artifactType=x/even"))
+        .await;
+    assert_eq!(answer.json()["manifests"].as_array().unwrap().len(), 2);
+    assert!(
+        answer
+            .header("link")
+            .contains("artifactType=x%2Feven&last=sha256%3A")
+    );
 }

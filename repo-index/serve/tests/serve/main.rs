@@ -9,4 +9,5 @@ mod museum;
 mod pages;
 mod pull;
 mod push;
+mod requirements;
 mod stopping;

@@ -45,6 +45,18 @@ async fn the_content_type_of_a_manifest_is_the_one_it_was_pushed_with() {
 }
 
 #[tokio::test]
+async fn the_content_type_of_a_manifest_has_no_parameters() {
+    let server = Fixture::open().await;
+    let manifest = server.image("a", b"layer").await;
+    let request = server
+        .request("PUT", "/v2/a/manifests/v1")
+        .header("content-type", format!("{MANIFEST}; charset=utf-8"));
+    assert_eq!(request.body(manifest.to_string()).answer().await.status, 201);
+    let answer = server.get("/v2/a/manifests/v1").await;
+    assert_eq!(answer.header("content-type"), MANIFEST);
+}
+
+#[tokio::test]
 async fn err_an_unknown_manifest_is_not_found() {
     let server = Fixture::open().await;
     server.push_image("a", "v1", b"layer").await;
@@ -83,8 +95,18 @@ async fn a_blob_is_pulled_by_digest() {
     let answer = server.get(&format!("/v2/a/blobs/{digest}")).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "content"));
     assert_eq!(answer.header("docker-content-digest"), digest.to_string());
-    let head = server.head(&format!("/v2/a/blobs/{digest}")).await;
-    assert_eq!((head.status, head.header("content-length")), (200, "7"));
+}
+
+#[tokio::test]
+async fn head_tells_of_a_blob_what_get_would_without_the_body() {
+    let server = Fixture::open().await;
+    let digest = server.push_blob("a", b"content").await;
+    let answer = server.head(&format!("/v2/a/blobs/{digest}")).await;
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    assert_eq!(answer.header("content-length"), "7");
+    assert_eq!(answer.header("docker-content-digest"), digest.to_string());
+    let unknown = Digest::sha256(b"nothing");
+    assert_eq!(server.head(&format!("/v2/a/blobs/{unknown}")).await.status, 404);
 }
 
 #[tokio::test]
@@ -113,6 +135,57 @@ async fn err_an_unknown_blob_is_not_found() {
     assert_eq!((answer.status, answer.code().as_str()), (404, "BLOB_UNKNOWN"));
     // What one repository has, others have not.
     assert_eq!(server.get(&format!("/v2/b/blobs/{digest}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn names_are_as_the_specification_has_them() {
+    let server = Fixture::open().await;
+    for name in ["a", "a/b/c", "a.b", "a_b", "a__b", "a-b", "a---b", "0/1"] {
+        server.push_image(name, "v1", b"layer").await;
+        let path = format!("/v2/{name}/manifests/v1");
+        assert_eq!(server.get(&path).await.status, 200, "{name}");
+    }
+    for name in ["A", "a..b", "a___b", ".a", "a-", "a._b", "a//b", "-a"] {
+        let path = format!("/v2/{name}/blobs/uploads/");
+        assert_eq!(server.post(&path, "").await.status, 400, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn tags_are_as_the_specification_has_them() {
+    let server = Fixture::open().await;
+    let manifest = server.image("a", b"layer").await;
+    let (longest, longer) = ("x".repeat(128), "x".repeat(129));
+    for (tag, status) in [
+        ("v1.0_a-B", 201),
+        ("_", 201),
+        (&longest, 201),
+        (&longer, 400),
+        (".a", 400),
+        ("-a", 400),
+        ("a+b", 400),
+        ("a@b", 400),
+    ] {
+        let answer = server.put_manifest("a", tag, &manifest).await;
+        assert_eq!(answer.status, status, "{tag}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn errors_are_a_list_of_codes_and_messages() {
+    let server = Fixture::open().await;
+    let answer = server.get("/v2/a/manifests/v1").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let error = &answer.json()["errors"][0];
+    assert!(
+        error["message"].is_string() && error.get("detail").is_some(),
+        "{error}"
+    );
+    let code = error["code"].as_str().unwrap();
+    assert!(
+        code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+        "{code}"
+    );
 }
 
 #[tokio::test]

@@ -28,6 +28,18 @@ impl Fixture {
 }
 
 #[tokio::test]
+async fn an_upload_begins_with_an_address_of_its_own() {
+    let server = Fixture::open().await;
+    let request = server.request("POST", "/v2/a/blobs/uploads/");
+    let answer = request.header("content-length", "0").answer().await;
+    assert_eq!(answer.status, 202);
+    let location = answer.header("location").to_owned();
+    let id = location.strip_prefix("/v2/a/blobs/uploads/").unwrap();
+    assert!(uuid::Uuid::parse_str(id).is_ok(), "{location}");
+    assert_ne!(server.begin_upload("a").await, location);
+}
+
+#[tokio::test]
 async fn a_blob_is_pushed_by_post_and_put() {
     let server = Fixture::open().await;
     let digest = Digest::sha256(b"content");
@@ -41,10 +53,14 @@ async fn a_blob_is_pushed_by_post_and_put() {
 #[tokio::test]
 async fn a_blob_is_pushed_by_a_single_post() {
     let server = Fixture::open().await;
-    let digest = server.push_blob("a", b"content").await;
-    assert_eq!(server.blob("a", &digest).await, "content");
+    let digest = Digest::sha256(b"content");
     // Again is no mistake.
-    server.push_blob("a", b"content").await;
+    for _ in 0..2 {
+        let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+        let answer = server.post(&path, "content").await;
+        assert_eq!(answer.status, 201);
+        assert_eq!(server.get(answer.header("location")).await.text(), "content");
+    }
 }
 
 #[tokio::test]
@@ -76,7 +92,44 @@ async fn a_blob_is_pushed_in_pieces() {
     assert_eq!((answer.status, answer.header("range")), (202, "0-6"));
     let answer = server.put(&location, &digest, "789").await;
     assert_eq!(answer.status, 201);
+    assert_eq!(server.get(answer.header("location")).await.text(), "0123456789");
+}
+
+#[tokio::test]
+async fn the_last_piece_comes_by_patch_or_with_the_closing_put() {
+    let server = Fixture::open().await;
+    let digest = Digest::sha256(b"0123456789");
+    for (patched, put, range) in [("0123456789", "", None), ("01234", "56789", Some("5-9"))] {
+        let location = server.begin_upload("a").await;
+        assert_eq!(server.patch(&location, None, patched).await.status, 202);
+        let mut request = server.request("PUT", &format!("{location}?digest={digest}"));
+        if let Some(range) = range {
+            request = request.header("content-range", range);
+        }
+        let answer = request.body(put).answer().await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(answer.header("location"), format!("/v2/a/blobs/{digest}"));
+    }
     assert_eq!(server.blob("a", &digest).await, "0123456789");
+}
+
+#[tokio::test]
+async fn err_the_first_piece_begins_at_0() {
+    let server = Fixture::open().await;
+    let location = server.begin_upload("a").await;
+    assert_eq!(server.patch(&location, Some("1-4"), "1234").await.status, 416);
+    assert_eq!(server.patch(&location, Some("0-4"), "01234").await.status, 202);
+}
+
+#[tokio::test]
+async fn err_a_closing_put_without_the_digest_is_refused() {
+    let server = Fixture::open().await;
+    let location = server.begin_upload("a").await;
+    let answer = server.request("PUT", &location).body("content").answer().await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "DIGEST_INVALID"));
+    // It can still be closed.
+    let digest = Digest::sha256(b"content");
+    assert_eq!(server.put(&location, &digest, "content").await.status, 201);
 }
 
 #[tokio::test]
@@ -182,9 +235,24 @@ async fn err_content_with_another_digest_is_refused_and_not_kept() {
         .post(&format!("/v2/a/blobs/uploads/?digest={wrong}"), "content")
         .await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "DIGEST_INVALID"));
-    let location = server.begin_upload("a").await;
-    let answer = server.request("PUT", &location).body("content").answer().await;
-    assert_eq!((answer.status, answer.code().as_str()), (400, "DIGEST_INVALID"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn err_a_body_shorter_than_its_length_is_not_kept() {
+    let server = Fixture::open().await;
+    let digest = Digest::sha256(b"01234");
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    write!(
+        stream,
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234"
+    )
+    .unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    // The server closes the connection, with or without a word.
+    let _ = std::io::Read::read_to_string(&mut stream, &mut answer);
+    assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+    assert_eq!(server.get(&format!("/v2/a/blobs/{digest}")).await.status, 404);
 }
 
 #[tokio::test]
@@ -239,6 +307,44 @@ async fn a_manifest_is_pushed_by_tag_and_by_digest() {
         assert_eq!(answer.header("location"), format!("/v2/a/manifests/{digest}"));
         assert_eq!(answer.header("docker-content-digest"), digest.to_string());
     }
+}
+
+#[tokio::test]
+async fn a_manifest_is_kept_byte_by_byte() {
+    let server = Fixture::open().await;
+    let manifest = server.image("a", b"layer").await;
+    let text = format!("\n{}\n \t", serde_json::to_string_pretty(&manifest).unwrap());
+    let request = server
+        .request("PUT", "/v2/a/manifests/v1")
+        .header("content-type", MANIFEST);
+    let answer = request.body(text.clone()).answer().await;
+    assert_eq!(answer.status, 201);
+    let location = answer.header("location").to_owned();
+    assert_eq!(server.get(&location).await.text(), text);
+    assert_eq!(
+        answer.header("docker-content-digest"),
+        Digest::sha256(text.as_bytes()).to_string()
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_is_pushed_by_a_digest_of_sha512() {
+    let server = Fixture::open().await;
+    let text = "{\"schemaVersion\":2,\"layers\":[]}";
+    let digest = "sha512:5cd0fcce05d0e621cb45f2d1550d733d28876970866fa9633ffd3103d0818c056b011a0cda1e921f11a331cc5ec52be4e4821d6599d4d8127cca7062a9799b64";
+    let path = format!("/v2/a/manifests/{digest}");
+    let request = server.request("PUT", &path).header("content-type", MANIFEST);
+    let answer = request.body(text).answer().await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(answer.header("docker-content-digest"), digest);
+    assert_eq!(server.get(&path).await.text(), text);
+}
+
+#[tokio::test]
+async fn a_manifest_need_not_have_blobs() {
+    let server = Fixture::open().await;
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "layers": []});
+    assert_eq!(server.put_manifest("a", "v1", &manifest).await.status, 201);
 }
 
 #[tokio::test]
@@ -309,6 +415,9 @@ async fn err_what_is_no_manifest_is_refused() {
 async fn err_a_manifest_larger_than_4_mib_is_refused() {
     let server = Fixture::open().await;
     let mut manifest = server.image("a", b"layer").await;
+    // Megabytes are the smaller ones.
+    manifest["annotations"] = json!({"k": "x".repeat(4_000_000)});
+    assert_eq!(server.put_manifest("a", "v1", &manifest).await.status, 201);
     manifest["annotations"] = json!({"k": "x".repeat(4 << 20)});
     assert_eq!(server.put_manifest("a", "v1", &manifest).await.status, 413);
 }
@@ -325,6 +434,9 @@ async fn a_manifest_with_a_subject_is_told_that_it_was_understood() {
         (answer.status, answer.header("oci-subject")),
         (201, subject.as_str())
     );
+    let plain = server.image("a", b"layer").await;
+    let answer = server.put_manifest("a", "v2", &plain).await;
+    assert!(!answer.headers.contains_key("oci-subject"));
 }
 
 #[tokio::test]
