@@ -242,8 +242,8 @@ fn unlock_says_whether_anybody_is_at_work() {
 fn what_cannot_be_changed_is_made_anew_when_told_to() {
     let Some(lab) = Lab::open() else { return };
     lab.tug(["cluster", "start"]).ok();
-    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  suspend: true\n  template:\n    spec:\n      \
-        restartPolicy: Never\n      containers: [{name: main, image: 'tug/hello:1.0', args: [{{ .Values.text | quote }}]}]\n";
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  template:\n    spec:\n      \
+        restartPolicy: Never\n      containers: [{name: main, image: 'tug/hello:1.0', env: [{name: A, value: {{ .Values.text }}}]}]\n";
     let chart = write_chart(&lab, "parcel", &[("templates/job.yaml", job)]);
     lab.tug(["install", "web", &chart]).ok();
     let change = ["web", &chart, "--set", "text=ahoy"];
@@ -287,7 +287,7 @@ fn a_release_bigger_than_one_entry_of_the_log_is_one_transaction() {
     let maps = "{{- range $n := until 40 }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big-{{ $n }}\n  labels: \
         {part: big}\ndata:\n  text: {{ repeat 50000 $.Values.text }}\n{{- end }}\n";
     let chart = write_chart(&lab, "parcel", &[("templates/maps.yaml", maps)]);
-    let installed = lab.tug(["install", "web", &chart, "--set", "text=0123456789"]);
+    let installed = lab.tug(["install", "web", &chart, "--set", "text=abcdefghij"]);
     assert!(
         installed.ok().contains("STATUS: deployed"),
         "{}",
@@ -303,7 +303,7 @@ fn a_release_bigger_than_one_entry_of_the_log_is_one_transaction() {
     // One object that is refused refuses all.
     let wrong = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong\ndata:\n  a: [1]\n";
     fs::write(std::path::Path::new(&chart).join("templates/wrong.yaml"), wrong).unwrap();
-    lab.tug(["upgrade", "web", &chart, "--set", "text=9876543210"])
+    lab.tug(["upgrade", "web", &chart, "--set", "text=jihgfedcba"])
         .err();
     let path = "jsonpath={range .items[*]}{.metadata.resourceVersion}{\"\\n\"}{end}";
     let after = lab.client(&kubectl, ["get", "cm", "-l", "part=big", "-o", path]);
@@ -377,4 +377,54 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
     piped.args(["-c", &install("one")]);
     let silent = lab.run(piped);
     assert!(!silent.err().contains("ready; Pod/slow") && silent.stderr.contains("Pod/slow not ready"));
+}
+
+#[test]
+fn err_what_will_not_become_ready_ends_the_wait_with_the_reason() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let pod = |policy: &str, image: &str| {
+        format!("spec: {{{policy} containers: [{{name: main, image: '{image}', imagePullPolicy: Never}}]}}")
+    };
+    let deployment = |image: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: busy}}\nspec:\n  selector: {{matchLabels: {{app: busy}}}}\n  \
+             template:\n    metadata: {{labels: {{app: busy}}}}\n    {}\n",
+            pod("", image)
+        )
+    };
+    let job = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: busy}}\nspec:\n  template:\n    {}\n",
+        pod("restartPolicy: Never,", "tug/hello:1.0")
+    );
+    let check = |object: &str, namespace: &str, expected: &[&str]| {
+        let chart = write_chart(&lab, "busy", &[("templates/busy.yaml", object)]);
+        let begin = std::time::Instant::now();
+        let wait = ["--wait-for-jobs", "--timeout", "2m"];
+        let failed = lab.tug([&["install", "busy", &chart, "-n", namespace][..], &wait].concat());
+        for part in expected {
+            assert!(failed.err().contains(part), "no `{part}` in {}", failed.stderr);
+        }
+        assert!(begin.elapsed() < LIMIT, "it waited for the time to run out");
+        lab.tug(["uninstall", "busy", "-n", namespace]).ok();
+    };
+    lab.client(&kubectl, ["create", "namespace", "narrow"]).ok();
+    let quota = ["create", "quota", "small", "--hard=pods=0", "-n", "narrow"];
+    lab.client(&kubectl, quota).ok();
+    let over = "exceeded quota: small";
+    check(
+        &deployment("tug/hello:1.0"),
+        "narrow",
+        &["Deployment/busy failed", over],
+    );
+    check(&job, "narrow", &["Job/busy failed", over]);
+    let missing = deployment("example.invalid/no/such:1");
+    check(
+        &missing,
+        "default",
+        &["Deployment/busy failed", "ErrImageNeverPull"],
+    );
 }
