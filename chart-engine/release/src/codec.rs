@@ -145,7 +145,10 @@ pub(crate) fn from_secret(secret: &Object, further: &[Arc<Object>]) -> Result<Re
     let text = String::from_utf8_lossy(&inner);
     let mut release = decode(&text)?;
     release.lease = Lease::of(secret);
-    release.layout = layout;
+    release.layout = match layout {
+        Layout::Whole => chunks::found(&release, further),
+        layout => layout,
+    };
     chunks::join(&mut release, further)?;
     for (label, value) in secret.labels().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();

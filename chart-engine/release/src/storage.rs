@@ -183,37 +183,39 @@ impl Storage {
             metadata_only,
             ..ListOptions::default()
         };
-        let listed = self.api.list(&self.secrets(), &options).await;
-        let list = listed.map_err(|source| StorageError::Api { verb: "read", source })?;
+        let secrets = self.secrets();
+        let (list, further) = tokio::join!(
+            self.api.list(&secrets, &options),
+            self.further(selector, metadata_only)
+        );
+        let list = list.map_err(|source| StorageError::Api { verb: "read", source })?;
+        let further = further?;
         let mut entries: Vec<Entry> = list.items.into_iter().filter_map(entry).collect();
-        if !metadata_only {
-            for entry in &mut entries {
-                self.gather(entry).await?;
-            }
+        for entry in &mut entries {
+            let theirs = further.iter().filter(|chunk| {
+                chunk.label("name") == Some(&entry.name)
+                    && chunk.namespace() == Some(&entry.namespace)
+                    && chunk.label("version") == entry.label("version")
+            });
+            entry.chunks = theirs.cloned().collect();
         }
         entries.sort_by(|a, b| (&a.namespace, &a.name, a.revision).cmp(&(&b.namespace, &b.name, b.revision)));
         Ok(entries)
     }
 
-    /// Reads the further Secrets of a record that is too big for one.
-    async fn gather(&self, entry: &mut Entry) -> Result<(), StorageError> {
-        if Layout::of(&entry.secret) == Layout::Whole {
-            return Ok(());
+    /// The further Secrets of records that are too big for one. Helm, when it changes the state of a revision, forgets
+    /// the annotation that tells of them, so they are looked for in any case.
+    async fn further(&self, selector: &str, none: bool) -> Result<Vec<Arc<Object>>, StorageError> {
+        if none {
+            return Ok(Vec::new());
         }
         let options = ListOptions {
-            label_selector: format!(
-                "owner={},name={},version={}",
-                chunks::OWNER,
-                entry.name,
-                entry.revision
-            ),
+            label_selector: format!("owner={},{selector}", chunks::OWNER),
             ..ListOptions::default()
         };
-        let listed = self.api.list(&secrets_of(&entry.namespace), &options).await;
-        entry.chunks = listed
-            .map_err(|source| StorageError::Api { verb: "read", source })?
-            .items;
-        Ok(())
+        let listed = self.api.list(&self.secrets(), &options).await;
+        let list = listed.map_err(|source| StorageError::Api { verb: "read", source })?;
+        Ok(list.items)
     }
 
     /// The revisions of a release, oldest first; there is at least one.
@@ -256,7 +258,11 @@ impl Storage {
                     secret,
                     ..entry.clone()
                 };
-                self.gather(&mut entry).await?;
+                if matches!(Layout::of(&entry.secret), Layout::Bare(_)) {
+                    let selector = format!("name={},version={}", entry.name, entry.revision);
+                    let of_namespace = Self::new(self.api.clone(), &entry.namespace, self.clock.clone());
+                    entry.chunks = of_namespace.further(&selector, false).await?;
+                }
                 entry.decode().map(Some)
             }
             Err(status) if status.is_not_found() => Ok(None),
