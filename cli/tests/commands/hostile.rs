@@ -122,7 +122,10 @@ fn err_templates_that_make_too_much() {
 #[test]
 fn err_jinja_templates_that_ask_for_too_much() {
     for (template, because) in [
-        ("{% for i in range(10000) %}{{ 'x' * 10000 }}{% endfor %}", "bytes"),
+        (
+            "{% for i in range(10000) %}{{ 'x' * 10000 }}{% endfor %}",
+            "bytes",
+        ),
         ("{{ 'x' * 1000000000 }}", "repeated string is too large"),
         (
             "{% for i in range(2000) %}{% for j in range(2000) %}{% endfor %}{% endfor %}",
