@@ -39,9 +39,20 @@ impl HttpApi {
     pub async fn connect(config: &HttpConfig) -> Result<Self, ConnectError> {
         let config = config.load().await?;
         let address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = kube::Client::try_from(config).map_err(|source| ConnectError::Client {
-            address: address.clone(),
-            source: Box::new(source),
+        let plugin = config
+            .auth_info
+            .exec
+            .as_ref()
+            .and_then(|exec| exec.command.clone());
+        let client = kube::Client::try_from(config).map_err(|source| match (source, plugin) {
+            (source @ kube::Error::Auth(_), Some(program)) => ConnectError::Plugin {
+                program,
+                source: Box::new(source),
+            },
+            (source, _) => ConnectError::Client {
+                address: address.clone(),
+                source: Box::new(source),
+            },
         })?;
         Ok(Self { client, address })
     }
