@@ -1,9 +1,10 @@
 //! A Compose project as a release: order, names, volumes, an update that fails, the way back.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use test_support::{Lab, peer, until};
+use test_support::{Lab, peer, repository, skip, until};
 
 const PORT: u16 = 30090;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -145,4 +146,130 @@ fn err_what_is_not_honoured_is_told_with_its_line_and_strictly_refused() {
     );
     let refused = lab.tug(["compose", "-f", &file, "convert", "--strict"]);
     assert!(refused.err().contains("cpuset"), "{}", refused.stderr);
+}
+
+/// The address where the shop of six services answers.
+const SHOP_PORT: u16 = 30091;
+
+/// Builds the shop's images and loads them; `false`, with a word, where their packages are not installed.
+fn load_shop(lab: &Lab) -> bool {
+    for (program, package) in [
+        ("busybox", "busybox-static"),
+        ("nginx", "nginx-light"),
+        ("redis-server", "redis-server"),
+        ("python3", "python3"),
+    ] {
+        if peer(program).is_none() {
+            skip(&format!(
+                "{package} is not installed, from which an image is made"
+            ));
+            return false;
+        }
+    }
+    if !std::path::Path::new("/usr/lib/postgresql/15/bin/postgres").exists() {
+        skip("postgresql-15 is not installed, from which an image is made");
+        return false;
+    }
+    let images = lab.folder().join("images");
+    std::fs::create_dir(&images).unwrap();
+    let mut build = lab.command("bash");
+    build.arg(shop().join("images.sh")).arg(&images);
+    lab.run(build).ok();
+    for archive in std::fs::read_dir(&images).unwrap() {
+        let archive = archive.unwrap().path();
+        lab.tug(["image".as_ref(), "load".as_ref(), archive.as_os_str()])
+            .ok();
+    }
+    true
+}
+
+fn shop() -> PathBuf {
+    repository().join("tests/e2e/projects/shop")
+}
+
+/// `tug compose` on the shop, with variables of the environment.
+fn compose<const N: usize>(
+    lab: &Lab,
+    variables: &[(&str, &str)],
+    arguments: [&str; N],
+) -> test_support::Output {
+    let mut command: Command = lab.command(test_support::tug());
+    command
+        .args(["compose", "--project-directory"])
+        .arg(shop())
+        .arg("-f")
+        .arg(shop().join("compose.yaml"))
+        .args(arguments)
+        .envs(variables.iter().copied());
+    lab.run(command)
+}
+
+/// A visit of the shop: its greeting, and how many visits, orders and ticks there were.
+fn visit(lab: &Lab) -> Option<(String, [u64; 3])> {
+    let (200, body) = lab.get(SHOP_PORT, "/")? else {
+        return None;
+    };
+    let (greeting, counts) = body.trim().split_once(": ")?;
+    let mut numbers = counts.split(' ').map(|pair| pair.split_once('=')?.1.parse().ok());
+    let mut next = || numbers.next().flatten();
+    Some((greeting.to_owned(), [next()?, next()?, next()?]))
+}
+
+#[test]
+fn six_services_come_up_in_order_keep_their_data_and_go_back() {
+    let Some(lab) = Lab::open() else { return };
+    if !load_shop(&lab) {
+        return;
+    }
+    compose(&lab, &[], ["up", "-d"]).ok();
+
+    // A service that came up before what it depends on would have failed, and been started again.
+    let containers = compose(&lab, &[], ["ps", "--format", "json"]).json();
+    let containers = containers.as_array().unwrap();
+    let services = ["api", "cron", "redis", "store", "web", "worker"];
+    let seen: Vec<&str> = containers
+        .iter()
+        .map(|container| container["service"].as_str().unwrap())
+        .collect();
+    assert_eq!(seen, services);
+    for container in containers {
+        assert_eq!(container["ready"], true, "{container}");
+        assert_eq!(container["restarts"], 0, "{container}");
+    }
+
+    // Names resolve, from web to api to redis and store, and from worker and cron; configs are mounted.
+    let (greeting, [first, ..]) = until("the shop answers", LIMIT, || visit(&lab));
+    assert_eq!(greeting, "hello");
+    until("an order for a visit, and a tick of the clock", LIMIT, || {
+        visit(&lab).filter(|(_, [visits, orders, ticks])| *visits > first && *orders > 0 && *ticks > 0)
+    });
+
+    // A bad image goes back by itself, and nobody notices.
+    let bad = compose(
+        &lab,
+        &[("API_IMAGE", "shop/redis:1"), ("GREETING", "broken")],
+        ["up", "-d", "--timeout", "10"],
+    );
+    assert!(bad.err().contains("rolled back"), "{}", bad.stderr);
+    assert_eq!(until("the shop answers again", LIMIT, || visit(&lab)).0, "hello");
+    assert_eq!(states(&lab), ["superseded", "failed", "deployed"]);
+
+    // A good update comes, and goes back where it is told to.
+    compose(&lab, &[("GREETING", "good evening")], ["up", "-d"]).ok();
+    until("the new greeting", LIMIT, || {
+        visit(&lab).filter(|(greeting, _)| greeting == "good evening")
+    });
+    lab.tug(["rollback", "shop", "-n", "shop"]).ok();
+    until("the old greeting", LIMIT, || {
+        visit(&lab).filter(|(greeting, _)| greeting == "hello")
+    });
+
+    // Orders outlive `down`, visits do not: redis has no volume.
+    let (_, [_, orders, _]) = until("the shop answers", LIMIT, || visit(&lab));
+    compose(&lab, &[], ["down"]).ok();
+    assert_eq!(visit(&lab), None);
+    compose(&lab, &[], ["up", "-d"]).ok();
+    let (_, [visits, kept, _]) = until("the shop answers", LIMIT, || visit(&lab));
+    assert!(kept >= orders, "{kept} of {orders} orders");
+    assert_eq!(visits, 1);
 }
