@@ -20,7 +20,7 @@ import subprocess
 import tarfile
 
 SKIPPED = ("/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/lintian", "/etc/init.d", "/lib/systemd")
-APPLETS = "cat chmod chown cp date echo env grep head id kill ls mkdir mount mv nc nslookup ps rm sed sh sleep tail touch wget".split()
+APPLETS = "cat chmod chown cp date echo env grep head id kill ls mkdir mount mv nc nslookup ps rm sed sh sleep tail tar touch wc wget".split()
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
 GROUP = "root:x:0:\nadm:x:4:\nwww-data:x:33:\nnogroup:x:65534:\n"
 

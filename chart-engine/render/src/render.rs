@@ -175,9 +175,21 @@ fn render_with(
         Nulls::Remove,
         &mut warnings.values,
     )?;
-    if !options.skip_schema_validation {
-        validate(&chart, &values)?;
-    }
+    // Checking the values and reading the templates take about as long, and neither needs the other.
+    let skip = options.skip_schema_validation;
+    let check = || if skip { Ok(()) } else { validate(&chart, &values) };
+    let (templates, verdict) = std::thread::scope(|scope| {
+        let checking = has_schema(&chart).then(|| scope.spawn(check));
+        let templates = read_templates(&chart, &values, options);
+        let verdict = match checking {
+            Some(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => check(),
+        };
+        (templates, verdict)
+    });
+    verdict?;
     let kube_version = &options.capabilities.kube_version.version;
     if !chart.allows_kube_version(kube_version) {
         let constraint = chart.metadata.kube_version.clone();
@@ -186,7 +198,7 @@ fn render_with(
             version: kube_version.clone(),
         });
     }
-    let mut files = execute(&chart, &values, options, on_fault)?;
+    let mut files = execute(templates, options, on_fault)?;
     let notes = take_notes(&mut files, &chart, options.subchart_notes);
     let crds = chart
         .crds()
@@ -214,12 +226,20 @@ struct Source<'c> {
     dot: Value,
 }
 
-fn execute(
-    chart: &Chart,
-    values: &Map,
-    options: &RenderOptions,
-    on_fault: OnFault<'_>,
-) -> Result<BTreeMap<String, String>, RenderError> {
+/// The templates of a chart and its subcharts, read but not yet executed.
+struct Templates<'c> {
+    set: TemplateSet,
+    go: Vec<Source<'c>>,
+    jinja: Vec<jinja::Source>,
+    /// Why some could not be read.
+    faults: Vec<RenderError>,
+}
+
+fn has_schema(chart: &Chart) -> bool {
+    chart.schema.is_some() || chart.dependencies.iter().any(has_schema)
+}
+
+fn read_templates<'c>(chart: &'c Chart, values: &Map, options: &RenderOptions) -> Templates<'c> {
     let mut sources = Sources::default();
     let shared = Shared {
         options,
@@ -240,20 +260,35 @@ fn execute(
         &shared,
         &mut sources,
     );
-    let Sources {
-        go: mut sources,
-        jinja,
-    } = sources;
+    let Sources { mut go, jinja } = sources;
     // Deeper templates come first, and within one depth the later names: so the chart's own definitions, and among
     // files the first, are parsed last and win.
-    sources.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
+    go.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
     let mut set = TemplateSet::new(functions(options)).with_limits(options.limits);
-    let mut whole = true;
-    for source in &sources {
-        if let Err(fault) = set.parse(&source.name, &source.text) {
-            whole = false;
-            on_fault(fault.into())?;
-        }
+    let read = |source: &Source<'_>| set.parse(&source.name, &source.text).err();
+    let faults = go.iter().filter_map(read).map(RenderError::from).collect();
+    Templates {
+        set,
+        go,
+        jinja,
+        faults,
+    }
+}
+
+fn execute(
+    templates: Templates<'_>,
+    options: &RenderOptions,
+    on_fault: OnFault<'_>,
+) -> Result<BTreeMap<String, String>, RenderError> {
+    let Templates {
+        set,
+        go: sources,
+        jinja,
+        faults,
+    } = templates;
+    let whole = faults.is_empty();
+    for fault in faults {
+        on_fault(fault)?;
     }
     let set = Rc::new(set);
     let mut files = jinja::render(&jinja, &set, &options.limits, on_fault)?;

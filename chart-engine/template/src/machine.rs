@@ -11,7 +11,7 @@ use crate::fault::{Fault, Sort};
 use crate::format::{print_value, quote};
 use crate::functions::Action;
 use crate::iterate::Iteration;
-use crate::program::{Op, Program, Variables};
+use crate::program::{Op, Program, Template, Variables};
 use crate::set::{TemplateSet, add, no_template};
 use crate::surroundings::Scope;
 use crate::syntax::Syntax;
@@ -145,7 +145,7 @@ pub(crate) struct Machine<'s> {
     out: Vec<u8>,
     outs: Vec<Vec<u8>>,
     /// Templates defined by texts given to `tpl`, the innermost last.
-    overlays: Vec<HashMap<Rc<str>, Rc<Program>>>,
+    overlays: Vec<HashMap<Rc<str>, Rc<Template>>>,
     /// How often each template is being included.
     included: HashMap<Rc<str>, usize>,
     /// The instruction after the current one. A frame has its own only while another one runs.
@@ -176,10 +176,10 @@ impl<'s> Machine<'s> {
     /// Executes a template; gives its output and how many steps it took.
     pub(crate) fn execute(
         mut self,
-        program: &Rc<Program>,
+        template: &Template,
         data: &Value,
     ) -> (Result<Vec<u8>, TemplateError>, u64) {
-        let started = self.enter(Rc::clone(program), data.clone().unboxed(), Entry::Start);
+        let started = self.enter(template, data.clone().unboxed(), Entry::Start);
         let result = match started.and_then(|()| self.run()) {
             Ok(()) => Ok(std::mem::take(&mut self.out)),
             Err(stop) => {
@@ -197,7 +197,7 @@ impl<'s> Machine<'s> {
         }
     }
 
-    fn enter(&mut self, program: Rc<Program>, dot: Value, entry: Entry) -> Result<(), Stop> {
+    fn enter(&mut self, template: &Template, dot: Value, entry: Entry) -> Result<(), Stop> {
         let depth_max = self.scope.budget.limits.template_depth_max;
         if self.frames.len() > depth_max {
             return Err(Stop::execution(format!(
@@ -206,6 +206,7 @@ impl<'s> Machine<'s> {
         }
         self.leave_mark();
         let slots = self.slots.len();
+        let program = Rc::clone(template.program(self.set.functions()));
         self.slots.resize(slots + program.slots, Held::default());
         self.slots[slots] = Held::plain(dot.clone());
         self.frames.push(Frame {
@@ -218,7 +219,7 @@ impl<'s> Machine<'s> {
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Option<Rc<Program>> {
+    fn find(&self, name: &str) -> Option<Rc<Template>> {
         let overlaid = self.overlays.iter().rev().find_map(|overlay| overlay.get(name));
         overlaid.or_else(|| self.set.find(name)).map(Rc::clone)
     }
@@ -423,7 +424,7 @@ impl<'s> Machine<'s> {
                         return Err(Stop::execution(format!("template {name} not defined")));
                     };
                     let dot = self.pop();
-                    self.enter(next, dot, Entry::Template)?;
+                    self.enter(&next, dot, Entry::Template)?;
                     go_on_in_top_frame!();
                 }
                 Op::Fail(message) => return Err(Stop::execution(&*program.texts[message as usize])),
@@ -610,7 +611,10 @@ impl<'s> Machine<'s> {
 
     fn variable_name(&self, program: &Program, at: usize) -> String {
         match program.source.syntax(program.nodes[at - 1]) {
-            Syntax::Variable { path } => path[0].to_string(),
+            Syntax::Variable { path } => {
+                let mut names = program.source.names(path);
+                names.next().unwrap_or_default().to_owned()
+            }
             _ => String::new(),
         }
     }
@@ -653,14 +657,14 @@ impl<'s> Machine<'s> {
         let name = name.as_text().cloned().unwrap_or_default();
         let name = name.to_str();
         let depth_max = self.scope.budget.limits.include_depth_max;
-        let Some(program) = self.find(&name) else {
+        let Some(template) = self.find(&name) else {
             return Err(Stop {
                 kind: ErrorKind::NoTemplate,
                 message: no_template(&name),
                 function: Some("include".into()),
             });
         };
-        let count = self.included.entry(Rc::clone(&program.name)).or_insert(0);
+        let count = self.included.entry(Rc::clone(&template.name)).or_insert(0);
         if *count > depth_max {
             let message =
                 format!("rendering template has a nested reference name: {name}: unable to execute template");
@@ -671,7 +675,7 @@ impl<'s> Machine<'s> {
             });
         }
         *count += 1;
-        self.enter(program, data.unboxed(), Entry::Include)?;
+        self.enter(&template, data.unboxed(), Entry::Include)?;
         self.outs.push(std::mem::take(&mut self.out));
         Ok(())
     }
@@ -710,12 +714,12 @@ impl<'s> Machine<'s> {
             }
         })?;
         let mut overlay = HashMap::new();
-        for program in &parsed.defined {
-            if !(program.blank && self.find(&program.name).is_some()) {
-                add(&mut overlay, Rc::clone(program));
+        for template in &parsed.defined {
+            if !(template.blank && self.find(&template.name).is_some()) {
+                add(&mut overlay, Rc::clone(template));
             }
         }
-        self.enter(Rc::clone(&parsed.main), data.unboxed(), Entry::Tpl(text))?;
+        self.enter(&parsed.main, data.unboxed(), Entry::Tpl(text))?;
         self.overlays.push(overlay);
         self.outs.push(std::mem::take(&mut self.out));
         Ok(true)
@@ -795,7 +799,7 @@ fn literal_argument(program: &Program, at: usize, argument: usize) -> Option<Str
     let Syntax::Command { args } = program.source.syntax(program.nodes[at - 1]) else {
         return None;
     };
-    let id = *args.get(argument + 1)?;
+    let id = *program.source.list(args).get(argument + 1)?;
     let literal = matches!(
         program.source.syntax(id),
         Syntax::Number { .. } | Syntax::String { .. } | Syntax::Bool(_)

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::functions::{Action, Functions, RegexCache};
 use crate::limits::Limits;
 use crate::machine::Machine;
-use crate::program::{Program, compile};
+use crate::program::Template;
 use crate::surroundings::{Scope, Surroundings, System};
 use crate::syntax::{self, SyntaxError};
 use crate::value::{Text, Value};
@@ -39,7 +39,7 @@ pub struct TemplateSet {
     functions: Functions,
     limits: Limits,
     surroundings: Rc<RefCell<dyn Surroundings>>,
-    templates: HashMap<Rc<str>, Rc<Program>>,
+    templates: HashMap<Rc<str>, Rc<Template>>,
     regexes: RegexCache,
     /// Steps of all executions so far.
     steps: Cell<u64>,
@@ -50,8 +50,8 @@ pub struct TemplateSet {
 /// A text and what it defines.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    pub(crate) main: Rc<Program>,
-    pub(crate) defined: Vec<Rc<Program>>,
+    pub(crate) main: Rc<Template>,
+    pub(crate) defined: Vec<Rc<Template>>,
 }
 
 impl TemplateSet {
@@ -91,29 +91,29 @@ impl TemplateSet {
     /// When the text is no template; nothing of it is added then.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), TemplateError> {
         let Parsed { main, defined } = self.compile(name, text)?;
-        for program in std::iter::once(main).chain(defined) {
-            add(&mut self.templates, program);
+        for template in std::iter::once(main).chain(defined) {
+            add(&mut self.templates, template);
         }
         Ok(())
     }
 
     fn compile(&self, name: &str, text: &str) -> Result<Parsed, TemplateError> {
-        let known = |function: &str| self.functions.find(function).is_some();
+        let known = |function: &str| Some(self.functions.find(function)?.0);
         let (source, definitions) = syntax::parse(name, text, self.limits.syntax_depth_max, &known)
             .map_err(|err| syntax_error(name, text, err))?;
         let source = Rc::new(source);
-        let mut programs: Vec<_> = definitions
-            .iter()
-            .map(|definition| Rc::new(compile(&source, definition, &self.functions)))
+        let templates = definitions.into_iter();
+        let mut templates: Vec<_> = templates
+            .map(|definition| Rc::new(Template::new(&source, definition)))
             .collect();
-        let at = programs
+        let at = templates
             .iter()
-            .position(|program| &*program.name == name)
+            .position(|template| &*template.name == name)
             .unwrap_or(0);
-        let main = programs.swap_remove(at);
+        let main = templates.swap_remove(at);
         Ok(Parsed {
             main,
-            defined: programs,
+            defined: templates,
         })
     }
 
@@ -182,7 +182,7 @@ impl TemplateSet {
     /// # Errors
     /// As [`TemplateSet::execute`].
     pub fn execute_bytes(&self, name: &str, data: &Value) -> Result<Vec<u8>, TemplateError> {
-        let Some(program) = self.templates.get(name) else {
+        let Some(template) = self.templates.get(name) else {
             return Err(TemplateError {
                 kind: ErrorKind::NoTemplate,
                 message: no_template(name),
@@ -196,7 +196,7 @@ impl TemplateSet {
             ..self.limits
         };
         let scope = Scope::new(limits, Rc::clone(&self.surroundings), Rc::clone(&self.regexes));
-        let (result, steps) = Machine::new(self, scope).execute(program, data);
+        let (result, steps) = Machine::new(self, scope).execute(template, data);
         self.steps.set(self.steps.get().saturating_add(steps));
         result
     }
@@ -205,7 +205,7 @@ impl TemplateSet {
         &self.functions
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Rc<Program>> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Rc<Template>> {
         self.templates.get(name)
     }
 
@@ -225,9 +225,9 @@ impl TemplateSet {
 }
 
 /// Adds a template unless it is empty and would replace one.
-pub(crate) fn add(templates: &mut HashMap<Rc<str>, Rc<Program>>, program: Rc<Program>) {
-    if !(program.blank && templates.contains_key(&program.name)) {
-        templates.insert(Rc::clone(&program.name), program);
+pub(crate) fn add(templates: &mut HashMap<Rc<str>, Rc<Template>>, template: Rc<Template>) {
+    if !(template.blank && templates.contains_key(&template.name)) {
+        templates.insert(Rc::clone(&template.name), template);
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         show_only: arguments.show_only.clone(),
         hide_secrets: arguments.hide_secret,
     };
-    match &arguments.output_dir {
+    let done = match &arguments.output_dir {
         None => settings.console.data(&output.text(&rendered)?),
         Some(folder) => {
             let folder = if arguments.release_name {
@@ -152,7 +152,10 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
             };
             write_files(&folder, &output, &rendered, settings)
         }
-    }
+    };
+    // The process ends now: giving its memory back piece by piece takes a tenth of the time of a small chart.
+    std::mem::forget((rendered, output));
+    done
 }
 
 fn capabilities(arguments: &TemplateArgs) -> Result<Capabilities, Failure> {

@@ -69,7 +69,7 @@ fn quiet(options: &WriteOptions) -> WriteOptions {
 #[async_trait]
 impl Api for LocalApi {
     async fn get(&self, target: &Target) -> Result<Arc<Object>, Status> {
-        self.engine.get(&self.caller, target)
+        self.engine.read(&self.caller, target).await
     }
 
     async fn list(&self, collection: &Collection, options: &ListOptions) -> Result<List, Status> {
@@ -80,7 +80,7 @@ impl Api for LocalApi {
             continue_token: options.continue_token.clone(),
             ..ListQuery::default()
         };
-        let page = self.engine.list(&self.caller, collection, &query)?;
+        let page = self.engine.read_all(&self.caller, collection, &query).await?;
         let items = if options.metadata_only {
             let metadata = page
                 .items

@@ -25,6 +25,15 @@ impl NodeRegistry {
         nodes.remove(node);
     }
 
+    /// All nodes that are connected.
+    pub(crate) fn all(&self) -> Vec<(String, Arc<dyn NodeStreams>)> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes
+            .iter()
+            .map(|(name, node)| (name.clone(), Arc::clone(node)))
+            .collect()
+    }
+
     /// The way to a node's containers; 503 when the node is not connected.
     pub fn get(&self, node: &str) -> Result<Arc<dyn NodeStreams>, Status> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);

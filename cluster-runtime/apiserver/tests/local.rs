@@ -380,9 +380,14 @@ async fn evictions_spend_the_disruption_budget() {
         pod.set(&["spec", "nodeName"], "n1");
         create(&api, &pods(), pod).await.unwrap();
         let target = pods().target(name).subresource("status");
-        merge(&api, &target, json!({"status": {"phase": "Running"}}))
-            .await
-            .unwrap();
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        merge(
+            &api,
+            &target,
+            json!({"status": {"phase": "Running", "conditions": ready}}),
+        )
+        .await
+        .unwrap();
     }
     let evict = async |name: &str| {
         let eviction = Object::new("policy/v1", "Eviction", Some("default"), name);
@@ -415,6 +420,13 @@ async fn evictions_spend_the_disruption_budget() {
             .deletion_timestamp()
             .is_none()
     );
+    // A pod that is not ready disrupts nobody where enough others are.
+    let unready = json!([{"type": "Ready", "status": "False"}]);
+    let target = pods().target("b").subresource("status");
+    merge(&api, &target, json!({"status": {"conditions": unready}}))
+        .await
+        .unwrap();
+    evict("b").await.unwrap();
 }
 
 #[tokio::test]

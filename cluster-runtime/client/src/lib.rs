@@ -23,7 +23,7 @@ pub use events::{EventType, Recorder, RecorderOptions};
 pub use informer::{Informer, InformerOptions};
 pub use informers::Informers;
 pub use node::{
-    ByteStream, Connection, ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, PodContainer,
-    TerminalSize,
+    ByteStream, Connection, ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, NodeUsage,
+    PodContainer, TerminalSize, Usage,
 };
 pub use work_queue::{Work, WorkQueue, WorkQueueOptions};

@@ -23,6 +23,31 @@ pub trait NodeStreams: Send + Sync + 'static {
 
     /// Connects to a TCP port inside the pod's network namespace; `container.container` is not used.
     async fn connect(&self, container: &PodContainer, port: u16) -> Result<Box<dyn Connection>, Status>;
+
+    /// What the node and its running containers use now. A node that does not measure answers with 503.
+    async fn usage(&self) -> Result<NodeUsage, Status> {
+        Err(Status::unavailable(
+            "the node does not measure what its containers use",
+        ))
+    }
+}
+
+/// What a node and its containers use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeUsage {
+    /// The node as a whole.
+    pub node: Usage,
+    /// Each running container.
+    pub containers: Vec<(PodContainer, Usage)>,
+}
+
+/// What is used of processor and memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since some start, in nanoseconds; it only grows.
+    pub cpu_nanoseconds: u64,
+    /// Bytes of memory that cannot be given back easily.
+    pub working_set_bytes: u64,
 }
 
 /// One container of one pod.

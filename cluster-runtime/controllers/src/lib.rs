@@ -4,7 +4,9 @@
 //! list of [`Step`](step::Step)s, and a shell that carries the list out. Nothing polls: a change of an object puts
 //! the key of its controller's object on a queue, and what is due later is one timer.
 
+mod autoscaler;
 mod claim;
+mod cluster_role;
 mod condition;
 mod context;
 mod cron_job;
@@ -12,6 +14,7 @@ mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoints;
+mod event;
 mod garbage;
 mod job;
 mod load_balancer;
@@ -22,6 +25,7 @@ mod node;
 mod pod;
 mod reconcile;
 mod replica_set;
+mod resource_quota;
 mod resources;
 mod revision;
 mod stateful_set;

@@ -9,12 +9,15 @@ use cluster_client::{Api, Clock, InformerOptions, Informers, Jitter, Recorder, R
 use futures::future;
 use tokio::task::JoinHandle;
 
+use crate::autoscaler::Autoscalers;
+use crate::cluster_role::ClusterRoles;
 use crate::context::Context;
 use crate::cron_job::CronJobs;
 use crate::daemon_set::DaemonSets;
 use crate::deployment::Deployments;
 use crate::disruption::Disruptions;
 use crate::endpoints::Endpoints;
+use crate::event::Events;
 use crate::garbage::{self, Garbage};
 use crate::job::Jobs;
 use crate::load_balancer::LoadBalancers;
@@ -23,6 +26,7 @@ use crate::namespace_content::NamespaceContent;
 use crate::node::{Evictions, NodeHealth};
 use crate::reconcile::{self, Reconcile};
 use crate::replica_set::ReplicaSets;
+use crate::resource_quota::{self, ResourceQuotas};
 use crate::resources::Resources;
 use crate::stateful_set::StatefulSets;
 use crate::volume::VolumeBinder;
@@ -84,7 +88,8 @@ impl Controllers {
         let garbage_queue = reconcile::queue(&context);
         let garbage_feed = garbage::Feed::new(&garbage_queue);
         let namespace_queue = reconcile::queue(&context);
-        let resources = follow_resources(&context, &garbage_feed, &namespace_queue);
+        let quota_queue = reconcile::queue(&context);
+        let resources = follow_resources(&context, &garbage_feed, &namespace_queue, &quota_queue);
 
         let mut controllers = Self {
             informers,
@@ -110,6 +115,11 @@ impl Controllers {
             NodeHealth::new(context, queue, options.node_grace)
         });
         controllers.run(&context, Evictions::new);
+        controllers.run(&context, ClusterRoles::new);
+        controllers.run(&context, Events::new);
+        controllers.run(&context, |context, queue| {
+            Autoscalers::new(context, queue, &resources)
+        });
         if let Some(address) = options.load_balancer_address {
             controllers.run(&context, |context, queue| {
                 LoadBalancers::new(context, queue, address)
@@ -117,6 +127,8 @@ impl Controllers {
         }
         let namespaces = Namespaces::new(&context, &namespace_queue, &resources);
         controllers.run_with(&context, namespaces, namespace_queue);
+        let quotas = ResourceQuotas::new(&context, &quota_queue, &resources);
+        controllers.run_with(&context, quotas, quota_queue);
         let garbage = Garbage::new(&context, &resources, &garbage_feed);
         controllers.run_with(&context, garbage, garbage_queue);
         controllers
@@ -157,19 +169,22 @@ impl fmt::Debug for Controllers {
     }
 }
 
-/// All resources, whose changes go to the graph of owners and to the namespaces that are being emptied.
+/// All resources, whose changes go to the graph of owners, to the namespaces that are being emptied, and to quotas.
 fn follow_resources(
     context: &Context,
     garbage: &garbage::Feed,
     namespaces: &WorkQueue<cluster_client::ObjectKey>,
+    quotas: &WorkQueue<cluster_client::ObjectKey>,
 ) -> Arc<Resources> {
     let garbage = garbage.clone();
+    let (quota_queue, limited) = (quotas.clone(), context.informers.of("v1", "resourcequotas"));
     let (queue, present) = (namespaces.clone(), context.informers.of("v1", "namespaces"));
     Resources::new(
         context,
         vec![
             Arc::new(move |resource, change| garbage.apply(resource, change)),
             Arc::new(move |resource, change| namespace::feed(&present, &queue, resource, change)),
+            Arc::new(move |resource, change| resource_quota::feed(&limited, &quota_queue, resource, change)),
         ],
     )
 }

@@ -5,6 +5,7 @@
 //! its like, `KindRow::validate_create` or its like, and [`apply::track`]; a read through [`selector`] and
 //! [`mod@table`]. Everything takes objects of any shape and size without panic.
 
+pub mod amounts;
 pub mod apply;
 mod defaults;
 pub mod names;
@@ -13,6 +14,7 @@ mod object;
 pub mod openapi;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod registry;
 mod resource;
 pub mod schema;

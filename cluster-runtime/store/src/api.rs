@@ -228,7 +228,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Commits a transaction; it is durable and visible to reads when this returns.
     ///
-    /// A transaction once begun is carried through even when the caller stops waiting.
+    /// A transaction once begun is carried through even when the caller stops waiting. One that is too big for one
+    /// entry of the log is begun when all of it is staged; until then nothing of it is seen, and nothing remains.
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError>;
 
     /// The changes of a selection after a revision, without a gap.

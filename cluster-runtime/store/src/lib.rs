@@ -8,6 +8,7 @@ mod directory;
 mod limits;
 mod memory;
 mod open_error;
+mod parts;
 mod proposal;
 mod raft;
 mod shared_tables;

@@ -16,6 +16,9 @@ pub struct Limits {
     pub transaction_writes_max: usize,
     /// Bytes of one transaction.
     pub transaction_bytes_max: usize,
+    /// Bytes of one transaction that goes through the log as one entry; a bigger one is staged in parts of that size
+    /// and done by a commit marker.
+    pub entry_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -25,8 +28,9 @@ impl Default for Limits {
             history_events_max: 200_000,
             history_bytes_min: 16 << 20,
             history_bytes_max: 256 << 20,
-            transaction_writes_max: 10_000,
-            transaction_bytes_max: 16 << 20,
+            transaction_writes_max: 50_000,
+            transaction_bytes_max: 256 << 20,
+            entry_bytes_max: 16 << 20,
         }
     }
 }

@@ -10,14 +10,14 @@ use crate::{Change, Limits, StoreError, Transaction};
 /// How deep an object may nest: JSON is read back to 128 levels, and a transaction must always be.
 const DEPTH_MAX: usize = 120;
 
-/// Refuses a transaction that is malformed, too big, or would grow a full store.
+/// Refuses a transaction that is malformed, too big, or would grow a full store; gives the bytes of its objects.
 ///
 /// This happens before the log and is a local matter; nothing here decides what a transaction does.
 pub(crate) fn check_transaction(
     transaction: &Transaction,
     limits: &Limits,
     tables: &SharedTables,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let writes = &transaction.writes;
     if writes.len() > limits.transaction_writes_max {
         let (count, count_max) = (writes.len(), limits.transaction_writes_max);
@@ -61,5 +61,5 @@ pub(crate) fn check_transaction(
             });
         }
     }
-    Ok(())
+    Ok(bytes)
 }

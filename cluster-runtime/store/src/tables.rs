@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cluster_objects::Object;
 use tokio::sync::watch;
 
+use crate::parts;
 use crate::stored::Stored;
 use crate::table::{Place, Table, TableView};
 use crate::weight::ENTRY_BYTES;
@@ -91,6 +92,7 @@ impl Tables {
 
     /// Does all of a transaction or nothing.
     pub(crate) fn apply(&mut self, transaction: Transaction) -> Result<Committed, StoreError> {
+        let transaction = parts::gather(self, transaction)?;
         self.check(&transaction)?;
         let writes = transaction.writes.into_iter();
         let objects = writes.map(|write| self.write(write)).collect();

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use super::{Op, Program, Variables};
 use crate::functions::{Action, Functions};
 use crate::signature::Type;
-use crate::syntax::{Branch, Definition, NodeId, Number, Source, Syntax, is_empty};
+use crate::syntax::{Branches, List, NodeId, Number, Source, Span, Syntax};
 use crate::value::{Integer, Text, Value};
 
-/// Compiles one named template of a source.
-pub(crate) fn compile(source: &Rc<Source>, definition: &Definition, functions: &Functions) -> Program {
+/// Compiles the body of a named template.
+pub(crate) fn compile(name: &Rc<str>, source: &Rc<Source>, body: List, functions: &Functions) -> Program {
     let mut compiler = Compiler {
         source,
         functions,
@@ -23,17 +23,16 @@ pub(crate) fn compile(source: &Rc<Source>, definition: &Definition, functions: &
         names: Vec::new(),
         texts: Vec::new(),
         types: Vec::new(),
-        scope: vec![("$".to_owned(), 0)],
+        scope: vec![("$", 0)],
         slots: 1,
         loops: Vec::new(),
         withs: 0,
     };
-    compiler.list(&definition.body);
+    compiler.list(body);
     compiler.emit(Op::Return);
     Program {
-        name: Rc::clone(&definition.name),
+        name: Rc::clone(name),
         source: Rc::clone(source),
-        blank: is_empty(source, &definition.body),
         ops: compiler.ops,
         nodes: compiler.nodes,
         constants: compiler.constants,
@@ -65,7 +64,7 @@ struct Compiler<'s> {
     names: Vec<Text>,
     texts: Vec<Rc<str>>,
     types: Vec<Type>,
-    scope: Vec<(String, u32)>,
+    scope: Vec<(&'s str, u32)>,
     slots: usize,
     loops: Vec<Loop>,
     withs: usize,
@@ -139,8 +138,8 @@ impl<'s> Compiler<'s> {
 
     // Statements.
 
-    fn list(&mut self, list: &'s [NodeId]) {
-        for id in list {
+    fn list(&mut self, list: List) {
+        for id in self.source.list(list) {
             self.statement(*id);
         }
     }
@@ -152,14 +151,14 @@ impl<'s> Compiler<'s> {
             Syntax::Text { end } => {
                 self.emit(Op::Text {
                     start: source.node(id).pos,
-                    end: *end,
+                    end,
                 });
             }
             Syntax::Action { pipe } => {
-                self.pipe(*pipe);
+                self.pipe(pipe);
                 self.at = id;
                 let declares =
-                    matches!(source.syntax(*pipe), Syntax::Pipe { declared, .. } if !declared.is_empty());
+                    matches!(source.syntax(pipe), Syntax::Pipe { declared, .. } if !declared.is_empty());
                 self.emit(if declares { Op::Pop } else { Op::Print });
             }
             Syntax::If { branches, otherwise } => self.branches(branches, otherwise, false),
@@ -168,15 +167,15 @@ impl<'s> Compiler<'s> {
                 pipe,
                 body,
                 otherwise,
-            } => self.range(*pipe, body, otherwise),
+            } => self.range(pipe, body, otherwise),
             Syntax::Template { name, pipe } => {
                 if let Some(pipe) = pipe {
-                    self.pipe(*pipe);
+                    self.pipe(pipe);
                 } else {
                     self.constant(Value::Invalid);
                 }
                 self.at = id;
-                let name = self.text(name);
+                let name = self.text(source.template_name(name));
                 self.emit(Op::Template(name));
             }
             Syntax::Break => {
@@ -199,15 +198,16 @@ impl<'s> Compiler<'s> {
     }
 
     /// The branches of an `if` or a `with`, and its `else`.
-    fn branches(&mut self, branches: &'s [Branch], otherwise: &'s [NodeId], with: bool) {
+    fn branches(&mut self, branches: Branches, otherwise: List, with: bool) {
         let visible = self.scope.len();
+        let branches = self.source.branches(branches);
         let mut ends = Vec::new();
-        for (i, Branch { pipe, then }) in branches.iter().enumerate() {
-            self.pipe(*pipe);
+        for (i, branch) in branches.iter().enumerate() {
+            self.pipe(branch.pipe);
             let in_pipe = self.scope.len();
             let skip = self.emit(if with { Op::With(0) } else { Op::JumpUnless(0) });
             self.withs += usize::from(with);
-            self.list(then);
+            self.list(branch.then);
             self.withs -= usize::from(with);
             if with {
                 self.emit(Op::Without);
@@ -227,7 +227,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// The `else` of a block whose condition jumped at `skip`.
-    fn otherwise(&mut self, skip: usize, otherwise: &'s [NodeId]) {
+    fn otherwise(&mut self, skip: usize, otherwise: List) {
         if otherwise.is_empty() {
             self.land(skip);
             return;
@@ -246,7 +246,7 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    fn range(&mut self, pipe: NodeId, body: &'s [NodeId], otherwise: &'s [NodeId]) {
+    fn range(&mut self, pipe: NodeId, body: List, otherwise: List) {
         let visible = self.scope.len();
         let slots = self.pipe(pipe);
         let variables = match slots[..] {
@@ -292,17 +292,17 @@ impl<'s> Compiler<'s> {
             return Vec::new();
         };
         self.at = id;
-        for (i, command) in commands.iter().enumerate() {
+        for (i, command) in source.list(commands).iter().enumerate() {
             self.command(*command, i > 0);
             self.emit(Op::Unbox);
         }
         let mut slots = Vec::new();
-        for variable in declared {
+        for variable in source.list(declared) {
             let Syntax::Variable { path } = source.syntax(*variable) else {
                 continue;
             };
-            let name = &path[0];
-            if *assign {
+            let name = source.slice(path);
+            if assign {
                 match self.slot(name) {
                     Some(slot) => {
                         self.emit(Op::Assign(slot));
@@ -312,7 +312,7 @@ impl<'s> Compiler<'s> {
                 }
             } else {
                 let slot = index(self.scope.len());
-                self.scope.push((name.to_string(), slot));
+                self.scope.push((name, slot));
                 self.slots = self.slots.max(self.scope.len());
                 self.emit(Op::Declare(slot));
                 slots.push(slot);
@@ -325,7 +325,7 @@ impl<'s> Compiler<'s> {
         self.scope
             .iter()
             .rev()
-            .find(|(known, _)| known == name)
+            .find(|(known, _)| *known == name)
             .map(|(_, slot)| *slot)
     }
 
@@ -335,33 +335,34 @@ impl<'s> Compiler<'s> {
         let Syntax::Command { args } = source.syntax(id) else {
             return;
         };
+        let args = source.list(args);
         let first = args[0];
         let has_args = args.len() > 1 || piped;
         match source.syntax(first) {
             Syntax::Field { path } => {
                 self.at = first;
                 self.emit(Op::Dot);
-                self.path(path, id, &args[1..], piped);
+                self.path(source.names(path), id, &args[1..], piped);
             }
             Syntax::Chain { base, path } => {
                 self.at = first;
-                self.chain_base(first, *base);
-                self.path(path, id, &args[1..], piped);
+                self.chain_base(first, base);
+                self.path(source.names(path), id, &args[1..], piped);
             }
             Syntax::Variable { path } => {
                 self.at = first;
-                self.variable(&path[0]);
-                if path.len() == 1 {
+                let fields = self.variable(path);
+                if fields.clone().next().is_none() {
                     if has_args {
                         self.not_a_function(first);
                     }
                 } else {
-                    self.path(&path[1..], id, &args[1..], piped);
+                    self.path(fields, id, &args[1..], piped);
                 }
             }
-            Syntax::Identifier(name) => {
+            Syntax::Identifier { function, .. } => {
                 self.at = first;
-                self.call(name, id, &args[1..], piped);
+                self.call(function, id, &args[1..], piped);
             }
             Syntax::Pipe { .. } => {
                 if has_args {
@@ -379,9 +380,11 @@ impl<'s> Compiler<'s> {
                         self.emit(Op::Dot);
                     }
                     Syntax::Nil => self.fail("nil is not a command"),
-                    Syntax::Bool(value) => self.constant(Value::Bool(*value)),
-                    Syntax::String { value, .. } => self.constant(Value::from(&**value)),
-                    Syntax::Number { number, text } => self.ideal(number, text),
+                    Syntax::Bool(value) => self.constant(Value::Bool(value)),
+                    Syntax::String { value, end } => {
+                        self.constant(Value::from(source.string(first, value, end)));
+                    }
+                    Syntax::Number { number, .. } => self.ideal(first, source.number(number)),
                     _ => {
                         let shown = crate::format::quote(self.show(first).as_bytes());
                         self.fail(format!("can't evaluate command {shown}"));
@@ -400,13 +403,17 @@ impl<'s> Compiler<'s> {
         self.fail(format!("can't give argument to non-function {shown}"));
     }
 
-    fn variable(&mut self, name: &str) {
+    /// The variable that a path begins with; gives the fields after it.
+    fn variable(&mut self, path: Span) -> std::str::Split<'s, char> {
+        let mut names = self.source.names(path);
+        let name = names.next().unwrap_or_default();
         match self.slot(name) {
             Some(slot) => {
                 self.emit(Op::Variable(slot));
             }
             None => self.fail(format!("undefined variable: {name}")),
         }
+        names
     }
 
     fn chain_base(&mut self, chain: NodeId, base: NodeId) {
@@ -415,9 +422,9 @@ impl<'s> Compiler<'s> {
                 let shown = self.show(chain);
                 self.fail(format!("indirection through explicit nil in {shown}"));
             }
-            Syntax::Identifier(name) => {
+            Syntax::Identifier { function, .. } => {
                 self.at = base;
-                self.call(name, base, &[], false);
+                self.call(function, base, &[], false);
             }
             _ => {
                 self.at = base;
@@ -427,11 +434,17 @@ impl<'s> Compiler<'s> {
     }
 
     /// Fields of the value on top; the last one may be a method with arguments.
-    fn path(&mut self, path: &'s [Box<str>], command: NodeId, args: &'s [NodeId], piped: bool) {
-        let Some((last, inner)) = path.split_last() else {
+    fn path(
+        &mut self,
+        mut path: impl DoubleEndedIterator<Item = &'s str>,
+        command: NodeId,
+        args: &'s [NodeId],
+        piped: bool,
+    ) {
+        let Some(last) = path.next_back() else {
             return;
         };
-        for name in inner {
+        for name in path {
             let name = self.name(name);
             self.emit(Op::Field(name));
         }
@@ -458,22 +471,15 @@ impl<'s> Compiler<'s> {
         self.at = last;
     }
 
-    fn call(&mut self, name: &str, command: NodeId, args: &'s [NodeId], piped: bool) {
-        let Some((function, row)) = self.functions.find(name) else {
-            self.fail(format!(
-                "{} is not a defined function",
-                crate::format::quote(name.as_bytes())
-            ));
-            return;
-        };
+    fn call(&mut self, function: u32, command: NodeId, args: &'s [NodeId], piped: bool) {
+        let row = self.functions.row(function);
         let signature = row.signature;
-        let action = row.action.clone();
-        if let Err(message) = signature.check_count(name, args.len(), piped) {
+        if let Err(message) = signature.check_count(&row.name, args.len(), piped) {
             self.fail(message);
             return;
         }
-        if let Action::And | Action::Or = action {
-            self.short_circuit(matches!(action, Action::Or), args, piped);
+        if let Action::And | Action::Or = row.action {
+            self.short_circuit(matches!(row.action, Action::Or), args, piped);
             return;
         }
         for (i, arg) in args.iter().enumerate() {
@@ -536,25 +542,25 @@ impl<'s> Compiler<'s> {
             }
             Syntax::Field { path } => {
                 self.emit(Op::Dot);
-                self.path(path, id, &[], false);
+                self.path(source.names(path), id, &[], false);
                 self.check(wanted);
             }
             Syntax::Variable { path } => {
-                self.variable(&path[0]);
-                self.path(&path[1..], id, &[], false);
+                let fields = self.variable(path);
+                self.path(fields, id, &[], false);
                 self.check(wanted);
             }
             Syntax::Pipe { .. } => {
                 self.pipe(id);
                 self.check(wanted);
             }
-            Syntax::Identifier(name) => {
-                self.call(name, id, &[], false);
+            Syntax::Identifier { function, .. } => {
+                self.call(function, id, &[], false);
                 self.check(wanted);
             }
             Syntax::Chain { base, path } => {
-                self.chain_base(id, *base);
-                self.path(path, id, &[], false);
+                self.chain_base(id, base);
+                self.path(source.names(path), id, &[], false);
                 self.check(wanted);
             }
             literal => self.literal(id, literal, wanted),
@@ -577,20 +583,29 @@ impl<'s> Compiler<'s> {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
-    fn literal(&mut self, id: NodeId, literal: &Syntax, wanted: Type) {
+    fn literal(&mut self, id: NodeId, literal: Syntax, wanted: Type) {
+        let source = self.source;
         let found = match (wanted, literal) {
-            (Type::Any | Type::Reflect, Syntax::Number { number, text }) => return self.ideal(number, text),
-            (Type::Any | Type::Reflect | Type::Bool, Syntax::Bool(value)) => Some(Value::Bool(*value)),
-            (Type::Any | Type::Reflect | Type::String, Syntax::String { value, .. }) => {
-                Some(Value::from(&**value))
+            (Type::Any | Type::Reflect, Syntax::Number { number, .. }) => {
+                return self.ideal(id, source.number(number));
             }
-            (Type::Int, Syntax::Number { number, .. }) => number.int.map(Value::int),
-            (Type::Int64 | Type::Duration, Syntax::Number { number, .. }) => number.int.map(Value::int64),
-            (Type::Uint32, Syntax::Number { number, .. }) => number
-                .uint
-                .and_then(|uint| i64::try_from(uint).ok())
-                .map(Value::int64),
-            (Type::Float64, Syntax::Number { number, .. }) => number.float.map(Value::Float),
+            (Type::Any | Type::Reflect | Type::Bool, Syntax::Bool(value)) => Some(Value::Bool(value)),
+            (Type::Any | Type::Reflect | Type::String, Syntax::String { value, end }) => {
+                Some(Value::from(source.string(id, value, end)))
+            }
+            (_, Syntax::Number { number, .. }) => {
+                let number = source.number(number);
+                match wanted {
+                    Type::Int => number.int.map(Value::int),
+                    Type::Int64 | Type::Duration => number.int.map(Value::int64),
+                    Type::Uint32 => number
+                        .uint
+                        .and_then(|uint| i64::try_from(uint).ok())
+                        .map(Value::int64),
+                    Type::Float64 => number.float.map(Value::Float),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         if let Some(value) = found {
@@ -609,7 +624,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// A number where any type will do.
-    fn ideal(&mut self, number: &Number, text: &str) {
+    fn ideal(&mut self, id: NodeId, number: &Number) {
         let value = match number {
             Number {
                 imaginary: Some((real, imaginary)),
@@ -624,7 +639,10 @@ impl<'s> Compiler<'s> {
                 ..
             } => Value::Float(*float),
             Number { int: Some(int), .. } => Value::Int(*int, Integer::Int),
-            _ => return self.fail(format!("{text} overflows int")),
+            _ => {
+                let text = self.show(id);
+                return self.fail(format!("{text} overflows int"));
+            }
         };
         self.constant(value);
     }

@@ -2,12 +2,14 @@
 
 mod compile;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-pub(crate) use compile::compile;
+use compile::compile;
 
+use crate::functions::Functions;
 use crate::signature::Type;
-use crate::syntax::{NodeId, Source};
+use crate::syntax::{Definition, List, NodeId, Source};
 use crate::value::{Text, Value};
 
 /// A step of a program. Operands are numbers into the program's tables; values live on the machine's stack.
@@ -97,7 +99,7 @@ pub(crate) enum Variables {
     Both(u32, u32),
 }
 
-/// An executable template.
+/// A named template as it is executed.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: Rc<str>,
@@ -112,6 +114,34 @@ pub(crate) struct Program {
     pub(crate) types: Vec<Type>,
     /// How many variables it has at once.
     pub(crate) slots: usize,
+}
+
+/// A named template.
+///
+/// It is compiled when it first runs: of the partials that charts carry along, most never do.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) name: Rc<str>,
+    source: Rc<Source>,
+    body: List,
     /// Whether it holds nothing but white space: such a template never replaces another.
     pub(crate) blank: bool,
+    program: OnceCell<Rc<Program>>,
+}
+
+impl Template {
+    pub(crate) fn new(source: &Rc<Source>, Definition { name, body }: Definition) -> Self {
+        Template {
+            name,
+            source: Rc::clone(source),
+            body,
+            blank: source.is_blank(body),
+            program: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn program(&self, functions: &Functions) -> &Rc<Program> {
+        self.program
+            .get_or_init(|| Rc::new(compile(&self.name, &self.source, self.body, functions)))
+    }
 }

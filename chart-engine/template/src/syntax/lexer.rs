@@ -1,12 +1,16 @@
 //! Text to tokens.
 //!
 //! Spaces inside an action are tokens too: `.a .b` and `.a.b` differ by nothing else.
+//!
+//! Reading is most of what rendering a small chart costs, as few of its templates are used: so the lexer goes by bytes,
+//! and tokens are copied, not owned.
 
 /// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TokenKind {
-    /// The message is in [`Token::message`].
+    /// The message is in [`Lexer::message`].
     Error,
+    #[default]
     End,
     Text,
     LeftDelim,
@@ -43,15 +47,13 @@ pub(super) enum TokenKind {
     With,
 }
 
-/// A piece of the text.
-#[derive(Clone, Debug)]
+/// A piece of the text, which is shorter than 4 GiB.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    pub(super) start: u32,
+    pub(super) end: u32,
     pub(super) line: u32,
-    /// Why the text is no token.
-    pub(super) message: Option<String>,
 }
 
 impl Token {
@@ -74,13 +76,17 @@ impl Token {
         )
     }
 
+    /// The text it is.
+    pub(super) fn value<'t>(&self, text: &'t str) -> &'t str {
+        &text[self.start as usize..self.end as usize]
+    }
+
     /// How errors show the token.
     pub(super) fn describe(&self, text: &str) -> String {
-        match (&self.message, self.kind) {
-            (Some(message), _) => message.clone(),
-            (None, TokenKind::End) => "EOF".to_owned(),
+        match self.kind {
+            TokenKind::End => "EOF".to_owned(),
             _ => {
-                let value = &text[self.start..self.end];
+                let value = self.value(text);
                 if self.is_keyword() {
                     format!("<{value}>")
                 } else if value.len() > 10 {
@@ -103,6 +109,8 @@ pub(super) struct Lexer<'t> {
     start_line: u32,
     in_action: bool,
     parens: u32,
+    /// Why the text went on with no token.
+    pub(super) message: String,
 }
 
 enum Step {
@@ -120,6 +128,7 @@ impl<'t> Lexer<'t> {
             start_line: 1,
             in_action: false,
             parens: 0,
+            message: String::new(),
         }
     }
 
@@ -141,8 +150,15 @@ impl<'t> Lexer<'t> {
         &self.text[self.at..]
     }
 
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+        match self.byte()? {
+            byte if byte.is_ascii() => Some(char::from(byte)),
+            _ => self.rest().chars().next(),
+        }
     }
 
     fn bump(&mut self) -> Option<char> {
@@ -166,12 +182,12 @@ impl<'t> Lexer<'t> {
     }
 
     fn token(&mut self, kind: TokenKind) -> Token {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let token = Token {
             kind,
-            start: self.start,
-            end: self.at,
+            start: place(self.start),
+            end: place(self.at),
             line: self.start_line,
-            message: None,
         };
         self.skip();
         token
@@ -182,13 +198,8 @@ impl<'t> Lexer<'t> {
     }
 
     fn fail(&mut self, message: impl Into<String>) -> Step {
-        let token = Token {
-            kind: TokenKind::Error,
-            start: self.start,
-            end: self.at,
-            line: self.start_line,
-            message: Some(message.into()),
-        };
+        let token = self.token(TokenKind::Error);
+        self.message = message.into();
         self.at = self.text.len();
         self.start = self.at;
         self.in_action = false;
@@ -196,8 +207,7 @@ impl<'t> Lexer<'t> {
     }
 
     fn outside(&mut self) -> Step {
-        let rest = self.rest();
-        let Some(found) = rest.find("{{") else {
+        let Some(found) = find_pair(self.rest().as_bytes(), b'{') else {
             self.at = self.text.len();
             if self.at > self.start {
                 self.line += count_lines(&self.text[self.start..self.at]);
@@ -208,7 +218,7 @@ impl<'t> Lexer<'t> {
         if found > 0 {
             let delim = self.at + found;
             let mut end = delim;
-            if has_left_trim(&self.text[delim + 2..]) {
+            if has_left_trim(&self.text.as_bytes()[delim + 2..]) {
                 end = self.start + self.text[self.start..delim].trim_end_matches(is_space).len();
             }
             self.at = end;
@@ -225,7 +235,11 @@ impl<'t> Lexer<'t> {
 
     fn left_delim(&mut self) -> Step {
         self.at += 2;
-        let marker = if has_left_trim(self.rest()) { 2 } else { 0 };
+        let marker = if has_left_trim(self.rest().as_bytes()) {
+            2
+        } else {
+            0
+        };
         if self.text[self.at + marker..].starts_with("/*") {
             self.at += marker;
             self.ignore();
@@ -263,11 +277,10 @@ impl<'t> Lexer<'t> {
 
     /// Whether the action ends here, and then whether it trims.
     fn right_delim_ahead(&self) -> Option<bool> {
-        let rest = self.rest();
-        if has_right_trim(rest) && rest[2..].starts_with("}}") {
-            return Some(true);
+        match &self.text.as_bytes()[self.at..] {
+            [b'}', b'}', ..] => Some(false),
+            rest => ends_trimming(rest).then_some(true),
         }
-        rest.starts_with("}}").then_some(false)
     }
 
     fn right_delim(&mut self, trim: bool) -> Step {
@@ -305,8 +318,8 @@ impl<'t> Lexer<'t> {
             }
             ':' => self.fail("expected :="),
             '|' => self.emit(TokenKind::Pipe),
-            '"' => self.quoted('"', TokenKind::String, "unterminated quoted string"),
-            '\'' => self.quoted('\'', TokenKind::CharConstant, "unterminated character constant"),
+            '"' => self.quoted(b'"', TokenKind::String, "unterminated quoted string"),
+            '\'' => self.quoted(b'\'', TokenKind::CharConstant, "unterminated character constant"),
             '`' => self.raw(),
             '$' => self.field_or_variable(TokenKind::Variable),
             '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => {
@@ -338,8 +351,7 @@ impl<'t> Lexer<'t> {
         // The last space may belong to a trimming `-}}`.
         loop {
             let last = self.at - 1;
-            let tail = &self.text[last..];
-            if has_right_trim(tail) && tail[2..].starts_with("}}") {
+            if ends_trimming(&self.text.as_bytes()[last..]) {
                 if last == self.start {
                     self.at = last;
                     if self.text.as_bytes()[last] == b'\n' {
@@ -362,33 +374,39 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    fn quoted(&mut self, quote: char, kind: TokenKind, unterminated: &str) -> Step {
+    fn quoted(&mut self, quote: u8, kind: TokenKind, unterminated: &str) -> Step {
         loop {
-            match self.bump() {
-                Some('\\') if self.peek().is_some_and(|c| c != '\n') => {
-                    self.bump();
+            let rest = &self.text.as_bytes()[self.at..];
+            match memchr::memchr3(quote, b'\\', b'\n', rest).map(|at| &rest[at..]) {
+                Some([b'\\', after, tail @ ..]) if *after != b'\n' => self.at = self.text.len() - tail.len(),
+                Some([last, tail @ ..]) if *last == quote => {
+                    self.at = self.text.len() - tail.len();
+                    return self.emit(kind);
                 }
-                None | Some('\n' | '\\') => return self.fail(unterminated),
-                Some(c) if c == quote => return self.emit(kind),
-                Some(_) => {}
+                _ => return self.fail(unterminated),
             }
         }
     }
 
     fn raw(&mut self) -> Step {
-        loop {
-            match self.bump() {
-                None => return self.fail("unterminated raw quoted string"),
-                Some('`') => return self.emit(TokenKind::RawString),
-                Some(_) => {}
-            }
-        }
+        let rest = &self.text.as_bytes()[self.at..];
+        let Some(end) = memchr::memchr(b'`', rest) else {
+            return self.fail("unterminated raw quoted string");
+        };
+        let from = self.at;
+        self.at += end + 1;
+        self.line += count_lines(&self.text[from..self.at]);
+        self.emit(TokenKind::RawString)
     }
 
     fn at_terminator(&self) -> bool {
-        match self.peek() {
-            None | Some('.' | ',' | '|' | ':' | '(' | ')') => true,
-            Some(c) => is_space(c) || self.rest().starts_with("}}"),
+        match &self.text.as_bytes()[self.at..] {
+            []
+            | [
+                b'.' | b',' | b'|' | b':' | b'(' | b')' | b' ' | b'\t' | b'\r' | b'\n',
+                ..,
+            ] => true,
+            rest => rest.starts_with(b"}}"),
         }
     }
 
@@ -409,6 +427,9 @@ impl<'t> Lexer<'t> {
     }
 
     fn word(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        self.at += rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len());
         while self.peek().is_some_and(is_alphanumeric) {
             self.bump();
         }
@@ -504,7 +525,12 @@ impl<'t> Lexer<'t> {
 }
 
 fn count_lines(text: &str) -> u32 {
-    u32::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u32::MAX)
+    u32::try_from(memchr::memchr_iter(b'\n', text.as_bytes()).count()).unwrap_or(u32::MAX)
+}
+
+/// Where a byte stands twice in a row.
+fn find_pair(text: &[u8], byte: u8) -> Option<usize> {
+    memchr::memchr_iter(byte, text).find(|at| text.get(at + 1) == Some(&byte))
 }
 
 pub(super) fn is_space(c: char) -> bool {
@@ -515,14 +541,17 @@ fn is_alphanumeric(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-fn has_left_trim(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next() == Some('-') && chars.next().is_some_and(is_space)
+fn is_space_byte(byte: u8) -> bool {
+    is_space(char::from(byte))
 }
 
-fn has_right_trim(text: &str) -> bool {
-    let mut chars = text.chars();
-    chars.next().is_some_and(is_space) && chars.next() == Some('-')
+fn has_left_trim(text: &[u8]) -> bool {
+    matches!(text, [b'-', space, ..] if is_space_byte(*space))
+}
+
+/// Whether the action ends here with a `-}}`.
+fn ends_trimming(text: &[u8]) -> bool {
+    matches!(text, [space, b'-', b'}', b'}', ..] if is_space_byte(*space))
 }
 
 /// A character as Go's `%#U` shows it.

@@ -1,18 +1,17 @@
 //! Tokens to trees.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::lexer::{Lexer, Token, TokenKind};
 use super::number;
-use super::tree::{Branch, Node, NodeId, Number, Source, Syntax};
-use super::unquote::{unquote, unquote_char};
+use super::tree::{Branch, Branches, List, Literal, Node, NodeId, Number, Source, Span, Syntax};
+use super::unquote::{is_literal, unquote, unquote_char};
 
 /// A named template of a text: a `define`, a `block`, or the text itself.
 #[derive(Debug)]
 pub(crate) struct Definition {
     pub(crate) name: Rc<str>,
-    pub(crate) body: Vec<NodeId>,
+    pub(crate) body: List,
 }
 
 /// Why a text is no template.
@@ -26,12 +25,12 @@ pub(crate) struct SyntaxError {
 
 /// Reads a text.
 ///
-/// `known` tells which functions there are; `depth_max` bounds how deep blocks and parentheses may nest.
+/// `known` gives the number of each function that there is; `depth_max` bounds how deep blocks and parentheses may nest.
 pub(crate) fn parse(
     name: &str,
     text: &str,
     depth_max: usize,
-    known: &dyn Fn(&str) -> bool,
+    known: &dyn Fn(&str) -> Option<u32>,
 ) -> Result<(Source, Vec<Definition>), SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError {
@@ -41,13 +40,22 @@ pub(crate) fn parse(
         });
     }
     let mut parser = Parser {
-        name,
-        text,
         lexer: Lexer::new(text),
-        waiting: VecDeque::new(),
+        waiting: Waiting::default(),
         line: 1,
         pos: 0,
-        nodes: Vec::new(),
+        source: Source {
+            name: name.into(),
+            text: text.into(),
+            nodes: Vec::new(),
+            lists: Vec::new(),
+            branches: Vec::new(),
+            numbers: Vec::new(),
+            strings: Vec::new(),
+        },
+        text,
+        open: Vec::new(),
+        open_branches: Vec::new(),
         definitions: Vec::new(),
         scope: Scope::default(),
         action_line: None,
@@ -57,31 +65,13 @@ pub(crate) fn parse(
     };
     let body = parser.whole()?;
     parser.define(name, body)?;
-    let source = Source {
-        name: name.into(),
-        text: text.into(),
-        nodes: parser.nodes,
-    };
-    Ok((source, parser.definitions))
-}
-
-/// Whether a template holds nothing but white space and comments.
-pub(crate) fn is_empty(source: &Source, body: &[NodeId]) -> bool {
-    body.iter().all(|id| is_blank(&source.nodes, &source.text, *id))
-}
-
-fn is_blank(nodes: &[Node], text: &str, id: NodeId) -> bool {
-    let node = &nodes[id.0 as usize];
-    match node.syntax {
-        Syntax::Text { end } => text[node.pos as usize..end as usize].trim().is_empty(),
-        _ => false,
-    }
+    Ok((parser.source, parser.definitions))
 }
 
 /// What is visible at a place of a template.
 #[derive(Default)]
-struct Scope {
-    variables: Vec<String>,
+struct Scope<'t> {
+    variables: Vec<&'t str>,
     ranges: usize,
 }
 
@@ -98,33 +88,69 @@ enum Item {
 
 type Parsed<T> = Result<T, SyntaxError>;
 
+/// Tokens read ahead, of which the grammar never needs more than four.
+#[derive(Default)]
+struct Waiting {
+    tokens: [Token; 4],
+    count: usize,
+}
+
+impl Waiting {
+    fn get(&self, at: usize) -> Option<Token> {
+        self.tokens[..self.count].get(at).copied()
+    }
+
+    fn push(&mut self, token: Token) {
+        if let Some(place) = self.tokens.get_mut(self.count) {
+            *place = token;
+            self.count += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Token> {
+        let [first, second, third, fourth] = self.tokens;
+        self.count = self.count.checked_sub(1)?;
+        self.tokens = [second, third, fourth, fourth];
+        Some(first)
+    }
+
+    fn put_back(&mut self, token: Token) {
+        let [first, second, third, _] = self.tokens;
+        self.tokens = [token, first, second, third];
+        self.count = (self.count + 1).min(self.tokens.len());
+    }
+}
+
 struct Parser<'t> {
-    name: &'t str,
     text: &'t str,
     lexer: Lexer<'t>,
-    /// Tokens read ahead.
-    waiting: VecDeque<Token>,
+    waiting: Waiting,
     /// Where the last token taken stands.
     line: u32,
     pos: usize,
-    nodes: Vec<Node>,
+    source: Source,
+    /// The lists that are being read, one after the other.
+    open: Vec<NodeId>,
+    open_branches: Vec<Branch>,
     definitions: Vec<Definition>,
-    scope: Scope,
+    scope: Scope<'t>,
     action_line: Option<u32>,
     depth: usize,
     depth_max: usize,
-    known: &'t dyn Fn(&str) -> bool,
+    known: &'t dyn Fn(&str) -> Option<u32>,
 }
 
 impl<'t> Parser<'t> {
     // Tokens.
 
-    fn look(&mut self, ahead: usize) -> &Token {
-        while self.waiting.len() <= ahead {
+    fn look(&mut self, ahead: usize) -> Token {
+        loop {
+            if let Some(token) = self.waiting.get(ahead) {
+                return token;
+            }
             let token = self.lexer.next_token();
-            self.waiting.push_back(token);
+            self.waiting.push(token);
         }
-        &self.waiting[ahead]
     }
 
     fn peek(&mut self) -> TokenKind {
@@ -132,15 +158,10 @@ impl<'t> Parser<'t> {
     }
 
     fn next(&mut self) -> Token {
-        self.look(0);
-        match self.waiting.pop_front() {
-            Some(token) => {
-                self.line = token.line;
-                self.pos = token.start;
-                token
-            }
-            None => self.lexer.next_token(),
-        }
+        let token = self.waiting.pop().unwrap_or_else(|| self.lexer.next_token());
+        self.line = token.line;
+        self.pos = token.start as usize;
+        token
     }
 
     fn peek_past_space(&mut self) -> TokenKind {
@@ -156,7 +177,7 @@ impl<'t> Parser<'t> {
     }
 
     fn back(&mut self, token: Token) {
-        self.waiting.push_front(token);
+        self.waiting.put_back(token);
     }
 
     fn expect(&mut self, kind: TokenKind, context: &str) -> Parsed<Token> {
@@ -169,7 +190,7 @@ impl<'t> Parser<'t> {
     }
 
     fn value(&self, token: &Token) -> &'t str {
-        &self.text[token.start..token.end]
+        token.value(self.text)
     }
 
     // Errors.
@@ -183,13 +204,14 @@ impl<'t> Parser<'t> {
     }
 
     fn unexpected(&self, token: &Token, context: &str) -> SyntaxError {
-        let Some(message) = &token.message else {
+        if token.kind != TokenKind::Error {
             return self.error(format!("unexpected {} in {context}", token.describe(self.text)));
-        };
+        }
+        let message = &self.lexer.message;
         let Some(line) = self.action_line.filter(|line| *line != token.line) else {
             return self.error(message.clone());
         };
-        let name = self.name;
+        let name = &self.source.name;
         let started = if message.ends_with(" action") {
             " started at "
         } else {
@@ -213,17 +235,28 @@ impl<'t> Parser<'t> {
 
     // Nodes.
 
-    fn node(&mut self, pos: usize, syntax: Syntax) -> NodeId {
-        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        self.nodes.push(Node {
-            pos: u32::try_from(pos).unwrap_or(u32::MAX),
-            syntax,
-        });
+    fn node(&mut self, pos: u32, syntax: Syntax) -> NodeId {
+        let id = NodeId(index(self.source.nodes.len()));
+        self.source.nodes.push(Node { pos, syntax });
         id
     }
 
-    fn define(&mut self, name: &str, body: Vec<NodeId>) -> Parsed<()> {
-        let blank = |body: &[NodeId]| body.iter().all(|id| is_blank(&self.nodes, self.text, *id));
+    /// Closes the list that was opened when so many nodes were open.
+    fn close(&mut self, from: usize) -> List {
+        let list = List {
+            start: index(self.source.lists.len()),
+            len: index(self.open.len() - from),
+        };
+        self.source.lists.extend(self.open.drain(from..));
+        list
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        self.source.strings.push(text.into());
+        index(self.source.strings.len() - 1)
+    }
+
+    fn define(&mut self, name: &str, body: List) -> Parsed<()> {
         let Some(at) = self.definitions.iter().position(|known| &*known.name == name) else {
             self.definitions.push(Definition {
                 name: name.into(),
@@ -231,9 +264,9 @@ impl<'t> Parser<'t> {
             });
             return Ok(());
         };
-        if blank(&self.definitions[at].body) {
+        if self.source.is_blank(self.definitions[at].body) {
             self.definitions[at].body = body;
-        } else if !blank(&body) {
+        } else if !self.source.is_blank(body) {
             let name = crate::format::quote(name.as_bytes());
             return Err(self.error(format!("template: multiple definition of template {name}")));
         }
@@ -242,9 +275,8 @@ impl<'t> Parser<'t> {
 
     // Statements.
 
-    fn whole(&mut self) -> Parsed<Vec<NodeId>> {
-        self.scope.variables.push("$".to_owned());
-        let mut body = Vec::new();
+    fn whole(&mut self) -> Parsed<List> {
+        self.scope.variables.push("$");
         while self.peek() != TokenKind::End {
             if self.peek() == TokenKind::LeftDelim {
                 let delim = self.next();
@@ -256,12 +288,12 @@ impl<'t> Parser<'t> {
                 self.back(delim);
             }
             match self.text_or_action()? {
-                Item::Node(node) => body.push(node),
+                Item::Node(node) => self.open.push(node),
                 Item::Ending(Ending::End) => return Err(self.error("unexpected {{end}}")),
                 Item::Ending(Ending::Else) => return Err(self.error("unexpected {{else}}")),
             }
         }
-        Ok(body)
+        Ok(self.close(0))
     }
 
     fn definition(&mut self) -> Parsed<()> {
@@ -276,9 +308,9 @@ impl<'t> Parser<'t> {
     }
 
     /// The body of a `define` or a `block`: it sees no variable from outside.
-    fn named_body(&mut self, context: &str) -> Parsed<Vec<NodeId>> {
+    fn named_body(&mut self, context: &str) -> Parsed<List> {
         let inner = Scope {
-            variables: vec!["$".to_owned()],
+            variables: vec!["$"],
             ranges: 0,
         };
         let outer = std::mem::replace(&mut self.scope, inner);
@@ -294,12 +326,12 @@ impl<'t> Parser<'t> {
         unquote(self.value(token)).ok_or_else(|| self.error("invalid syntax"))
     }
 
-    fn list(&mut self) -> Parsed<(Vec<NodeId>, Ending)> {
-        let mut list = Vec::new();
+    fn list(&mut self) -> Parsed<(List, Ending)> {
+        let from = self.open.len();
         while self.peek_past_space() != TokenKind::End {
             match self.text_or_action()? {
-                Item::Node(node) => list.push(node),
-                Item::Ending(ending) => return Ok((list, ending)),
+                Item::Node(node) => self.open.push(node),
+                Item::Ending(ending) => return Ok((self.close(from), ending)),
             }
         }
         self.line = self.look(0).line;
@@ -311,8 +343,8 @@ impl<'t> Parser<'t> {
         let token = self.next_past_space();
         match token.kind {
             TokenKind::Text => {
-                let end = u32::try_from(token.end).unwrap_or(u32::MAX);
-                Ok(Item::Node(self.node(token.start, Syntax::Text { end })))
+                let text = Syntax::Text { end: token.end };
+                Ok(Item::Node(self.node(token.start, text)))
             }
             TokenKind::LeftDelim => {
                 self.action_line = Some(token.line);
@@ -366,19 +398,19 @@ impl<'t> Parser<'t> {
         Ok(self.node(token.start, syntax))
     }
 
-    fn control(&mut self, pos: usize, context: &str) -> Parsed<NodeId> {
+    fn control(&mut self, pos: u32, context: &str) -> Parsed<NodeId> {
         let visible = self.scope.variables.len();
+        let from = self.open_branches.len();
         // A chain of `else if` is read in a loop, as it may be longer than blocks may be deep.
-        let mut branches = Vec::new();
         let otherwise = loop {
             let pipe = self.pipeline(context, TokenKind::RightDelim)?;
             let looping = usize::from(context == "range");
             self.scope.ranges += looping;
             let (then, ending) = self.list()?;
             self.scope.ranges -= looping;
-            branches.push(Branch { pipe, then });
+            self.open_branches.push(Branch { pipe, then });
             if matches!(ending, Ending::End) {
-                break Vec::new();
+                break List::default();
             }
             let chained = match self.peek() {
                 TokenKind::If => context == "if",
@@ -396,14 +428,21 @@ impl<'t> Parser<'t> {
             break otherwise;
         };
         self.scope.variables.truncate(visible);
-        let syntax = match (context, branches.pop()) {
-            ("range", Some(Branch { pipe, then: body })) => Syntax::Range {
-                pipe,
-                body,
-                otherwise,
-            },
-            (_, last) => {
-                branches.extend(last);
+        let syntax = match (context, self.open_branches.get(from).copied()) {
+            ("range", Some(Branch { pipe, then: body })) => {
+                self.open_branches.truncate(from);
+                Syntax::Range {
+                    pipe,
+                    body,
+                    otherwise,
+                }
+            }
+            _ => {
+                let branches = Branches {
+                    start: index(self.source.branches.len()),
+                    len: index(self.open_branches.len() - from),
+                };
+                self.source.branches.extend(self.open_branches.drain(from..));
                 if context == "with" {
                     Syntax::With { branches, otherwise }
                 } else {
@@ -414,9 +453,9 @@ impl<'t> Parser<'t> {
         Ok(self.node(pos, syntax))
     }
 
-    fn template_name(&self, token: &Token, context: &str) -> Parsed<Rc<str>> {
+    fn template_name(&self, token: &Token, context: &str) -> Parsed<String> {
         match token.kind {
-            TokenKind::String | TokenKind::RawString => Ok(self.unquoted(token)?.into()),
+            TokenKind::String | TokenKind::RawString => self.unquoted(token),
             _ => Err(self.unexpected(token, context)),
         }
     }
@@ -430,6 +469,7 @@ impl<'t> Parser<'t> {
         } else {
             Some(self.pipeline("template clause", TokenKind::RightDelim)?)
         };
+        let name = self.string(&name);
         Ok(self.node(token.start, Syntax::Template { name, pipe }))
     }
 
@@ -439,6 +479,7 @@ impl<'t> Parser<'t> {
         let pipe = self.pipeline("block clause", TokenKind::RightDelim)?;
         let body = self.named_body("block clause")?;
         self.define(&name, body)?;
+        let name = self.string(&name);
         Ok(self.node(
             token.start,
             Syntax::Template {
@@ -454,7 +495,7 @@ impl<'t> Parser<'t> {
         self.peek_past_space();
         let pos = self.look(0).start;
         let (declared, assign) = self.declarations(context)?;
-        let mut commands = Vec::new();
+        let from = self.open.len();
         loop {
             let token = self.next_past_space();
             use TokenKind as K;
@@ -473,19 +514,21 @@ impl<'t> Parser<'t> {
                 | K::Variable
                 | K::LeftParen => {
                     self.back(token);
-                    commands.push(self.command()?);
+                    let command = self.command()?;
+                    self.open.push(command);
                 }
                 _ => return Err(self.unexpected(&token, context)),
             }
         }
+        let commands = self.close(from);
         if commands.is_empty() {
             return Err(self.error(format!("missing value for {context}")));
         }
-        for (i, command) in commands.iter().enumerate().skip(1) {
-            let Syntax::Command { args } = &self.nodes[command.0 as usize].syntax else {
+        for (i, command) in self.source.list(commands).iter().enumerate().skip(1) {
+            let Syntax::Command { args } = self.source.syntax(*command) else {
                 continue;
             };
-            let first = args.first().map(|id| &self.nodes[id.0 as usize].syntax);
+            let first = self.source.list(args).first().map(|id| self.source.syntax(*id));
             if matches!(
                 first,
                 Some(
@@ -509,12 +552,13 @@ impl<'t> Parser<'t> {
         ))
     }
 
-    fn declarations(&mut self, context: &str) -> Parsed<(Vec<NodeId>, bool)> {
-        let mut declared = Vec::new();
+    fn declarations(&mut self, context: &str) -> Parsed<(List, bool)> {
+        let from = self.open.len();
+        let mut assigns = false;
         while self.peek_past_space() == TokenKind::Variable {
             // `$x := ...` declares, `$x ...` uses: the token after the spaces tells.
             let spaced = usize::from(self.look(1).kind == TokenKind::Space);
-            let next = self.look(1 + spaced).clone();
+            let next = self.look(1 + spaced);
             let comma = next.kind == TokenKind::Char && self.value(&next) == ",";
             let assign = next.kind == TokenKind::Assign;
             if !comma && !assign && next.kind != TokenKind::Declare {
@@ -522,14 +566,16 @@ impl<'t> Parser<'t> {
             }
             let variable = self.next();
             self.next_past_space();
-            let name = self.value(&variable);
-            let path = vec![Box::from(name)];
-            declared.push(self.node(variable.start, Syntax::Variable { path }));
-            self.scope.variables.push(name.to_owned());
+            let Token { start, end, .. } = variable;
+            let path = Span { start, end };
+            let declared = self.node(start, Syntax::Variable { path });
+            self.open.push(declared);
+            self.scope.variables.push(self.value(&variable));
             if !comma {
-                return Ok((declared, assign));
+                assigns = assign;
+                break;
             }
-            if context != "range" || declared.len() >= 2 {
+            if context != "range" || self.open.len() - from >= 2 {
                 return Err(self.error(format!("too many declarations in {context}")));
             }
             use TokenKind as K;
@@ -540,17 +586,17 @@ impl<'t> Parser<'t> {
                 return Err(self.error("range can only initialize variables"));
             }
         }
-        Ok((declared, false))
+        Ok((self.close(from), assigns))
     }
 
     fn command(&mut self) -> Parsed<NodeId> {
         self.peek_past_space();
         let pos = self.look(0).start;
-        let mut args = Vec::new();
+        let from = self.open.len();
         loop {
             self.peek_past_space();
             if let Some(operand) = self.operand()? {
-                args.push(operand);
+                self.open.push(operand);
             }
             let token = self.next();
             match token.kind {
@@ -561,6 +607,7 @@ impl<'t> Parser<'t> {
             }
             break;
         }
+        let args = self.close(from);
         if args.is_empty() {
             return Err(self.error("empty command"));
         }
@@ -574,21 +621,25 @@ impl<'t> Parser<'t> {
         if self.peek() != TokenKind::Field {
             return Ok(Some(node));
         }
-        let pos = self.look(0).start;
-        let mut fields = Vec::new();
+        let Token { start: pos, .. } = self.look(0);
+        let mut end = pos;
+        // Without a space between, the fields are one part of the text.
         while self.peek() == TokenKind::Field {
-            let token = self.next();
-            fields.push(Box::from(&self.value(&token)[1..]));
+            end = self.next().end;
         }
-        let syntax = match &self.nodes[node.0 as usize].syntax {
-            Syntax::Field { path } => Syntax::Field {
-                path: path.iter().cloned().chain(fields).collect(),
+        let syntax = match self.source.syntax(node) {
+            Syntax::Field {
+                path: Span { start, .. },
+            } => Syntax::Field {
+                path: Span { start, end },
             },
-            Syntax::Variable { path } => Syntax::Variable {
-                path: path.iter().cloned().chain(fields).collect(),
+            Syntax::Variable {
+                path: Span { start, .. },
+            } => Syntax::Variable {
+                path: Span { start, end },
             },
             Syntax::Bool(_) | Syntax::String { .. } | Syntax::Number { .. } | Syntax::Nil | Syntax::Dot => {
-                let shown = self.show(node);
+                let shown = self.source.show(node).to_string();
                 return Err(self.error(format!(
                     "unexpected . after term {}",
                     crate::format::quote(shown.as_bytes())
@@ -596,53 +647,42 @@ impl<'t> Parser<'t> {
             }
             _ => Syntax::Chain {
                 base: node,
-                path: fields,
+                path: Span { start: pos, end },
             },
         };
         Ok(Some(self.node(pos, syntax)))
     }
 
-    fn show(&self, node: NodeId) -> String {
-        match &self.nodes[node.0 as usize].syntax {
-            Syntax::Bool(value) => value.to_string(),
-            Syntax::String { quoted, .. } => quoted.to_string(),
-            Syntax::Number { text, .. } => text.to_string(),
-            Syntax::Nil => "nil".to_owned(),
-            _ => ".".to_owned(),
-        }
-    }
-
     fn term(&mut self) -> Parsed<Option<NodeId>> {
         let token = self.next_past_space();
         let text = self.value(&token);
+        let Token { start, end, .. } = token;
+        let path = Span { start, end };
         let syntax = match token.kind {
             TokenKind::Identifier => {
-                if !(self.known)(text) {
+                let Some(function) = (self.known)(text) else {
                     let name = crate::format::quote(text.as_bytes());
                     return Err(self.error(format!("function {name} not defined")));
-                }
-                Syntax::Identifier(text.into())
+                };
+                Syntax::Identifier { function, end }
             }
             TokenKind::Dot => Syntax::Dot,
             TokenKind::Nil => Syntax::Nil,
             TokenKind::Variable => {
-                if !self.scope.variables.iter().any(|known| known == text) {
+                if !self.scope.variables.contains(&text) {
                     let name = crate::format::quote(text.as_bytes());
                     return Err(self.error(format!("undefined variable {name}")));
                 }
-                Syntax::Variable {
-                    path: vec![text.into()],
-                }
+                Syntax::Variable { path }
             }
-            TokenKind::Field => Syntax::Field {
-                path: vec![text[1..].into()],
-            },
+            TokenKind::Field => Syntax::Field { path },
             TokenKind::Bool => Syntax::Bool(text == "true"),
             TokenKind::Number | TokenKind::Complex | TokenKind::CharConstant => {
                 let number = self.number(&token)?;
+                self.source.numbers.push(number);
                 Syntax::Number {
-                    number,
-                    text: text.into(),
+                    number: index(self.source.numbers.len() - 1),
+                    end,
                 }
             }
             TokenKind::LeftParen => {
@@ -651,18 +691,20 @@ impl<'t> Parser<'t> {
                 return self.deeper(parse).map(Some);
             }
             TokenKind::String | TokenKind::RawString => {
-                let value = self.unquoted(&token)?.into();
-                Syntax::String {
-                    value,
-                    quoted: text.into(),
-                }
+                let value = if is_literal(text) {
+                    Literal::Quoted
+                } else {
+                    let value = self.unquoted(&token)?;
+                    Literal::Other(self.string(&value))
+                };
+                Syntax::String { value, end }
             }
             _ => {
                 self.back(token);
                 return Ok(None);
             }
         };
-        Ok(Some(self.node(token.start, syntax)))
+        Ok(Some(self.node(start, syntax)))
     }
 
     fn number(&self, token: &Token) -> Parsed<Number> {
@@ -674,4 +716,8 @@ impl<'t> Parser<'t> {
         };
         number.map_err(|message| self.error(message))
     }
+}
+
+fn index(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }

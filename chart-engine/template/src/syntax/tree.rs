@@ -7,17 +7,44 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeId(pub(crate) u32);
 
+/// Where a list of nodes stands in [`Source::lists`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct List {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+impl List {
+    pub(crate) fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A part of the text, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
 /// A template text with its syntax.
+///
+/// Everything lies in a few flat tables: a text is read far more often than its templates are run.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// The file, or `gotpl` for text given to `tpl`.
     pub(crate) name: Rc<str>,
     pub(crate) text: Rc<str>,
-    pub(crate) nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) lists: Vec<NodeId>,
+    pub(super) branches: Vec<Branch>,
+    pub(super) numbers: Vec<Number>,
+    /// Names of templates, and the values of strings that are not what stands between their quotes.
+    pub(super) strings: Vec<Rc<str>>,
 }
 
 /// A node and the byte where it begins.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     pub(crate) pos: u32,
     pub(crate) syntax: Syntax,
@@ -35,13 +62,27 @@ pub(crate) struct Number {
 }
 
 /// A condition and what is done when it holds.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Branch {
     pub(crate) pipe: NodeId,
-    pub(crate) then: Vec<NodeId>,
+    pub(crate) then: List,
 }
 
-#[derive(Debug)]
+/// Where the branches of a block stand in [`Source::branches`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Branches {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+/// A string literal: a part of the text, or one of [`Source::strings`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Literal {
+    Quoted,
+    Other(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Syntax {
     // Statements.
     Text {
@@ -52,55 +93,63 @@ pub(crate) enum Syntax {
     },
     /// With its `else if`, which may be many.
     If {
-        branches: Vec<Branch>,
-        otherwise: Vec<NodeId>,
+        branches: Branches,
+        otherwise: List,
     },
     With {
-        branches: Vec<Branch>,
-        otherwise: Vec<NodeId>,
+        branches: Branches,
+        otherwise: List,
     },
     Range {
         pipe: NodeId,
-        body: Vec<NodeId>,
-        otherwise: Vec<NodeId>,
+        body: List,
+        otherwise: List,
     },
     Template {
-        name: Rc<str>,
+        /// One of [`Source::strings`].
+        name: u32,
         pipe: Option<NodeId>,
     },
     Break,
     Continue,
     // Expressions.
     Pipe {
-        declared: Vec<NodeId>,
+        declared: List,
         assign: bool,
-        commands: Vec<NodeId>,
+        commands: List,
     },
     Command {
-        args: Vec<NodeId>,
+        args: List,
     },
     Dot,
     Nil,
     Bool(bool),
     Number {
-        number: Number,
-        text: Box<str>,
+        /// One of [`Source::numbers`].
+        number: u32,
+        end: u32,
     },
     String {
-        value: Box<str>,
-        quoted: Box<str>,
+        value: Literal,
+        end: u32,
     },
-    Identifier(Box<str>),
+    Identifier {
+        /// What the caller of the parser calls the function.
+        function: u32,
+        end: u32,
+    },
+    /// `.a.b`
     Field {
-        path: Vec<Box<str>>,
+        path: Span,
     },
-    /// The name with its `$`, then fields.
+    /// `$x.a.b`
     Variable {
-        path: Vec<Box<str>>,
+        path: Span,
     },
+    /// `.a.b` after something in parentheses.
     Chain {
         base: NodeId,
-        path: Vec<Box<str>>,
+        path: Span,
     },
 }
 
@@ -109,8 +158,63 @@ impl Source {
         &self.nodes[id.0 as usize]
     }
 
-    pub(crate) fn syntax(&self, id: NodeId) -> &Syntax {
-        &self.node(id).syntax
+    pub(crate) fn syntax(&self, id: NodeId) -> Syntax {
+        self.node(id).syntax
+    }
+
+    pub(crate) fn list(&self, list: List) -> &[NodeId] {
+        &self.lists[list.start as usize..(list.start + list.len) as usize]
+    }
+
+    pub(crate) fn branches(&self, branches: Branches) -> &[Branch] {
+        &self.branches[branches.start as usize..(branches.start + branches.len) as usize]
+    }
+
+    pub(crate) fn number(&self, number: u32) -> &Number {
+        &self.numbers[number as usize]
+    }
+
+    /// The name of a template that one runs.
+    pub(crate) fn template_name(&self, name: u32) -> &str {
+        &self.strings[name as usize]
+    }
+
+    /// A part of the text.
+    pub(crate) fn slice(&self, span: Span) -> &str {
+        self.text
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The text from the beginning of a node.
+    pub(crate) fn text_until(&self, id: NodeId, end: u32) -> &str {
+        let start = self.node(id).pos;
+        self.slice(Span { start, end })
+    }
+
+    /// The value of the string literal that a node is.
+    pub(crate) fn string(&self, id: NodeId, value: Literal, end: u32) -> &str {
+        match value {
+            Literal::Quoted => {
+                let quoted = self.text_until(id, end);
+                quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default()
+            }
+            Literal::Other(at) => &self.strings[at as usize],
+        }
+    }
+
+    /// The names of a path: of `.a.b` both, of `$x.a.b` the variable first.
+    pub(crate) fn names(&self, path: Span) -> std::str::Split<'_, char> {
+        let path = self.slice(path);
+        path.strip_prefix('.').unwrap_or(path).split('.')
+    }
+
+    /// Whether a template holds nothing but white space and comments.
+    pub(crate) fn is_blank(&self, body: List) -> bool {
+        self.list(body).iter().all(|id| match self.syntax(*id) {
+            Syntax::Text { end } => self.text_until(*id, end).trim().is_empty(),
+            _ => false,
+        })
     }
 
     /// The node written out in the normal form that errors quote.
@@ -134,24 +238,24 @@ impl Source {
 
     fn write(&self, f: &mut fmt::Formatter<'_>, id: NodeId) -> fmt::Result {
         match self.syntax(id) {
-            Syntax::Text { end } => f.write_str(
-                self.text
-                    .get(self.node(id).pos as usize..*end as usize)
-                    .unwrap_or_default(),
-            ),
+            Syntax::Text { end }
+            | Syntax::Number { end, .. }
+            | Syntax::String { end, .. }
+            | Syntax::Identifier { end, .. } => f.write_str(self.text_until(id, end)),
             Syntax::Action { pipe } => {
                 f.write_str("{{")?;
-                self.write(f, *pipe)?;
+                self.write(f, pipe)?;
                 f.write_str("}}")
             }
-            Syntax::If { branches, .. } => self.write_opening(f, "if", branches[0].pipe),
-            Syntax::With { branches, .. } => self.write_opening(f, "with", branches[0].pipe),
-            Syntax::Range { pipe, .. } => self.write_opening(f, "range", *pipe),
+            Syntax::If { branches, .. } => self.write_opening(f, "if", self.branches(branches)[0].pipe),
+            Syntax::With { branches, .. } => self.write_opening(f, "with", self.branches(branches)[0].pipe),
+            Syntax::Range { pipe, .. } => self.write_opening(f, "range", pipe),
             Syntax::Template { name, pipe } => {
-                write!(f, "{{{{template {}", crate::format::quote(name.as_bytes()))?;
+                let name = self.template_name(name).as_bytes();
+                write!(f, "{{{{template {}", crate::format::quote(name))?;
                 if let Some(pipe) = pipe {
                     f.write_char(' ')?;
-                    self.write(f, *pipe)?;
+                    self.write(f, pipe)?;
                 }
                 f.write_str("}}")
             }
@@ -162,16 +266,16 @@ impl Source {
                 assign,
                 commands,
             } => {
-                for (i, variable) in declared.iter().enumerate() {
+                for (i, variable) in self.list(declared).iter().enumerate() {
                     if i > 0 {
                         f.write_str(", ")?;
                     }
                     self.write(f, *variable)?;
                 }
                 if !declared.is_empty() {
-                    f.write_str(if *assign { " = " } else { " := " })?;
+                    f.write_str(if assign { " = " } else { " := " })?;
                 }
-                for (i, command) in commands.iter().enumerate() {
+                for (i, command) in self.list(commands).iter().enumerate() {
                     if i > 0 {
                         f.write_str(" | ")?;
                     }
@@ -180,7 +284,7 @@ impl Source {
                 Ok(())
             }
             Syntax::Command { args } => {
-                for (i, arg) in args.iter().enumerate() {
+                for (i, arg) in self.list(args).iter().enumerate() {
                     if i > 0 {
                         f.write_char(' ')?;
                     }
@@ -191,14 +295,10 @@ impl Source {
             Syntax::Dot => f.write_char('.'),
             Syntax::Nil => f.write_str("nil"),
             Syntax::Bool(value) => write!(f, "{value}"),
-            Syntax::Number { text, .. } => f.write_str(text),
-            Syntax::String { quoted, .. } => f.write_str(quoted),
-            Syntax::Identifier(name) => f.write_str(name),
-            Syntax::Field { path } => write_path(f, path),
-            Syntax::Variable { path } => f.write_str(&path.join(".")),
+            Syntax::Field { path } | Syntax::Variable { path } => f.write_str(self.slice(path)),
             Syntax::Chain { base, path } => {
-                self.write_operand(f, *base)?;
-                write_path(f, path)
+                self.write_operand(f, base)?;
+                f.write_str(self.slice(path))
             }
         }
     }
@@ -217,8 +317,4 @@ impl Source {
         }
         self.write(f, id)
     }
-}
-
-fn write_path(f: &mut fmt::Formatter<'_>, path: &[Box<str>]) -> fmt::Result {
-    path.iter().try_for_each(|name| write!(f, ".{name}"))
 }

@@ -1,5 +1,11 @@
 //! Go's string and character literals.
 
+/// Whether the value of a quoted or raw string literal is just what stands between its quotes.
+pub(super) fn is_literal(literal: &str) -> bool {
+    let special = if literal.starts_with('`') { b'\r' } else { b'\\' };
+    memchr::memchr(special, literal.as_bytes()).is_none()
+}
+
 /// The value of a quoted or raw string literal.
 pub(super) fn unquote(literal: &str) -> Option<String> {
     if let Some(raw) = literal.strip_prefix('`') {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::accounts;
 use super::addresses::Reservation;
 use super::commit::check;
+use super::policy;
 use super::stage::Stage;
 use super::{Engine, revision_of};
 use crate::sources::{api_time, uid};
@@ -47,7 +48,7 @@ pub(super) struct Admission<'a> {
 /// One step of admission.
 pub(super) type Step = fn(&mut Admission<'_>) -> Result<(), Status>;
 
-/// What happens to a new object. Admission plug-ins of later (webhooks, policies, quota) go before `validate`.
+/// What happens to a new object. Admission plug-ins of later (webhooks, policies) go before `validate`.
 pub(super) const CREATE: &[Step] = &[
     match_namespace,
     namespace_is_open,
@@ -55,10 +56,15 @@ pub(super) const CREATE: &[Step] = &[
     give_identity,
     accounts::give_account,
     apply_defaults,
+    policy::apply_limits,
     prepare_create,
     label_namespace,
     validate_create,
+    policy::check_limits,
+    policy::check_safety,
+    policy::warn_of_unsafe_pods,
     give_no_more_than_held,
+    policy::charge_quota,
     reserve_addresses,
     track_fields,
 ];
@@ -70,7 +76,11 @@ pub(super) const UPDATE: &[Step] = &[
     label_namespace,
     keep_finalizers_of_the_dying,
     validate_update,
+    policy::check_limits,
+    policy::check_safety,
+    policy::warn_of_unsafe_pods,
     give_no_more_than_held,
+    policy::charge_quota,
     reserve_addresses,
     track_fields,
 ];
@@ -85,7 +95,14 @@ pub(super) const UPDATE_STATUS: &[Step] = &[
 ];
 
 /// What happens to an object of which a subresource replaced one part and nothing else.
-pub(super) const UPDATE_PART: &[Step] = &[apply_defaults, count_generation, track_fields];
+pub(super) const UPDATE_PART: &[Step] = &[
+    apply_defaults,
+    count_generation,
+    policy::check_limits,
+    policy::check_safety,
+    policy::charge_quota,
+    track_fields,
+];
 
 impl Admission<'_> {
     /// Takes the object through the steps.

@@ -12,7 +12,9 @@ mod continuation;
 mod create;
 mod delete;
 mod edit;
+mod measure;
 mod pods;
+mod policy;
 mod query;
 mod read;
 mod review;
@@ -43,6 +45,7 @@ pub use addresses::ServiceRanges;
 pub use bootstrap::NAMESPACES;
 pub use create::Body;
 pub(crate) use edit::unsupported_patch;
+use measure::Measurements;
 pub use query::{ListQuery, VersionMatch, WatchQuery};
 pub use read::Page;
 pub use watch::{Change, ChangeStream};
@@ -67,6 +70,7 @@ struct Inner {
     addresses: Addresses,
     nodes: NodeRegistry,
     tokens: Option<TokenIssuer>,
+    measurements: Measurements,
     ready: AtomicBool,
 }
 
@@ -124,6 +128,7 @@ impl Engine {
                 addresses,
                 nodes: options.nodes,
                 tokens: options.tokens,
+                measurements: Measurements::default(),
                 ready: AtomicBool::new(false),
             }),
         }

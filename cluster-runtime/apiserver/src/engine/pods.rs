@@ -108,6 +108,7 @@ impl Engine {
             let is_free =
                 pod.deletion_timestamp().is_some() || matches!(phase, "Succeeded" | "Failed" | "Pending");
             let budget = if is_free { None } else { self.budget_of(&pod)? };
+            let budget = budget.filter(|budget| !may_go_unhealthy(&pod, budget));
             if let Some(budget) = budget
                 && !self.spend(&budget, &pod, options.dry_run).await?
             {
@@ -235,6 +236,21 @@ impl Engine {
             Err(other) => Err(store_failure(other)),
         }
     }
+}
+
+/// Whether a pod that is not ready may be evicted without a look at how many more may go: always where the budget says
+/// so, else when enough others are healthy.
+fn may_go_unhealthy(pod: &Object, budget: &Object) -> bool {
+    let conditions = pod.list(&["status", "conditions"]).iter();
+    if conditions
+        .filter(|one| one["type"] == "Ready")
+        .any(|one| one["status"] == "True")
+    {
+        return false;
+    }
+    let number = |key: &str| budget.integer(&["status", key]).unwrap_or_default();
+    budget.text(&["spec", "unhealthyPodEvictionPolicy"]) == Some("AlwaysAllow")
+        || (number("desiredHealthy") > 0 && number("currentHealthy") >= number("desiredHealthy"))
 }
 
 /// Refuses bindings of pods that have a node or are going away, after `assignPod` in

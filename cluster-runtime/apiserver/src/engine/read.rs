@@ -1,11 +1,13 @@
 //! Reading one object and lists of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cluster_client::{Collection, Target};
 use cluster_objects::registry::KindRow;
 use cluster_objects::{Object, Status};
-use cluster_store::{ListAnswer, Revision, StoreError};
+use cluster_store::{ListAnswer, Revision, Selection, StoreError};
 
 use super::continuation::Continuation;
 use super::query::{ListQuery, VersionMatch};
@@ -120,6 +122,31 @@ impl Engine {
             revision,
             continue_token,
         })
+    }
+
+    /// How many objects there are of each stored resource.
+    pub(crate) fn object_counts(&self) -> Vec<(String, usize)> {
+        let registry = self.registry();
+        let tables: BTreeSet<Arc<str>> = registry
+            .rows()
+            .filter(|row| row.is_stored())
+            .map(|row| Arc::clone(&row.table))
+            .collect();
+        let count = |table: Arc<str>| {
+            let found = AtomicUsize::new(0);
+            let selection = Selection {
+                table: Arc::clone(&table),
+                namespace: None,
+            };
+            let keep = |_: &Object| {
+                found.fetch_add(1, Ordering::Relaxed);
+                false
+            };
+            // A list that cannot be read counts as empty.
+            let _ = self.store().list(&selection, None, None, 0, &keep);
+            (table.to_string(), found.into_inner())
+        };
+        tables.into_iter().map(count).collect()
     }
 
     /// The revision to read at; `None` is now.

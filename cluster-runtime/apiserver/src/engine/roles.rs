@@ -102,6 +102,11 @@ pub(super) fn bootstrap_roles() -> Vec<Value> {
         aggregated["aggregationRule"] = json!({"clusterRoleSelectors": selectors});
         objects.push(aggregated);
     }
+    objects.push(role(
+        "system:aggregated-metrics-reader",
+        &["view", "edit", "admin"],
+        &[rule(&["get", "list"], "metrics.k8s.io", &["nodes", "pods"])],
+    ));
     objects.push(role("system:aggregate-to-admin", &["admin"], &administered()));
     objects.push(role("system:aggregate-to-edit", &["edit", "admin"], &edited()));
     objects.push(role(

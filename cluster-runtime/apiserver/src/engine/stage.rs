@@ -74,6 +74,26 @@ impl Stage {
         write.is_some_and(|write| write.change != Change::Check)
     }
 
+    /// The objects of a table in a namespace once the stage is committed, given those that are stored now.
+    pub(super) fn overlay(
+        &self,
+        table: &str,
+        namespace: &str,
+        mut stored: Vec<Arc<Object>>,
+    ) -> Vec<Arc<Object>> {
+        let here = |write: &&Write| *write.key.table == *table && *write.key.namespace == *namespace;
+        for write in self.writes.iter().filter(here) {
+            if write.change == Change::Check {
+                continue;
+            }
+            stored.retain(|object| object.name() != &*write.key.name);
+            if let Change::Put(object) = &write.change {
+                stored.push(Arc::clone(object));
+            }
+        }
+        stored
+    }
+
     /// Adds a decision. Of several about one object the first says what must hold, the last what is written.
     pub(super) fn add(&mut self, decision: Decision) {
         if let Some((precondition, change)) = decision.write {

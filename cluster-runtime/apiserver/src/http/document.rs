@@ -1,6 +1,6 @@
 //! Documents outside the resources: version, health, discovery, OpenAPI.
 
-use cluster_objects::{Status, openapi};
+use cluster_objects::{Status, StatusReason, openapi};
 use serde_json::Value;
 
 use super::negotiate::{View, negotiate};
@@ -55,6 +55,21 @@ pub(crate) fn document(
         ApiPath::Resource(_) => None,
         ApiPath::Other => match path.trim_end_matches('/') {
             "/version" => Some(Document::Value(discovery::version())),
+            "/openapi/v2" => {
+                let json = ["application/json", "application/*", "*/*"];
+                let asked = accept
+                    .split(',')
+                    .map(|one| one.split(';').next().unwrap_or_default().trim());
+                // Older clients ask for protobuf alone; they go on without when told that there is none.
+                if !accept.is_empty() && !asked.clone().any(|one| json.contains(&one)) {
+                    return Err(Status::new(
+                        406,
+                        StatusReason::NotAcceptable,
+                        "only application/json is served",
+                    ));
+                }
+                Some(Document::Value(openapi::document_v2(&registry)))
+            }
             "/openapi/v3" => Some(Document::Value(openapi::index(&registry))),
             path => health(engine, path, verbose).or_else(|| {
                 let (group, version) = openapi_path(path)?;

@@ -8,21 +8,23 @@ use cluster_client::{Collection, Deleted, Patch, Target};
 use cluster_objects::registry::KindRow;
 use cluster_objects::table::IncludeObject;
 use cluster_objects::{GroupVersionResource, Object, Status, StatusReason};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, request};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, encode, refusal, warn, whole};
 use super::authenticate::{self, Tokens};
 use super::document::{Document, document};
 use super::encoded::Encoded;
+use super::metrics::{Asked, RequestCounts};
 use super::negotiate::{Accepted, Format, View, negotiate};
 use super::path::{ApiPath, ResourcePath};
 use super::query::Parameters;
 use super::view::Viewer;
-use super::{compress, decode, fingerprint, stream};
+use super::{compress, decode, fingerprint, stream as streams};
 use crate::authorize::Action;
 use crate::engine::{Engine, Page, Written, method_not_allowed, no_such_resource, unsupported_patch};
 use crate::user::{Caller, User};
@@ -33,6 +35,8 @@ const READS_MAX: usize = 400;
 const WRITES_MAX: usize = 200;
 /// Changes of a watch that are sent in one piece when they are all there.
 const CHANGES_AT_ONCE: usize = 128;
+/// Bytes after which such a piece gets no further change.
+const BYTES_AT_ONCE: usize = 64 << 10;
 
 const VIEWS: &[View] = &[View::Object, View::Table, View::Metadata];
 
@@ -44,6 +48,7 @@ pub(crate) struct Server {
     pub(crate) stop: CancellationToken,
     /// Encodings that watches share.
     encoded: Arc<Encoded>,
+    counts: RequestCounts,
     reads: Semaphore,
     writes: Semaphore,
 }
@@ -65,6 +70,7 @@ impl Server {
             tokens,
             stop,
             encoded: Arc::default(),
+            counts: RequestCounts::default(),
             reads: Semaphore::new(READS_MAX),
             writes: Semaphore::new(WRITES_MAX),
         }
@@ -74,10 +80,53 @@ impl Server {
     pub(crate) async fn handle(&self, certificate: Option<&User>, request: Request<HttpBody>) -> Response {
         let accept = header(request.headers(), ACCEPT.as_str()).to_owned();
         let format = negotiate(&accept, VIEWS).map_or(Format::Json, |accepted| accepted.format);
-        match self.respond(certificate, accept, request).await {
+        let asked = self.asked(&request);
+        let start = Instant::now();
+        let response = match self.respond(certificate, accept, request).await {
             Ok(response) => response,
             Err(status) => refusal(format, &status),
+        };
+        let lasts = matches!(asked.0, "WATCH" | "CONNECT");
+        let took = (!lasts).then(|| start.elapsed());
+        self.counts.count(asked, response.status().as_u16(), took);
+        response
+    }
+
+    /// What a request asks for, in the words of metrics: names that are not served count as none.
+    fn asked(&self, request: &Request<HttpBody>) -> Asked {
+        let ApiPath::Resource(path) = ApiPath::parse(request.uri().path()) else {
+            return (plain_verb(request.method()), String::new(), String::new(), "");
+        };
+        let resource = GroupVersionResource {
+            group: path.group,
+            version: path.version,
+            resource: path.resource,
+        };
+        let subresource = path
+            .subresource
+            .as_deref()
+            .and_then(subresource_name)
+            .unwrap_or_default();
+        let watches =
+            || path.watch || Parameters::parse(request.uri().query().unwrap_or_default()).is_watch();
+        let verb = match (request.method(), &path.name, subresource) {
+            (_, _, "attach" | "exec" | "portforward") => "CONNECT",
+            (&Method::GET, Some(_), _) => "GET",
+            (&Method::GET, None, _) if watches() => "WATCH",
+            (&Method::GET, None, _) => "LIST",
+            (&Method::DELETE, None, _) => "DELETECOLLECTION",
+            (method, _, _) => plain_verb(method),
+        };
+        if self.engine.row(&resource).is_err() {
+            return (verb, String::new(), String::new(), "");
         }
+        (verb, resource.group, resource.resource, subresource)
+    }
+
+    fn metrics(&self) -> String {
+        let reads = READS_MAX - self.reads.available_permits();
+        let writes = WRITES_MAX - self.writes.available_permits();
+        self.counts.text(&self.engine, reads, writes)
     }
 
     async fn respond(
@@ -98,6 +147,13 @@ impl Server {
         };
         match ApiPath::parse(call.parts.uri.path()) {
             ApiPath::Resource(path) => call.resource(path, body).await,
+            ApiPath::Other if call.parts.method == Method::GET && call.parts.uri.path() == "/metrics" => {
+                let path = "/metrics";
+                self.engine
+                    .authorize(&call.caller.user, &Action::Path { verb: "get", path })?;
+                let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                Ok(whole(200, content_type, self.metrics().into_bytes(), call.gzip))
+            }
             _ if call.parts.method == Method::GET => call.document(),
             _ => Err(no_such_resource()),
         }
@@ -186,15 +242,15 @@ impl Call<'_> {
             name,
             subresource,
         };
-        if let Some(kind) = stream::Kind::of(&target) {
-            return stream::open(&mut self, &row, &target, kind).await;
+        if let Some(kind) = streams::Kind::of(&target) {
+            return streams::open(&mut self, &row, &target, kind).await;
         }
         let method = self.parts.method.clone();
         let _place = self.admitted(&method, &row, Some(&target), &target.collection())?;
         match method {
             Method::GET => {
                 let viewer = self.viewer(&row)?;
-                let object = self.engine().get(&self.caller, &target)?;
+                let object = self.engine().read(&self.caller, &target).await?;
                 Ok(self.shown(200, viewer, &object, &[]))
             }
             Method::PUT => {
@@ -290,7 +346,8 @@ impl Call<'_> {
                 let viewer = self.viewer(row)?;
                 let page: Page = self
                     .engine()
-                    .list(&self.caller, collection, &self.parameters.list()?)?;
+                    .read_all(&self.caller, collection, &self.parameters.list()?)
+                    .await?;
                 Ok(viewer.page(page, self.gzip))
             }
             Method::POST if !misses_namespace => {
@@ -325,24 +382,34 @@ impl Call<'_> {
 
     /// Answers with changes, one a line, for as long as the client stays and the watch lives.
     fn watch(&self, row: &Arc<KindRow>, collection: &Collection) -> Result<Response, Status> {
-        let mut viewer = self.viewer(row)?;
+        let viewer = self.viewer(row)?;
         let query = self.parameters.watch()?;
         let engine = self.engine().clone();
         let encoded = Arc::clone(&self.server.encoded);
         let (_, changes) = engine.watch(&self.caller, collection, &query)?;
-        let mut first = true;
-        let lines = changes
-            .take_until(self.server.stop.clone().cancelled_owned())
-            .ready_chunks(CHANGES_AT_ONCE)
-            .map(move |changes| {
+        let changes = changes
+            .take_until(Box::pin(self.server.stop.clone().cancelled_owned()))
+            .fuse();
+        let lines = stream::unfold((changes, true), move |(mut changes, mut first)| {
+            let (mut viewer, engine, encoded) = (viewer.clone(), engine.clone(), Arc::clone(&encoded));
+            async move {
+                let mut next = changes.next().await;
                 viewer.now = engine.now();
                 let mut lines = Vec::new();
-                for change in changes {
+                let mut count = 0;
+                while let Some(change) = next.take() {
                     viewer.change(&change, first, &encoded, &mut lines);
                     first = false;
+                    count += 1;
+                    // A reader that is slow holds no more than this: what comes after waits in the store.
+                    if count < CHANGES_AT_ONCE && lines.len() < BYTES_AT_ONCE {
+                        next = changes.next().now_or_never().flatten();
+                    }
                 }
-                Ok::<_, std::convert::Infallible>(bytes::Bytes::from(lines))
-            });
+                let piece = Ok::<_, std::convert::Infallible>(bytes::Bytes::from(lines));
+                (count > 0).then_some((piece, (changes, first)))
+            }
+        });
         Ok(answer::answer(
             200,
             answer::content_type(Format::Json),
@@ -395,6 +462,19 @@ impl Call<'_> {
         }
         let (value, _) = decode::value(self.content_type(), &bytes)?;
         self.parameters.delete(Some(&value))
+    }
+}
+
+fn plain_verb(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
     }
 }
 

@@ -9,6 +9,7 @@ mod decode;
 mod document;
 mod encoded;
 mod handle;
+mod metrics;
 mod negotiate;
 mod path;
 mod protobuf;

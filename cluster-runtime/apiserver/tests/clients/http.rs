@@ -1,6 +1,8 @@
 //! Plain requests, for what clients do not reach.
 
 use bytes::Bytes;
+use cluster_client::{Api, Collection, Patch, WriteOptions};
+use cluster_objects::Object;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -9,6 +11,7 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -551,4 +554,241 @@ async fn floods_are_turned_away_and_the_server_stays() {
         assert!([200, 429].contains(&request.await.unwrap()));
     }
     assert_eq!(get(&server, "/readyz", "").await.code, 200);
+}
+
+#[tokio::test]
+async fn metrics_count_requests_and_objects() {
+    let server = TestServer::start().await;
+    get(&server, CONFIG_MAPS, "").await;
+    get(&server, "/apis/none/v1/things", "").await;
+    let metrics = get(&server, "/metrics", "").await;
+    assert_eq!(
+        metrics.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let text = String::from_utf8_lossy(&metrics.body).into_owned();
+    for wanted in [
+        "apiserver_request_total{verb=\"LIST\",group=\"\",resource=\"configmaps\",subresource=\"\",code=\"200\"} 1\n",
+        // What is not served has no label of its own, so that nobody can make them many.
+        "apiserver_request_total{verb=\"LIST\",group=\"\",resource=\"\",subresource=\"\",code=\"404\"} 1\n",
+        "apiserver_storage_objects{resource=\"namespaces\"} 4\n",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(text.contains(wanted), "no {wanted} in\n{text}");
+    }
+    let nobody = send(&server, None, "GET", "/metrics", &[], "").await;
+    assert_eq!(nobody.code, 403);
+}
+
+#[tokio::test]
+async fn the_old_openapi_document_is_served_as_json() {
+    let server = TestServer::start().await;
+    let document = get(&server, "/openapi/v2", "application/json").await;
+    assert_eq!(document.json()["swagger"], "2.0");
+    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    assert_eq!(get(&server, "/openapi/v2", protobuf).await.code, 406);
+    assert_eq!(
+        get(&server, "/openapi/v2", &format!("{protobuf},*/*")).await.code,
+        200
+    );
+}
+
+#[tokio::test]
+async fn err_deep_json_and_bad_patches_are_refused_and_change_nothing() {
+    let server = TestServer::start().await;
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"a": "1"}});
+    assert_eq!(post(&server, CONFIG_MAPS, &map).await.code, 201);
+    let path = format!("{CONFIG_MAPS}/m");
+    let before = server.api.engine().revision();
+    let deep = format!("{}{}", "{\"a\":".repeat(100_000), "1");
+    let deep_list = format!("{{\"data\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
+    let many = json!([{"op": "copy", "from": "", "path": "/data/x"}]).to_string();
+    let copies: Vec<Value> = (0..20_000)
+        .map(|_| json!({"op": "add", "path": "/data/b", "value": "x"}))
+        .collect();
+    let copies = Value::from(copies).to_string();
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
+        + &(0..12).map(|n| {
+            let (this, before) = (char::from(b'b' + n), char::from(b'a' + n));
+            format!("{this}: &{this} [*{before},*{before},*{before},*{before},*{before},*{before},*{before}]\n")
+        }).collect::<String>();
+    let json_patch = "application/json-patch+json";
+    let merge = "application/merge-patch+json";
+    let strategic = "application/strategic-merge-patch+json";
+    let apply = "application/apply-patch+yaml";
+    for (content_type, body, codes) in [
+        (merge, deep.as_str(), &[400][..]),
+        (merge, &deep_list, &[400]),
+        (merge, "[]", &[400]),
+        (merge, "\u{0}", &[400]),
+        (merge, r#"{"metadata": {"name": "other"}}"#, &[400, 422]),
+        (merge, r#"{"kind": "Secret"}"#, &[400]),
+        (merge, r#"{"metadata": {"resourceVersion": "1"}}"#, &[409]),
+        (merge, r#"{"data": {"a": 1}}"#, &[400]),
+        (merge, r#"{"data": {"not/ok": "1"}}"#, &[422]),
+        (json_patch, "{}", &[400]),
+        (json_patch, r#"[{"op": "jump", "path": "/data/a"}]"#, &[400]),
+        (
+            json_patch,
+            r#"[{"op": "remove", "path": "/data/missing"}]"#,
+            &[422],
+        ),
+        (
+            json_patch,
+            r#"[{"op": "test", "path": "/data/a", "value": "2"}]"#,
+            &[422],
+        ),
+        (
+            json_patch,
+            r#"[{"op": "move", "from": "/data", "path": "/data/a/b"}]"#,
+            &[400, 422],
+        ),
+        (json_patch, &many, &[400, 422]),
+        (json_patch, &copies, &[413]),
+        (
+            strategic,
+            r#"{"metadata": {"finalizers": {"a": 1}}}"#,
+            &[400, 422],
+        ),
+        (strategic, r#"{"data": {"$patch": "explode"}}"#, &[400]),
+        (apply, "a: [", &[400]),
+        (apply, &bomb, &[400, 413]),
+    ] {
+        let query = if content_type == apply {
+            "?fieldManager=t"
+        } else {
+            ""
+        };
+        let headers = [("content-type", content_type)];
+        let answer = send(
+            &server,
+            ADMIN,
+            "PATCH",
+            &format!("{path}{query}"),
+            &headers,
+            body.to_owned(),
+        )
+        .await;
+        let told: String = body.chars().take(80).collect();
+        assert!(
+            codes.contains(&answer.code),
+            "{} for {told}: {}",
+            answer.code,
+            answer.json()
+        );
+        assert_eq!(answer.json()["kind"], "Status", "{told}");
+        assert!(
+            answer.body.len() < 4096,
+            "the answer to {told} repeats what was sent"
+        );
+    }
+    assert_eq!(server.api.engine().revision(), before);
+    let deep_object = send(
+        &server,
+        ADMIN,
+        "POST",
+        CONFIG_MAPS,
+        &[("content-type", "application/json")],
+        deep,
+    )
+    .await;
+    assert_eq!(deep_object.code, 400);
+}
+
+#[tokio::test]
+async fn err_a_flood_of_writes_is_told_when_to_come_again() {
+    let server = Arc::new(TestServer::start().await);
+    // Each holds its place: the head is sent, the body never comes.
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let tls = server.client_tls(ADMIN, b"http/1.1");
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(tls))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        let head = format!(
+            "POST {CONFIG_MAPS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        held.push(stream);
+    }
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "m-"}});
+    let refused = loop {
+        let answer = post(&server, CONFIG_MAPS, &map).await;
+        if answer.code != 201 {
+            break answer;
+        }
+    };
+    assert_eq!(
+        (refused.code, &refused.json()["reason"]),
+        (429, &json!("TooManyRequests"))
+    );
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(
+        get(&server, CONFIG_MAPS, "").await.code,
+        200,
+        "reads have places of their own"
+    );
+    drop(held);
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
+    while post(&server, CONFIG_MAPS, &map).await.code != 201 {
+        assert!(
+            std::time::Instant::now() < limit,
+            "places come back when connections end"
+        );
+    }
+}
+
+#[tokio::test]
+async fn err_a_watcher_that_does_not_read_is_cut_off() {
+    let server = TestServer::start().await;
+    let mut slow = open(
+        &server,
+        ADMIN,
+        "GET",
+        &format!("{CONFIG_MAPS}?watch=1"),
+        &[],
+        "",
+        false,
+    )
+    .await;
+    // More than all buffers of the connection hold, several times as much as the store keeps for one watcher.
+    let text = "x".repeat(256 << 10);
+    let map = Object::new("v1", "ConfigMap", Some("default"), "big");
+    let collection = Collection::namespaced("v1", "configmaps", "default");
+    server
+        .api
+        .create(&collection, map, &WriteOptions::default())
+        .await
+        .unwrap();
+    for number in 0..250 {
+        let patch = json!({"data": {"text": format!("{text}{number}")}});
+        let target = collection.target("big");
+        server
+            .api
+            .patch(&target, Patch::Merge(patch), &WriteOptions::default())
+            .await
+            .unwrap();
+    }
+    let mut last = Vec::new();
+    let ended = async {
+        while let Some(Ok(frame)) = slow.body_mut().frame().await {
+            if let Ok(data) = frame.into_data() {
+                last.extend_from_slice(&data);
+                let keep = last.len().saturating_sub(4096);
+                last.drain(..keep);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended)
+        .await
+        .expect("the watch ends");
+    let end = String::from_utf8_lossy(&last).into_owned();
+    assert!(
+        end.contains("\"type\":\"ERROR\"") && end.contains("\"code\":410"),
+        "{end}"
+    );
 }

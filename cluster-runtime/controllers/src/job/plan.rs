@@ -1,6 +1,6 @@
 //! What a job does next, from its pods.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ struct Tally {
     succeeded: i64,
     failed: i64,
     completed: BTreeSet<i64>,
+    /// Indexes that are given up, where each has a limit of its own.
+    failed_indexes: BTreeSet<i64>,
+    /// Failures of each index, and when the last one ended.
+    index_failures: BTreeMap<i64, (u32, Option<Timestamp>)>,
     /// Why the failure policy ends the job.
     fatal: Option<String>,
     /// Failures since the last success, and when the last one ended.
@@ -123,6 +127,9 @@ pub(crate) fn plan(job: &Object, pods: &[Arc<Object>], now: Timestamp) -> Vec<St
     });
     if pods::is_indexed(job) {
         status["completedIndexes"] = indexes::format(&tally.completed).into();
+        if limit_per_index(job).is_some() {
+            status["failedIndexes"] = indexes::format(&tally.failed_indexes).into();
+        }
     }
     if let Some(completed_at) = completed_at {
         status["completionTime"] = completed_at.into();
@@ -175,6 +182,12 @@ fn active_after(tally: &Tally, steps: &[Step]) -> usize {
     (tally.active.len() + created).saturating_sub(deleted)
 }
 
+/// How often an index may fail, where each has a limit of its own.
+fn limit_per_index(job: &Object) -> Option<u32> {
+    let limit = job.integer(&["spec", "backoffLimitPerIndex"])?;
+    u32::try_from(limit).ok().filter(|_| pods::is_indexed(job))
+}
+
 fn tally(job: &Object, pods: &[Arc<Object>]) -> Tally {
     let completions = job.integer(&["spec", "completions"]).unwrap_or(i64::MAX);
     let mut tally = Tally {
@@ -187,10 +200,16 @@ fn tally(job: &Object, pods: &[Arc<Object>]) -> Tally {
             job.text(&["status", "completedIndexes"]).unwrap_or_default(),
             completions,
         ),
+        failed_indexes: indexes::parse(
+            job.text(&["status", "failedIndexes"]).unwrap_or_default(),
+            completions,
+        ),
+        index_failures: BTreeMap::new(),
         fatal: None,
         failures_in_a_row: 0,
         last_failure: None,
     };
+    let limit = limit_per_index(job);
     let mut ends: Vec<(Option<Timestamp>, bool)> = Vec::new();
     for pod in pods {
         let phase = pod::phase(pod);
@@ -201,12 +220,24 @@ fn tally(job: &Object, pods: &[Arc<Object>]) -> Tally {
                 .extend(pods::index_of(pod).filter(|index| *index < completions));
             ends.push((ended_at(pod), true));
         } else if phase == "Failed" {
+            let mut gives_up = false;
             match pods::verdict(job, pod) {
                 Verdict::Ignore => continue,
                 Verdict::FailJob(message) => tally.fatal = tally.fatal.take().or(Some(message)),
+                Verdict::FailIndex => gives_up = true,
                 Verdict::Count => {}
             }
             tally.failed += 1;
+            if let (Some(limit), Some(index)) =
+                (limit, pods::index_of(pod).filter(|index| *index < completions))
+            {
+                let failures = pods::failures_before(pod) + 1;
+                let known = tally.index_failures.entry(index).or_default();
+                *known = (known.0.max(failures), known.1.max(ended_at(pod)));
+                if gives_up || failures > limit {
+                    tally.failed_indexes.insert(index);
+                }
+            }
             ends.push((ended_at(pod), false));
         } else if pod.deletion_timestamp().is_some() {
             tally.terminating += 1;
@@ -217,6 +248,7 @@ fn tally(job: &Object, pods: &[Arc<Object>]) -> Tally {
     }
     if pods::is_indexed(job) {
         tally.succeeded = i64::try_from(tally.completed.len()).unwrap_or(i64::MAX);
+        tally.failed_indexes = &tally.failed_indexes - &tally.completed;
     }
     // Pods that ended and were deleted since were counted once and stay counted.
     let before = |field| job.integer(&["status", field]).unwrap_or_default();
@@ -250,6 +282,9 @@ fn targeted_end(job: &Object) -> Option<End> {
         "BackoffLimitExceeded",
         "DeadlineExceeded",
         "PodFailurePolicy",
+        "MaxFailedIndexesExceeded",
+        "FailedIndexes",
+        "SuccessPolicy",
         "CompletionsReached",
     ];
     Some(End {
@@ -279,7 +314,9 @@ fn end_of(
     if let Some(message) = &tally.fatal {
         return failed("PodFailurePolicy", message.clone());
     }
-    let limit = job.integer(&["spec", "backoffLimit"]).unwrap_or(6);
+    let per_index = limit_per_index(job).is_some();
+    let default = if per_index { i64::from(i32::MAX) } else { 6 };
+    let limit = job.integer(&["spec", "backoffLimit"]).unwrap_or(default);
     if tally.failed > limit || restarts_exceed(job, pods, limit) {
         return failed(
             "BackoffLimitExceeded",
@@ -295,6 +332,25 @@ fn end_of(
             "Job was active longer than specified deadline".into(),
         );
     }
+    if per_index {
+        let given_up = i64::try_from(tally.failed_indexes.len()).unwrap_or(i64::MAX);
+        let most = job.integer(&["spec", "maxFailedIndexes"]);
+        if most.is_some_and(|most| given_up > most) {
+            let message = "Job has exceeded the specified maximal number of failed indexes";
+            return failed("MaxFailedIndexesExceeded", message.into());
+        }
+        let completions = job.integer(&["spec", "completions"]).unwrap_or_default();
+        if given_up > 0 && tally.succeeded + given_up >= completions {
+            return failed("FailedIndexes", "Job has failed indexes".into());
+        }
+    }
+    if let Some(number) = success_rule(job, tally) {
+        return Some(End {
+            kind: "Complete",
+            reason: "SuccessPolicy",
+            message: format!("Matched rules at index {number}"),
+        });
+    }
     let complete = match job.integer(&["spec", "completions"]) {
         Some(completions) => tally.succeeded >= completions,
         None => tally.succeeded > 0 && tally.active.is_empty(),
@@ -303,6 +359,30 @@ fn end_of(
         kind: "Complete",
         reason: "CompletionsReached",
         message: "Reached expected number of succeeded pods".into(),
+    })
+}
+
+/// The first rule of the success policy that is met: enough of the indexes that it names have succeeded.
+fn success_rule(job: &Object, tally: &Tally) -> Option<usize> {
+    if !pods::is_indexed(job) {
+        return None;
+    }
+    let completions = job.integer(&["spec", "completions"]).unwrap_or_default();
+    let rules = job.list(&["spec", "successPolicy", "rules"]);
+    rules.iter().position(|rule| {
+        let named = rule["succeededIndexes"]
+            .as_str()
+            .map(|text| indexes::parse(text, completions));
+        let succeeded = match &named {
+            Some(named) => named.intersection(&tally.completed).count(),
+            None => tally.completed.len(),
+        };
+        let needed = match (rule["succeededCount"].as_u64(), &named) {
+            (Some(count), _) => usize::try_from(count).unwrap_or(usize::MAX),
+            (None, Some(named)) => named.len(),
+            (None, None) => return false,
+        };
+        succeeded >= needed
     })
 }
 
@@ -334,7 +414,10 @@ fn plan_pods(job: &Object, pods: &[Arc<Object>], tally: &Tally, now: Timestamp) 
     let parallelism = job.integer(&["spec", "parallelism"]).unwrap_or(1).max(0);
     let active = i64::try_from(tally.active.len()).unwrap_or(i64::MAX);
     let wanted = match job.integer(&["spec", "completions"]) {
-        Some(completions) => parallelism.min(completions - tally.succeeded),
+        Some(completions) => {
+            let given_up = i64::try_from(tally.failed_indexes.len()).unwrap_or(i64::MAX);
+            parallelism.min(completions - tally.succeeded - given_up)
+        }
         None if tally.succeeded > 0 => active.min(parallelism),
         None => parallelism,
     };
@@ -358,7 +441,8 @@ fn plan_pods(job: &Object, pods: &[Arc<Object>], tally: &Tally, now: Timestamp) 
     if missing == 0 {
         return Vec::new();
     }
-    if let Some(wait) = failure_wait(tally, now) {
+    let per_index = limit_per_index(job).is_some();
+    if !per_index && let Some(wait) = failure_wait(tally.failures_in_a_row, tally.last_failure, now) {
         return vec![Step::Again(wait)];
     }
     if !pods::is_indexed(job) {
@@ -369,10 +453,23 @@ fn plan_pods(job: &Object, pods: &[Arc<Object>], tally: &Tally, now: Timestamp) 
         .iter()
         .filter(|pod| pod::is_active(pod) || (waits && !pod::is_finished(pod)));
     let taken: BTreeSet<i64> = running.filter_map(|pod| pods::index_of(pod)).collect();
-    let free = (0..completions).filter(|index| !taken.contains(index) && !tally.completed.contains(index));
-    free.take(missing)
-        .map(|index| pods::create(job, Some(index)))
-        .collect()
+    let is_over = |index: &i64| tally.completed.contains(index) || tally.failed_indexes.contains(index);
+    let free = (0..completions).filter(|index| !taken.contains(index) && !is_over(index));
+    let mut steps = Vec::new();
+    let mut soonest: Option<Duration> = None;
+    for index in free {
+        let (failures, last) = tally.index_failures.get(&index).copied().unwrap_or_default();
+        if per_index && let Some(wait) = failure_wait(failures, last, now) {
+            soonest = Some(soonest.map_or(wait, |soonest| soonest.min(wait)));
+            continue;
+        }
+        if steps.len() == missing {
+            break;
+        }
+        steps.push(pods::create(job, Some((index, per_index.then_some(failures)))));
+    }
+    steps.extend(soonest.map(Step::Again));
+    steps
 }
 
 /// Whether a pod is replaced only once it has ended, and not already when it is being deleted.
@@ -385,10 +482,10 @@ fn waits_for_leaving(job: &Object) -> bool {
     }
 }
 
-/// How long to wait after the last failure.
-fn failure_wait(tally: &Tally, now: Timestamp) -> Option<Duration> {
-    let last = tally.last_failure?;
-    let doublings = tally.failures_in_a_row.saturating_sub(1).min(10);
+/// How long to wait after the last of so many failures.
+fn failure_wait(failures: u32, last: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let last = last?;
+    let doublings = failures.saturating_sub(1).min(10);
     let wait = FAILURE_BACKOFF
         .saturating_mul(1 << doublings)
         .min(FAILURE_BACKOFF_MAX);
@@ -560,6 +657,57 @@ mod tests {
         check(&policy("FailJob"), &["a Failed"], &["FailureTarget", "Failed"]);
         check(&policy("Ignore"), &["a Failed", "b Running"], &["+"]);
         check(&policy("Count"), &["a Failed"], &["FailureTarget", "Failed"]);
+    }
+
+    #[test]
+    fn each_index_may_have_its_own_limit() {
+        let spec = json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3, "backoffLimitPerIndex": 1});
+        let indexed = job(&spec, &json!({}));
+        check(&indexed, &["i0 Failed 12", "i1 Running", "i2 Running"], &["+0"]);
+        check(&indexed, &["i0 Failed 4", "i1 Running"], &["+2", "wait 6"]);
+        let tried = |text: &str| {
+            let mut pod = Object::clone(&pod(text));
+            pod.set(&["metadata", "annotations", pods::INDEX_FAILURES], "1");
+            Arc::new(pod)
+        };
+        let given_up = [tried("i0 Failed"), pod("i1 Running"), pod("i2 Succeeded")];
+        let status = plan(&indexed, &given_up, now())
+            .into_iter()
+            .find_map(|step| match step {
+                Step::Patch {
+                    patch: Patch::Merge(patch),
+                    ..
+                } => Some(patch["status"].clone()),
+                _ => None,
+            });
+        assert_eq!(status.unwrap()["failedIndexes"], "0");
+        let known = json!({"failedIndexes": "0", "completedIndexes": "1"});
+        check(
+            &job(&spec, &known),
+            &["i2 Succeeded"],
+            &["FailureTarget", "Failed"],
+        );
+        let mut strict = spec.clone();
+        strict["maxFailedIndexes"] = 0.into();
+        check(&job(&strict, &known), &["i2 Running"], &["-i2", "FailureTarget"]);
+    }
+
+    #[test]
+    fn some_indexes_may_be_enough() {
+        let with = |rule: Value| {
+            let spec = json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3,
+                "successPolicy": {"rules": [rule]}});
+            job(&spec, &json!({}))
+        };
+        let leader = with(json!({"succeededIndexes": "0"}));
+        check(&leader, &["i0 Running", "i1 Succeeded", "i2 Running"], &[]);
+        check(
+            &leader,
+            &["i0 Succeeded", "i1 Running", "i2 Running"],
+            &["-i1", "-i2", "SuccessCriteriaMet"],
+        );
+        let any = with(json!({"succeededCount": 1}));
+        check(&any, &["i1 Succeeded"], &["SuccessCriteriaMet", "Complete"]);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::template;
 
 pub(crate) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
+/// Failures of the pod's index before it, where each index has a limit of its own.
+pub(crate) const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+
 /// Whether the pods of a job are told apart by an index.
 pub(crate) fn is_indexed(job: &Object) -> bool {
     job.text(&["spec", "completionMode"]) == Some("Indexed")
@@ -19,8 +22,15 @@ pub(crate) fn index_of(pod: &Object) -> Option<i64> {
     pod.annotation(INDEX)?.parse().ok()
 }
 
-/// The creation of one more pod.
-pub(crate) fn create(job: &Object, index: Option<i64>) -> Step {
+/// How often the index of a pod had failed before it.
+pub(crate) fn failures_before(pod: &Object) -> u32 {
+    pod.annotation(INDEX_FAILURES)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
+}
+
+/// The creation of one more pod, with its index and the failures of that index so far, where they count.
+pub(crate) fn create(job: &Object, index: Option<(i64, Option<u32>)>) -> Step {
     let template = job.at(&["spec", "template"]).unwrap_or(&Value::Null);
     let mut pod = template::pod_of(job, template);
     let labels = pod.at_mut(&["metadata", "labels"]);
@@ -32,7 +42,10 @@ pub(crate) fn create(job: &Object, index: Option<i64>) -> Step {
     ] {
         labels.insert(key.into(), value.into());
     }
-    if let Some(index) = index {
+    if let Some((index, failures)) = index {
+        if let Some(failures) = failures {
+            pod.set(&["metadata", "annotations", INDEX_FAILURES], failures.to_string());
+        }
         let name = format!("{}-{index}", job.name());
         pod.set(&["metadata", "generateName"], template::generate_name(&name));
         pod.set(&["metadata", "labels", INDEX], index.to_string());
@@ -79,6 +92,8 @@ pub(crate) enum Verdict {
     Count,
     /// It does not count.
     Ignore,
+    /// Its index is given up.
+    FailIndex,
     /// The whole job has failed, with this message.
     FailJob(String),
 }
@@ -92,6 +107,7 @@ pub(crate) fn verdict(job: &Object, pod: &Object) -> Verdict {
         };
         return match rule["action"].as_str() {
             Some("Ignore") => Verdict::Ignore,
+            Some("FailIndex") => Verdict::FailIndex,
             Some("FailJob") => Verdict::FailJob(format!(
                 "{matched} for pod {} matching FailJob rule at index {number}",
                 pod.key()

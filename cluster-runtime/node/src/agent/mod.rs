@@ -26,6 +26,7 @@ mod streams;
 mod tasks;
 mod tls;
 mod unhonoured;
+mod usage;
 mod volumes;
 mod worker;
 

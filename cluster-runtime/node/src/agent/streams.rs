@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use async_trait::async_trait;
 use cluster_client::{
-    ByteStream, Connection, ExecRequest, ExecSession, LogRequest, NodeStreams, PodContainer,
+    ByteStream, Connection, ExecRequest, ExecSession, LogRequest, NodeStreams, NodeUsage, PodContainer,
 };
 use cluster_objects::{GroupVersionResource, Status};
 
 use super::node::NodeHandle;
-use super::{logs, netns};
+use super::{logs, netns, usage};
 use crate::runtime::{Container, RuntimeError};
 
 #[async_trait]
@@ -71,6 +71,12 @@ impl NodeStreams for NodeHandle {
         self.shared()
             .runtime
             .attach(&found.id, request)
+            .await
+            .map_err(|error| refused(&error))
+    }
+
+    async fn usage(&self) -> Result<NodeUsage, Status> {
+        usage::measure(&*self.shared().runtime)
             .await
             .map_err(|error| refused(&error))
     }

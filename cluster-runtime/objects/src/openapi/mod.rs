@@ -1,4 +1,4 @@
-//! OpenAPI v3 documents of the served kinds, as `kubectl explain` and `kubectl apply` read them.
+//! OpenAPI documents of the served kinds, as `kubectl explain` and `kubectl apply` read them: v3, and v2 made of it.
 //!
 //! The documents have the form that Kubernetes gives them: schemas by their Go names with the `x-kubernetes-`
 //! extensions, paths with operations. Making one takes milliseconds; the API server keeps what it made until its
@@ -6,6 +6,7 @@
 
 mod paths;
 mod schemas;
+mod v2;
 
 use std::hash::{Hash as _, Hasher};
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::registry::Registry;
 use schemas::Schemas;
+pub use v2::document_v2;
 
 /// Version of Kubernetes whose API this is.
 pub const API_VERSION: &str = "v1.37.0";

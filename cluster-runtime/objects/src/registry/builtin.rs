@@ -3,7 +3,7 @@
 use crate::table::Columns;
 
 use super::convert;
-use super::row::{Hooks, KindRow};
+use super::row::{Hooks, KindRow, READ_ONLY_VERBS};
 use super::subresource::Subresource;
 
 /// Verbs of a resource that is only ever posted to.
@@ -500,6 +500,11 @@ fn platform() -> Vec<KindRow> {
             .status()
             .columns(Columns::ApiService)
             .hooks(Hooks::api_service()),
+        // Measured when they are asked for.
+        KindRow::new("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes")
+            .cluster_wide()
+            .not_stored(READ_ONLY_VERBS),
+        KindRow::new("metrics.k8s.io", "v1beta1", "PodMetrics", "pods").not_stored(READ_ONLY_VERBS),
         flow("FlowSchema", "flowschemas").columns(Columns::FlowSchema),
         flow("PriorityLevelConfiguration", "prioritylevelconfigurations")
             .columns(Columns::PriorityLevelConfiguration),

@@ -7,6 +7,16 @@ use crate::Object;
 /// Core events to `events.k8s.io/v1`.
 pub(super) fn event_from_core(object: &mut Object) {
     rename(object, EVENT_NAMES.iter().map(|(core, new)| (*core, *new)));
+    // The new version requires it, and typed clients insist; old reporters know first and last times only.
+    if object.text(&["eventTime"]).is_none() {
+        let times = ["deprecatedLastTimestamp", "deprecatedFirstTimestamp"].map(|key| object.text(&[key]));
+        let made = object.text(&["metadata", "creationTimestamp"]);
+        let time = times.into_iter().flatten().chain(made).next().map(str::to_owned);
+        if let Some(time) = time {
+            let time = time.replacen('Z', ".000000Z", usize::from(!time.contains('.')));
+            object.set(&["eventTime"], time);
+        }
+    }
 }
 
 /// `events.k8s.io/v1` to core events.

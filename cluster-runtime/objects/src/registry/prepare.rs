@@ -17,6 +17,9 @@ impl KindRow {
         self.drop_namespace(object);
         if self.has_status() {
             object.fields_mut().remove("status");
+            if let Some(status) = initial_status(&self.table) {
+                object.set(&["status"], status);
+            }
         }
         if self.counts_generation {
             object.set(&["metadata", "generation"], 1);
@@ -83,6 +86,29 @@ impl KindRow {
         }
         new.set(&["metadata", "generation"], generation);
     }
+}
+
+/// The status of a new object of a built-in kind. Kubernetes' own types print it also where nobody has written it yet,
+/// and typed clients read it without looking whether it is there.
+fn initial_status(table: &str) -> Option<Value> {
+    Some(match table {
+        "services" | "ingresses.networking.k8s.io" => json!({"loadBalancer": {}}),
+        "replicationcontrollers" | "replicasets.apps" => json!({"replicas": 0}),
+        "statefulsets.apps" => json!({"replicas": 0, "availableReplicas": 0}),
+        "daemonsets.apps" => json!({
+            "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0,
+        }),
+        "horizontalpodautoscalers.autoscaling" => json!({"currentReplicas": 0, "desiredReplicas": 0}),
+        "poddisruptionbudgets.policy" => json!({
+            "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+        }),
+        "deployments.apps"
+        | "jobs.batch"
+        | "cronjobs.batch"
+        | "resourcequotas"
+        | "certificatesigningrequests.certificates.k8s.io" => json!({}),
+        _ => return None,
+    })
 }
 
 /// The fields that the user writes: all but type, metadata and status.

@@ -137,9 +137,9 @@ fn type_name(group: &str, version: &str, kind: &str) -> String {
 mod tests {
     #[test]
     fn every_builtin_kind_has_a_schema() {
-        // Our own kinds are in no document of Kubernetes.
+        // Our own kinds, and those that are measured and never written, are in no document of Kubernetes.
         let rows = crate::registry::builtin_rows().into_iter();
-        for row in rows.filter(|row| row.group != "tug.dev") {
+        for row in rows.filter(|row| !["tug.dev", "metrics.k8s.io"].contains(&row.group.as_ref())) {
             assert!(row.schema.is_known(), "{}", row.gvk());
             let kind = row.schema.root().and_then(|root| root.kind.clone());
             assert_eq!(

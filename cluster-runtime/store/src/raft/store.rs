@@ -1,9 +1,10 @@
 //! The replicated store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use cluster_objects::Object;
 use openraft::{BasicNode, ChangeMembers};
 use tokio::sync::Semaphore;
 
+use crate::parts;
 use crate::proposal::check_transaction;
 use crate::raft::batch::{Proposal, encode_transaction};
 use crate::raft::network::Receiver;
@@ -58,6 +60,10 @@ pub struct RaftStore {
     limits: Limits,
     member: u64,
     waiting: Arc<Semaphore>,
+    /// Transactions that are being staged in parts; parts of others belong to nobody.
+    staging: Mutex<HashSet<String>>,
+    /// How many were.
+    staged: AtomicU64,
     thread: Mutex<Option<StoreThread>>,
 }
 
@@ -91,14 +97,21 @@ impl RaftStore {
             snapshots: running.snapshots.clone(),
             incoming: Mutex::new(None),
         };
-        Ok(Self {
+        let store = Self {
             running,
             receiver,
             limits,
             member,
             waiting: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
+            staging: Mutex::default(),
+            staged: AtomicU64::new(0),
             thread: Mutex::new(Some(thread)),
-        })
+        };
+        // A store that cannot write now is swept when it can.
+        if let Err(error) = store.sweep().await {
+            tracing::debug!(%error, "parts of transactions are left");
+        }
+        Ok(store)
     }
 
     /// Stops: commits that are under way may still be done, watches end, and the directory is free when this returns.
@@ -168,8 +181,87 @@ impl RaftStore {
         Ok(())
     }
 
+    /// Puts a transaction into the log as one entry.
+    async fn propose(&self, transaction: Transaction) -> Result<Committed, StoreError> {
+        let encoded = encode_transaction(&transaction);
+        let share = encoded.len().min(WAITING_BYTES_MAX) as u32;
+        let budget = self.waiting.clone().acquire_many_owned(share).await;
+        let budget = budget.map_err(|_| self.refusal())?;
+        let (proposal, answer) = Proposal::new(transaction, encoded, budget);
+        self.running
+            .queue
+            .send(proposal)
+            .await
+            .map_err(|_| self.refusal())?;
+        answer.await.unwrap_or_else(|_| Err(self.refusal()))
+    }
+
+    /// Stages a transaction in parts, and commits them by a marker.
+    async fn propose_in_parts(&self, transaction: Transaction) -> Result<Committed, StoreError> {
+        self.sweep().await?;
+        let staging = Staging::begin(self);
+        let count = transaction.writes.len();
+        let keys = self.stage(transaction, &staging.name).await?;
+        let mut outcome = self.propose(parts::marker(&keys)).await;
+        match &mut outcome {
+            // The last ones are the parts that went.
+            Ok(committed) => committed.objects.truncate(count),
+            Err(_) => self.propose(parts::removal(&keys)).await.map(drop)?,
+        }
+        outcome
+    }
+
+    /// Writes the parts of a transaction, of which nobody sees anything before the marker.
+    pub(crate) async fn stage(&self, transaction: Transaction, name: &str) -> Result<Vec<Key>, StoreError> {
+        let staged = parts::split(&transaction, name, self.limits.entry_bytes_max);
+        drop(transaction);
+        let mut keys = Vec::with_capacity(staged.len());
+        for part in staged {
+            keys.push(part.key.clone());
+            self.propose(Transaction { writes: vec![part] }).await?;
+        }
+        Ok(keys)
+    }
+
+    /// Removes the parts of those who died or gave up before their marker.
+    pub(crate) async fn sweep(&self) -> Result<(), StoreError> {
+        let list = self.list(&parts::all(), None, None, 0, &|part| {
+            let staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+            !staging.contains(parts::transaction_of(part))
+        })?;
+        let left: Vec<Key> = list.objects.iter().map(|part| parts::key(part)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.propose(parts::removal(&left)).await.map(drop)
+    }
+
     fn refusal(&self) -> StoreError {
         self.running.health.refusal().unwrap_or_else(stopped)
+    }
+}
+
+/// A transaction that is being staged; its parts are swept once this is gone.
+struct Staging<'a> {
+    store: &'a RaftStore,
+    name: String,
+}
+
+impl<'a> Staging<'a> {
+    fn begin(store: &'a RaftStore) -> Self {
+        // A name that none had before: each part that is written makes a new revision.
+        let number = store.staged.fetch_add(1, Ordering::SeqCst);
+        let name = format!("{}-{}-{number}", store.member, store.revision().0);
+        let mut staging = store.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        staging.insert(name.clone());
+        Self { store, name }
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        let mut staging = self.store.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        staging.remove(&self.name);
     }
 }
 
@@ -218,18 +310,12 @@ impl Store for RaftStore {
         if let Some(error) = self.running.health.refusal() {
             return Err(error);
         }
-        check_transaction(&transaction, &self.limits, &self.running.tables)?;
-        let encoded = encode_transaction(&transaction);
-        let share = encoded.len().min(WAITING_BYTES_MAX) as u32;
-        let budget = self.waiting.clone().acquire_many_owned(share).await;
-        let budget = budget.map_err(|_| self.refusal())?;
-        let (proposal, answer) = Proposal::new(transaction, encoded, budget);
-        self.running
-            .queue
-            .send(proposal)
-            .await
-            .map_err(|_| self.refusal())?;
-        answer.await.unwrap_or_else(|_| Err(self.refusal()))
+        let bytes = check_transaction(&transaction, &self.limits, &self.running.tables)?;
+        if bytes > self.limits.entry_bytes_max {
+            self.propose_in_parts(transaction).await
+        } else {
+            self.propose(transaction).await
+        }
     }
 
     fn watch(&self, selection: &Selection, after: Revision) -> Result<EventStream, StoreError> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cluster_objects::Object;
 use tempfile::TempDir;
 
+use crate::parts;
 use crate::{
     Change, Committed, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus,
     Transaction, Write,
@@ -63,4 +64,52 @@ async fn err_a_full_disk_leaves_a_store_that_can_be_read() {
     let store = RaftStore::open(config).await.unwrap();
     assert!(store.get(&key("after")).is_some(), "it opens on a full disk");
     assert!(put(&store, "never").await.is_err());
+}
+
+#[tokio::test]
+async fn parts_without_a_marker_are_swept_and_with_one_they_are_kept() {
+    let dir = TempDir::new().unwrap();
+    let mut config = RaftStoreConfig::new(dir.path());
+    config.limits.entry_bytes_max = 2_000;
+    let transaction = |prefix: &str| Transaction {
+        writes: (0..10)
+            .map(|number| {
+                let name = format!("{prefix}-{number}");
+                let mut object = Object::new("v1", "ConfigMap", Some("default"), &name);
+                object.set(&["data", "text"], "x".repeat(1_000));
+                Write {
+                    key: key(&name),
+                    precondition: Precondition::Absent,
+                    change: Change::Put(Arc::new(object)),
+                }
+            })
+            .collect(),
+    };
+    let left = |store: &RaftStore| {
+        let parts = store.list(&parts::all(), None, None, 0, &|_| true).unwrap();
+        parts.objects.len()
+    };
+    let store = RaftStore::open(config.clone()).await.unwrap();
+    store.commit(transaction("done")).await.unwrap();
+    // As one that dies before its marker.
+    let staged = store.stage(transaction("lost"), "dead").await.unwrap();
+    assert!(staged.len() > 1 && left(&store) == staged.len());
+    assert!(store.get(&key("lost-0")).is_none(), "what is staged is not seen");
+    store.shutdown().await;
+
+    let store = RaftStore::open(config.clone()).await.unwrap();
+    assert_eq!(left(&store), 0);
+    for number in 0..10 {
+        assert!(
+            store.get(&key(&format!("done-{number}"))).is_some(),
+            "from the log"
+        );
+        assert!(store.get(&key(&format!("lost-{number}"))).is_none());
+    }
+    // Who was taken for dead while it lived learns so from its marker.
+    let staged = store.stage(transaction("late"), "slow").await.unwrap();
+    store.commit(transaction("other")).await.unwrap();
+    let error = store.commit(parts::marker(&staged)).await.unwrap_err();
+    assert!(matches!(error, StoreError::PreconditionFailed { .. }), "{error}");
+    store.shutdown().await;
 }

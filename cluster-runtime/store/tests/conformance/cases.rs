@@ -257,6 +257,73 @@ pub(crate) async fn err_a_transaction_is_too_large<S: Store>(open: impl Open<S>)
     assert!(shown(&store, None).unwrap().is_empty());
 }
 
+/// Writes that make up far more than one entry of the log of [`small_entries`].
+fn many_entries() -> Vec<Write> {
+    let value = "x".repeat(1_000);
+    let name = |number: usize| format!("{number:03}");
+    (0..100)
+        .map(|number| put(&key("a", &name(number)), Precondition::Absent, &value))
+        .collect()
+}
+
+fn small_entries() -> Limits {
+    Limits {
+        entry_bytes_max: 10_000,
+        ..Limits::default()
+    }
+}
+
+/// What is in the table of parts.
+fn parts(store: &impl Store) -> usize {
+    let parts = Selection {
+        table: "transactionparts.tug.dev".into(),
+        namespace: None,
+    };
+    store
+        .list(&parts, None, None, 0, &|_| true)
+        .unwrap()
+        .objects
+        .len()
+}
+
+pub(crate) async fn a_transaction_of_many_entries_is_done_as_one<S: Store>(open: impl Open<S>) {
+    let store = open(small_entries()).await;
+    set(&store, &key("a", "gone"), "v").await;
+    let mut seen = store.watch(&everything(), store.revision()).unwrap();
+    let mut writes = many_entries();
+    writes.push(check(&key("a", "moon"), Precondition::Absent));
+    writes.push(delete(&key("a", "gone"), Precondition::Present));
+    let committed = commit(&store, writes).await.unwrap();
+    assert_eq!(committed.objects.len(), 102, "one for each write, in their order");
+    assert_eq!(committed.objects[99].as_ref().unwrap().name(), "099");
+    assert!(committed.objects[100].is_none());
+    let mut last = Revision(0);
+    for number in 0..100 {
+        let event = event(&mut seen).await;
+        assert_eq!(&*event.key.name, format!("{number:03}"));
+        assert!(
+            last.0 == 0 || event.revision.0 == last.0 + 1,
+            "nothing came between"
+        );
+        last = event.revision;
+    }
+    assert!(event(&mut seen).await.deleted);
+    assert_eq!(shown(&store, None).unwrap().len(), 100);
+    assert_eq!(parts(&store), 0);
+}
+
+pub(crate) async fn err_a_transaction_of_many_entries_leaves_nothing<S: Store>(open: impl Open<S>) {
+    let store = open(small_entries()).await;
+    set(&store, &key("a", "050"), "first").await;
+    let error = commit(&store, many_entries()).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::PreconditionFailed { key: failed, .. } if *failed == key("a", "050")),
+        "{error}"
+    );
+    assert_eq!(shown(&store, None).unwrap(), ["a/050=first"]);
+    assert_eq!(parts(&store), 0);
+}
+
 pub(crate) async fn err_a_full_store_takes_only_deletions<S: Store>(open: impl Open<S>) {
     let limits = Limits {
         live_bytes_max: 50_000,

@@ -37,6 +37,8 @@ macro_rules! all_cases {
                 err_a_key_appears_twice,
                 err_an_object_nests_too_deep,
                 err_a_transaction_is_too_large,
+                a_transaction_of_many_entries_is_done_as_one,
+                err_a_transaction_of_many_entries_leaves_nothing,
                 err_a_full_store_takes_only_deletions,
                 lists_are_ordered_and_paged,
                 a_list_shows_an_older_revision,

@@ -21,7 +21,7 @@ const CERTIFICATE: Type = Type::Object("sprig.certificate");
 
 pub(super) const ROWS: &[Entry] = &[
     takes("genCA", &[Type::String, Type::Int], |scope, args| {
-        let key = PrivateKey::rsa(scope, 2048)?;
+        let key = PrivateKey::rsa_2048(scope)?;
         authority(scope, args, &key)
     }),
     takes(
@@ -36,7 +36,7 @@ pub(super) const ROWS: &[Entry] = &[
         "genSelfSignedCert",
         &[Type::String, Type::List, Type::List, Type::Int],
         |scope, args| {
-            let key = PrivateKey::rsa(scope, 2048)?;
+            let key = PrivateKey::rsa_2048(scope)?;
             self_signed(scope, args, &key)
         },
     ),
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Entry] = &[
         &[Type::String, Type::List, Type::List, Type::Int, CERTIFICATE],
         |scope, args| {
             let params = parameters(scope, args)?;
-            let key = PrivateKey::rsa(scope, 2048)?;
+            let key = PrivateKey::rsa_2048(scope)?;
             signed(params, &args[4], &key)
         },
     ),

@@ -8,7 +8,7 @@ use yasna::models::ObjectIdentifier;
 
 use super::super::{Entry, Outcome, string, takes};
 use super::montgomery::Modulus;
-use super::primes::{is_prime, prime, random_below};
+use super::primes::{is_prime, prime, prime_pair, random_below, witnesses};
 use crate::fault::Fault;
 use crate::signature::Type;
 use crate::surroundings::Scope;
@@ -47,23 +47,31 @@ const EC_PUBLIC_KEY: &[u64] = &[1, 2, 840, 10045, 2, 1];
 const PRIME256V1: &[u64] = &[1, 2, 840, 10045, 3, 1, 7];
 
 impl PrivateKey {
-    /// A new RSA key.
-    pub(super) fn rsa(scope: &mut Scope, bits: u64) -> Result<Self, Fault> {
-        scope.spend(if bits > 2048 {
-            RSA_4096_STEPS
-        } else {
-            RSA_2048_STEPS
-        })?;
+    /// A new RSA key of 2048 bits.
+    pub(super) fn rsa_2048(scope: &mut Scope) -> Result<Self, Fault> {
+        scope.spend(RSA_2048_STEPS)?;
+        PrivateKey::rsa::<16>(scope)
+    }
+
+    /// A new RSA key of 4096 bits.
+    fn rsa_4096(scope: &mut Scope) -> Result<Self, Fault> {
+        scope.spend(RSA_4096_STEPS)?;
+        PrivateKey::rsa::<32>(scope)
+    }
+
+    /// A new RSA key of two primes of `N` words each.
+    fn rsa<const N: usize>(scope: &mut Scope) -> Result<Self, Fault> {
+        let bits = 64 * N as u64;
         let one = BigUint::one();
         let exponent = BigUint::from(65_537u32);
         loop {
-            let (p, q) = (prime(scope, bits / 2)?, prime(scope, bits / 2)?);
+            let (p, q) = prime_pair::<N>(scope, bits)?;
             let (p, q) = if p > q { (p, q) } else { (q, p) };
             let modulus = &p * &q;
             let totient = (&p - &one) * (&q - &one);
             let Some(private) = exponent
                 .modinv(&totient)
-                .filter(|_| p != q && modulus.bits() == bits)
+                .filter(|_| p != q && modulus.bits() == 2 * bits)
             else {
                 continue;
             };
@@ -200,7 +208,7 @@ fn integers(parts: &[BigUint]) -> Vec<u8> {
 
 fn gen_private_key(scope: &mut Scope, args: &[Value]) -> Outcome {
     Ok(Value::from(match string(&args[0]).as_ref() {
-        "" | "rsa" => PrivateKey::rsa(scope, 4096)?.to_pem(),
+        "" | "rsa" => PrivateKey::rsa_4096(scope)?.to_pem(),
         "ecdsa" => PrivateKey::ecdsa()?.to_pem(),
         "ed25519" => PrivateKey::ed25519(scope)?.to_pem(),
         "dsa" => pem("DSA PRIVATE KEY", &dsa(scope)?),
@@ -212,7 +220,8 @@ fn gen_private_key(scope: &mut Scope, args: &[Value]) -> Outcome {
 fn dsa(scope: &mut Scope) -> Result<Vec<u8>, Fault> {
     scope.spend(RSA_4096_STEPS)?;
     let one = BigUint::one();
-    let q = prime(scope, 256)?;
+    let q = prime::<4>(scope, 256)?;
+    let witnesses = witnesses(scope, 2048)?;
     let double = &q << 1u8;
     let mut bytes = [0; 256];
     loop {
@@ -221,11 +230,13 @@ fn dsa(scope: &mut Scope) -> Result<Vec<u8>, Fault> {
         near.set_bit(2047, true);
         // The number next to it that is one more than a multiple of 2q.
         let p = &near - &near % &double + &one;
-        if p.bits() != 2048 || !is_prime(scope, &p)? {
+        if p.bits() != 2048 || !is_prime::<32>(&p, &witnesses) {
             continue;
         }
         let power = (&p - &one) / &q;
-        let modulus = Modulus::new(&p);
+        let Some(modulus) = Modulus::<32>::new(&p) else {
+            continue;
+        };
         let generator = (2u32..)
             .map(|base| modulus.power(&BigUint::from(base), &power))
             .find(|found| *found != one);

@@ -1,7 +1,9 @@
 //! Large random primes.
+//!
+//! The search is a function of the random numbers it starts from, so that two can go on at the same time.
 
 use num_bigint::BigUint;
-use num_traits::{One as _, ToPrimitive as _, Zero as _};
+use num_traits::{ToPrimitive as _, Zero as _};
 
 use super::montgomery::Modulus;
 use crate::fault::Fault;
@@ -11,8 +13,9 @@ use crate::surroundings::Scope;
 const WINDOW: usize = 1 << 14;
 /// Odd primes below this sort candidates out before the costly test.
 const SMALL_MAX: usize = 1 << 16;
-/// Rounds of the Miller-Rabin test; for random candidates of 1024 bits five already leave less than 2^-100.
-const ROUNDS: usize = 6;
+/// Rounds of the Miller-Rabin test with random bases, after the one with base two; for random candidates of 1024 bits
+/// five already leave less than 2^-100.
+const ROUNDS: usize = 5;
 
 /// A random number of exactly so many bits, the two highest of them set.
 fn random_number(scope: &mut Scope, bits: u64) -> Result<BigUint, Fault> {
@@ -52,55 +55,96 @@ fn small_primes() -> Vec<usize> {
     primes
 }
 
-/// A random prime of so many bits, which are more than those of the small primes.
-pub(super) fn prime(scope: &mut Scope, bits: u64) -> Result<BigUint, Fault> {
-    let small = small_primes();
-    loop {
+/// The random numbers that a search starts from.
+struct Start {
+    base: BigUint,
+    witnesses: Vec<BigUint>,
+}
+
+impl Start {
+    fn draw(scope: &mut Scope, bits: u64) -> Result<Self, Fault> {
         let mut base = random_number(scope, bits)?;
         base.set_bit(0, true);
+        let witnesses = witnesses(scope, bits)?;
+        Ok(Start { base, witnesses })
+    }
+
+    /// The first prime not far above the base; `None`, hardly ever, where there is none.
+    fn search<const N: usize>(&self, small: &[usize]) -> Option<BigUint> {
         // Which of the numbers above the base have a small divisor.
         let mut composite = vec![false; WINDOW];
-        for prime in &small {
-            let rest = (&base % *prime).to_usize().unwrap_or(0);
+        for prime in small {
+            let rest = (&self.base % *prime).to_usize().unwrap_or(0);
             for multiple in ((prime - rest) % prime..WINDOW).step_by(*prime) {
                 composite[multiple] = true;
             }
         }
-        for offset in (0..WINDOW).step_by(2).filter(|offset| !composite[*offset]) {
-            let candidate = &base + offset;
-            if candidate.bits() == bits && is_prime(scope, &candidate)? {
-                return Ok(candidate);
-            }
+        (0..WINDOW)
+            .step_by(2)
+            .filter(|offset| !composite[*offset])
+            .map(|offset| &self.base + offset)
+            .take_while(|candidate| candidate.bits() == self.base.bits())
+            .find(|candidate| is_prime::<N>(candidate, &self.witnesses))
+    }
+}
+
+/// A random prime of so many bits, which are more than those of the small primes and at most those of `N` words.
+pub(super) fn prime<const N: usize>(scope: &mut Scope, bits: u64) -> Result<BigUint, Fault> {
+    let small = small_primes();
+    loop {
+        if let Some(found) = Start::draw(scope, bits)?.search::<N>(&small) {
+            return Ok(found);
         }
     }
 }
 
-/// Whether a large odd number is prime, as far as chance can tell.
-pub(super) fn is_prime(scope: &mut Scope, number: &BigUint) -> Result<bool, Fault> {
-    let one = BigUint::one();
-    let less = number - &one;
+/// Two random primes of so many bits each, searched for at the same time.
+pub(super) fn prime_pair<const N: usize>(scope: &mut Scope, bits: u64) -> Result<(BigUint, BigUint), Fault> {
+    let small = small_primes();
+    loop {
+        let (one, other) = (Start::draw(scope, bits)?, Start::draw(scope, bits)?);
+        let (one, other) = std::thread::scope(|threads| {
+            let one = threads.spawn(|| one.search::<N>(&small));
+            let other = other.search::<N>(&small);
+            (
+                one.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                other,
+            )
+        });
+        if let (Some(one), Some(other)) = (one, other) {
+            return Ok((one, other));
+        }
+    }
+}
+
+/// Random bases for the test of a number of so many bits.
+pub(super) fn witnesses(scope: &mut Scope, bits: u64) -> Result<Vec<BigUint>, Fault> {
+    (0..ROUNDS).map(|_| random_number(scope, bits)).collect()
+}
+
+/// Whether a large odd number of at most `N` words is prime, as far as these random bases can tell.
+pub(super) fn is_prime<const N: usize>(number: &BigUint, witnesses: &[BigUint]) -> bool {
+    let Some(modulus) = Modulus::<N>::new(number) else {
+        return false;
+    };
+    if !modulus.passes_base_two(number) {
+        return false;
+    }
+    let less = number - 1u8;
     let twos = less.trailing_zeros().unwrap_or(0);
     let odd = &less >> twos;
-    let modulus = Modulus::new(number);
-    let mut witness = BigUint::from(2u8);
-    for _ in 0..ROUNDS {
+    witnesses.iter().all(|witness| {
+        let witness = witness % number;
         let mut power = modulus.power(&witness, &odd);
-        if power != one && power != less {
-            let mut passed = false;
-            for _ in 1..twos {
-                power = &power * &power % number;
-                if power == less {
-                    passed = true;
-                    break;
-                }
-            }
-            if !passed {
-                return Ok(false);
-            }
+        if witness.is_zero() || power == BigUint::from(1u8) || power == less {
+            return true;
         }
-        witness = random_below(scope, &less)?;
-    }
-    Ok(true)
+        (1..twos).any(|_| {
+            power = &power * &power % number;
+            power == less
+        })
+    })
 }
 
 #[cfg(test)]
@@ -121,14 +165,20 @@ mod tests {
             Rc::new(RefCell::new(fixed)),
             RegexCache::default(),
         );
-        for (number, expected) in [("97", true), ("341", false), ("561", false), ("2147483647", true)] {
-            assert_eq!(
-                is_prime(&mut scope, &number.parse().unwrap()),
-                Ok(expected),
-                "{number}"
-            );
+        for (number, expected) in [
+            ("97", true),
+            ("341", false),
+            ("561", false),
+            ("2047", false),
+            ("2147483647", true),
+        ] {
+            let number: BigUint = number.parse().unwrap();
+            let witnesses = witnesses(&mut scope, 128).unwrap();
+            assert_eq!(is_prime::<2>(&number, &witnesses), expected, "{number}");
         }
-        let found = prime(&mut scope, 128).unwrap();
-        assert_eq!(found.bits(), 128);
+        assert_eq!(prime::<2>(&mut scope, 128).unwrap().bits(), 128);
+        let (one, other) = prime_pair::<3>(&mut scope, 190).unwrap();
+        assert_eq!((one.bits(), other.bits()), (190, 190));
+        assert_ne!(one, other);
     }
 }
