@@ -125,7 +125,7 @@ impl Stage {
         let address = free_address();
         let here = self.folder.display().to_string();
         let text = format!(
-            "daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log; events {{ worker_connections 64; }}\nhttp {{ access_log {here}/access.log; client_body_temp_path {here}/t1; proxy_temp_path {here}/t2; fastcgi_temp_path {here}/t3; uwsgi_temp_path {here}/t4; scgi_temp_path {here}/t5;\nserver {{ listen {address}; root {here}/www; autoindex on; }} }}\n"
+            "daemon off; master_process off; pid {here}/nginx.pid; error_log {here}/error.log; events {{ worker_connections 64; }}\nhttp {{ access_log {here}/access.log; client_body_temp_path {here}/t1; proxy_temp_path {here}/t2; fastcgi_temp_path {here}/t3; uwsgi_temp_path {here}/t4; scgi_temp_path {here}/t5;\nserver {{ listen {address}; root {here}/www; autoindex on; }} }}\n"
         );
         let config = self.write("nginx.conf", &text);
         // A server started by root must be able to read as nobody.
@@ -548,6 +548,86 @@ fn charts_that_come_with_tug_need_no_network() {
     );
     stage.tug(&["pull", "tug/hello", "--untar"]).ok();
     assert!(stage.path("hello/Chart.yaml").exists());
+}
+
+#[test]
+fn err_bad_repositories_are_refused_and_leave_nothing_half_written() {
+    let Some([nginx]) = peers(["nginx"]) else { return };
+    let mut stage = Stage::open();
+    stage.pack("web", "1.0.0", "");
+    let whole = fs::read(stage.path("www/web-1.0.0.tgz")).unwrap();
+    fs::write(stage.path("www/cut-1.0.0.tgz"), &whole[..whole.len() / 2]).unwrap();
+    stage.write("www/page-1.0.0.tgz", "<html>not a chart</html>");
+    // An archive that leads out of its folder.
+    stage.write("evil/Chart.yaml", "apiVersion: v2\nname: evil\nversion: 1.0.0\n");
+    stage.write("evil/outside", "x");
+    let transform = "s,^evil/outside,evil/../../outside,";
+    let made = Command::new("tar")
+        .current_dir(&stage.folder)
+        .args([
+            "-P",
+            "--transform",
+            transform,
+            "-czf",
+            "www/evil-1.0.0.tgz",
+            "evil",
+        ])
+        .status();
+    assert!(made.unwrap().success());
+    let digest = repo_index::sha256_hex(&whole);
+    let entry = |name: &str, more: &str| {
+        format!(
+            "  {name}:\n  - {{apiVersion: v2, name: {name}, version: 1.0.0{more}, urls: [{name}-1.0.0.tgz]}}\n"
+        )
+    };
+    let index = [
+        "apiVersion: v1\nentries:\n".to_owned(),
+        entry("web", &format!(", digest: {digest}")),
+        entry("cut", ""),
+        entry("page", ""),
+        entry("evil", ""),
+        entry("none", ""),
+        // Another archive than the index promises.
+        format!("  other:\n  - {{name: other, version: 1.0.0, digest: {digest}, urls: [cut-1.0.0.tgz]}}\n"),
+        "  bad:\n  - {name: ../../bad, version: 1.0.0, urls: [web-1.0.0.tgz]}\n  - {name: bad, version: none}\n".to_owned(),
+    ];
+    stage.write("www/index.yaml", &index.concat());
+    let url = stage.nginx(&nginx);
+    let added = stage.tug(&["repo", "add", "shop", &url]);
+    added.ok();
+    assert!(
+        added.stderr.contains("../../bad") && added.stderr.contains("none"),
+        "{added:?}"
+    );
+    for (chart, words) in [
+        ("cut", "incomplete deflate stream"),
+        ("page", "invalid gzip header"),
+        ("evil", "illegally references parent directory"),
+        ("none", "404"),
+        ("other", "has the digest"),
+        ("bad", "no chart name found"),
+        ("web@sha256:00", "digest"),
+    ] {
+        let reference = format!("shop/{chart}");
+        stage.tug(&["template", &reference]).refused(words);
+        stage
+            .tug(&["pull", &reference, "--untar", "-d", "got", "--untardir", "got"])
+            .refused(words);
+        let left: Vec<_> = fs::read_dir(stage.path("got")).into_iter().flatten().collect();
+        assert!(left.is_empty(), "{chart}: {left:?}");
+    }
+    assert!(!stage.path("outside").exists() && !stage.path("got/outside").exists());
+    // A repository that is down is told, and what was kept of it serves.
+    stage.tug(&["template", "web", "--repo", &url]).ok();
+    stage.children.drain(..).for_each(|mut child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    let kept = stage.tug(&["search", &url, "web"]);
+    assert!(kept.ok().contains("/web"), "{kept:?}");
+    assert!(kept.stderr.contains("cannot be asked"), "{kept:?}");
+    stage.tug(&["repo", "update"]).refused("cannot be reached");
+    stage.tug(&["pull", "shop/web"]).ok();
 }
 
 #[test]
