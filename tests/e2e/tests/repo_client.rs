@@ -125,7 +125,7 @@ impl Stage {
         let address = free_address();
         let here = self.folder.display().to_string();
         let text = format!(
-            "daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log; events {{ worker_connections 64; }}\nhttp {{ access_log {here}/access.log; client_body_temp_path {here}/t1; proxy_temp_path {here}/t2; fastcgi_temp_path {here}/t3; uwsgi_temp_path {here}/t4; scgi_temp_path {here}/t5;\nserver {{ listen {address}; root {here}/www; autoindex on; }} }}\n"
+            "daemon off; master_process off; pid {here}/nginx.pid; error_log {here}/error.log; events {{ worker_connections 64; }}\nhttp {{ access_log {here}/access.log; client_body_temp_path {here}/t1; proxy_temp_path {here}/t2; fastcgi_temp_path {here}/t3; uwsgi_temp_path {here}/t4; scgi_temp_path {here}/t5;\nserver {{ listen {address}; root {here}/www; autoindex on; }} }}\n"
         );
         let config = self.write("nginx.conf", &text);
         // A server started by root must be able to read as nobody.
@@ -136,13 +136,19 @@ impl Stage {
         format!("http://{address}")
     }
 
-    /// Starts a registry; gives its host.
-    fn registry(&mut self, program: &Path) -> String {
+    /// Starts a registry; gives its host. With accounts, only ann may use it, whose password is `pw`.
+    fn registry(&mut self, program: &Path, has_accounts: bool) -> String {
         let address = free_address();
         let root = self.path("registry").display().to_string();
-        let text = format!(
+        let mut text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}\nhttp: {{addr: {address}}}\n"
         );
+        if has_accounts {
+            let hash = bcrypt::hash_with_salt("pw", 4, [5; 16]).unwrap();
+            let file = self.write("htpasswd", &format!("ann:{hash}\n"));
+            let file = file.display();
+            text += &format!("auth: {{htpasswd: {{realm: tests, path: {file}}}}}\n");
+        }
         let config = self.write("registry.yml", &text);
         self.start(program, &["serve", config.to_str().unwrap()], address);
         address.to_string()
@@ -355,7 +361,7 @@ fn charts_go_through_a_registry_both_ways() {
     };
     let mut stage = Stage::open();
     shop(&stage);
-    let host = stage.registry(&registry);
+    let host = stage.registry(&registry, false);
     let place = format!("oci://{host}/charts");
     let web = format!("{place}/web");
     stage
@@ -542,4 +548,243 @@ fn charts_that_come_with_tug_need_no_network() {
     );
     stage.tug(&["pull", "tug/hello", "--untar"]).ok();
     assert!(stage.path("hello/Chart.yaml").exists());
+}
+
+#[test]
+fn err_bad_repositories_are_refused_and_leave_nothing_half_written() {
+    let Some([nginx]) = peers(["nginx"]) else { return };
+    let mut stage = Stage::open();
+    stage.pack("web", "1.0.0", "");
+    let whole = fs::read(stage.path("www/web-1.0.0.tgz")).unwrap();
+    fs::write(stage.path("www/cut-1.0.0.tgz"), &whole[..whole.len() / 2]).unwrap();
+    stage.write("www/page-1.0.0.tgz", "<html>not a chart</html>");
+    // An archive that leads out of its folder.
+    stage.write("evil/Chart.yaml", "apiVersion: v2\nname: evil\nversion: 1.0.0\n");
+    stage.write("evil/outside", "x");
+    let transform = "s,^evil/outside,evil/../../outside,";
+    let made = Command::new("tar")
+        .current_dir(&stage.folder)
+        .args([
+            "-P",
+            "--transform",
+            transform,
+            "-czf",
+            "www/evil-1.0.0.tgz",
+            "evil",
+        ])
+        .status();
+    assert!(made.unwrap().success());
+    let digest = repo_index::sha256_hex(&whole);
+    let entry = |name: &str, more: &str| {
+        format!(
+            "  {name}:\n  - {{apiVersion: v2, name: {name}, version: 1.0.0{more}, urls: [{name}-1.0.0.tgz]}}\n"
+        )
+    };
+    let index = [
+        "apiVersion: v1\nentries:\n".to_owned(),
+        entry("web", &format!(", digest: {digest}")),
+        entry("cut", ""),
+        entry("page", ""),
+        entry("evil", ""),
+        entry("none", ""),
+        // Another archive than the index promises.
+        format!("  other:\n  - {{name: other, version: 1.0.0, digest: {digest}, urls: [cut-1.0.0.tgz]}}\n"),
+        "  bad:\n  - {name: ../../bad, version: 1.0.0, urls: [web-1.0.0.tgz]}\n  - {name: bad, version: none}\n".to_owned(),
+    ];
+    stage.write("www/index.yaml", &index.concat());
+    let url = stage.nginx(&nginx);
+    let added = stage.tug(&["repo", "add", "shop", &url]);
+    added.ok();
+    assert!(
+        added.stderr.contains("../../bad") && added.stderr.contains("none"),
+        "{added:?}"
+    );
+    for (chart, words) in [
+        ("cut", "incomplete deflate stream"),
+        ("page", "invalid gzip header"),
+        ("evil", "illegally references parent directory"),
+        ("none", "404"),
+        ("other", "has the digest"),
+        ("bad", "no chart name found"),
+        ("web@sha256:00", "digest"),
+    ] {
+        let reference = format!("shop/{chart}");
+        stage.tug(&["template", &reference]).refused(words);
+        stage
+            .tug(&["pull", &reference, "--untar", "-d", "got", "--untardir", "got"])
+            .refused(words);
+        let left: Vec<_> = fs::read_dir(stage.path("got")).into_iter().flatten().collect();
+        assert!(left.is_empty(), "{chart}: {left:?}");
+    }
+    assert!(!stage.path("outside").exists() && !stage.path("got/outside").exists());
+    // A repository that is down is told, and what was kept of it serves.
+    stage.tug(&["template", "web", "--repo", &url]).ok();
+    stage.children.drain(..).for_each(|mut child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    let kept = stage.tug(&["search", &url, "web"]);
+    assert!(kept.ok().contains("/web"), "{kept:?}");
+    assert!(kept.stderr.contains("cannot be asked"), "{kept:?}");
+    stage.tug(&["repo", "update"]).refused("cannot be reached");
+    stage.tug(&["pull", "shop/web"]).ok();
+}
+
+#[test]
+fn a_chart_that_comes_with_tug_is_installed_without_a_network() {
+    // Nothing but its own loopback is in the lab.
+    let Some(lab) = test_support::Lab::open() else {
+        return;
+    };
+    lab.tug(["install", "db", "tug/hello"]).ok();
+    let (code, body) = lab.get(30080, "/").expect("an installed release answers");
+    assert_eq!(code, 200);
+    assert!(body.contains("Hello from tug"), "{body}");
+    assert!(lab.tug(["get", "metadata", "db"]).ok().contains("CHART: hello"));
+    lab.tug(["uninstall", "db"]).ok();
+}
+
+#[test]
+fn logins_to_a_registry_are_helms() {
+    let Some([registry, helm]) = peers(["docker-registry", "helm"]) else {
+        return;
+    };
+    let mut stage = Stage::open();
+    shop(&stage);
+    let host = stage.registry(&registry, true);
+    let place = format!("oci://{host}/charts");
+    let web = format!("{place}/web");
+    let ours = |arguments: &[&str]| stage.tug(&[arguments, &["--plain-http"]].concat());
+    let login = |password: &'static str| ["registry", "login", &host, "-u", "ann", "-p", password];
+    let push = ["push", "www/web-1.0.0.tgz", &place];
+    ours(&push).refused("refuses access");
+    assert_ne!(ours(&login("wrong")).code, Some(0));
+    ours(&push).refused("refuses access");
+    ours(&login("pw")).ok();
+    ours(&push).ok();
+    ours(&["pull", &web, "-d", "got"]).ok();
+    assert!(stage.path("got/web-1.0.0.tgz").exists());
+    // Helm reads where we logged in, and we where it did.
+    let both = |program: &Path, arguments: &[&str]| {
+        stage.run(program, "tug", &[arguments, &["--plain-http"]].concat())
+    };
+    both(&helm, &["show", "chart", &web]).ok();
+    stage.tug(&["registry", "logout", &host]).ok();
+    ours(&["show", "chart", &web]).refused("refuses access");
+    both(&helm, &login("pw")).ok();
+    ours(&["show", "chart", &web]).ok();
+}
+
+/// Makes a key of gpg's without a passphrase, and gives the files of its public and secret part.
+fn key(stage: &Stage, gpg: &Path, who: &str) -> (String, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let gnupg = stage.path("gnupg");
+    fs::create_dir_all(&gnupg).unwrap();
+    fs::set_permissions(&gnupg, fs::Permissions::from_mode(0o700)).unwrap();
+    let run = |arguments: &[&str]| {
+        let quiet = ["--batch", "--pinentry-mode", "loopback", "--passphrase", ""];
+        stage
+            .run(gpg, "gpg", &[&quiet, arguments].concat())
+            .ok()
+            .to_owned()
+    };
+    run(&["--quick-gen-key", who, "rsa2048", "sign", "never"]);
+    let file = |part: &str| stage.path(&format!("{who}.{part}")).display().to_string();
+    let (public, secret) = (file("public"), file("secret"));
+    run(&["-o", &public, "--export", who]);
+    run(&["-o", &secret, "--export-secret-keys", who]);
+    (public, secret)
+}
+
+#[test]
+fn only_what_is_signed_and_pinned_is_used_where_that_is_asked() {
+    let Some([nginx, gpg, registry]) = peers(["nginx", "gpg", "docker-registry"]) else {
+        return;
+    };
+    let mut stage = Stage::open();
+    let ((public, secret), (stranger, _)) = (key(&stage, &gpg, "ann"), key(&stage, &gpg, "bob"));
+    shop(&stage);
+    // Of all versions, only 1.9.0 is signed; that of 0.9.0 is of another archive.
+    stage.pack("web", "1.9.0", "keywords: [pages]\n");
+    stage
+        .tug(&[
+            "package",
+            "src/web",
+            "--sign",
+            "--key",
+            "ann",
+            "--keyring",
+            &secret,
+            "-d",
+            "www",
+        ])
+        .ok();
+    fs::copy(
+        stage.path("www/web-1.9.0.tgz.prov"),
+        stage.path("www/web-0.9.0.tgz.prov"),
+    )
+    .unwrap();
+    stage.tug(&["repo", "index", "www"]).ok();
+    let url = stage.nginx(&nginx);
+    let host = stage.registry(&registry, false);
+    stage.tug(&["repo", "add", "shop", &url]).ok();
+    let place = format!("oci://{host}/charts");
+    for archive in ["www/web-1.9.0.tgz", "www/web-1.0.0.tgz"] {
+        stage.tug(&["push", archive, &place, "--plain-http"]).ok();
+    }
+    let web = format!("{place}/web");
+    let verified = ["--verify", "--keyring", &public];
+    for (number, reference) in ["shop/web", &web].into_iter().enumerate() {
+        let run = |arguments: &[&str], keyring: &str| {
+            let more = ["--verify", "--keyring", keyring, "--plain-http"];
+            stage.tug(&[arguments, &more].concat())
+        };
+        let folder = format!("got-{number}");
+        run(&["pull", reference, "--version", "1.9.0", "-d", &folder], &public).ok();
+        assert!(stage.path(&folder).join("web-1.9.0.tgz").exists());
+        for command in [
+            &["template", reference][..],
+            &["show", "chart", reference],
+            &["install", "x", reference, "--dry-run=client"],
+        ] {
+            let with = |version| [command, &["--version", version]].concat();
+            run(&with("1.9.0"), &public).ok();
+            run(&with("1.9.0"), &stranger).refused("unknown entity");
+            run(&with("1.0.0"), &public).refused("prov");
+        }
+        let refused = format!("refused-{number}");
+        run(
+            &["pull", reference, "--version", "1.0.0", "-d", &refused],
+            &public,
+        )
+        .refused("prov");
+        assert!(!stage.path(&refused).join("web-1.0.0.tgz").exists());
+    }
+    stage
+        .tug(&[&["template", "shop/web", "--version", "0.9.0"][..], &verified].concat())
+        .refused("web-0.9.0.tgz");
+    // Dependencies as well.
+    let text = |version: &str| {
+        format!(
+            "apiVersion: v2\nname: app\nversion: 1.0.0\ndependencies: [{{name: web, version: {version}, repository: '{url}'}}]\n"
+        )
+    };
+    let update = [&["dependency", "update", "app"][..], &verified].concat();
+    stage.write("app/Chart.yaml", &text("1.0.0"));
+    stage.tug(&update).refused("prov");
+    assert!(!stage.path("app/charts/web-1.0.0.tgz").exists() && !stage.path("app/Chart.lock").exists());
+    stage.write("app/Chart.yaml", &text("1.9.0"));
+    stage.tug(&update).ok();
+    assert!(stage.path("app/charts/web-1.9.0.tgz").exists());
+    // A digest says which bytes, whatever the index says.
+    let digest = repo_index::Digest::of(&fs::read(stage.path("www/web-1.0.0.tgz")).unwrap());
+    let pinned = format!("shop/web@{digest}");
+    assert!(stage.tug(&["template", &pinned]).ok().contains("v: \"1.0.0\""));
+    let other = format!("shop/web@sha256:{}", "0".repeat(64));
+    stage.tug(&["template", &other]).refused("was pinned");
+    let file = format!("www/web-1.0.0.tgz@{digest}");
+    stage.tug(&["template", &file]).ok();
+    stage
+        .tug(&["template", &format!("www/web-1.9.0.tgz@{digest}")])
+        .refused("was pinned");
 }

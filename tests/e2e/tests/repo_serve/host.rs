@@ -83,21 +83,8 @@ impl Host {
         arguments: impl IntoIterator<Item = S>,
     ) -> Done {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder())
-            .env("XDG_RUNTIME_DIR", self.folder())
-            .current_dir(self.folder())
-            .stdin(Stdio::null());
-        let output = command.output().unwrap();
-        Done {
-            command: format!("{command:?}"),
-            success: output.status.success(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        command.args(arguments);
+        run_at(self.folder(), command)
     }
 
     /// A packed chart in the folder.
@@ -161,6 +148,24 @@ fn launch(folder: &Path, arguments: &[&str]) -> (Child, SocketAddr, String) {
         .split_once("://")
         .unwrap_or_else(|| panic!("the server said `{line}`"));
     (server, address.parse().unwrap(), scheme.to_owned())
+}
+
+/// Runs a client whose home is a folder, with nothing of the caller's surroundings but the path.
+pub(crate) fn run_at(home: &Path, mut command: Command) -> Done {
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .current_dir(home)
+        .stdin(Stdio::null());
+    let output = command.output().unwrap();
+    Done {
+        command: format!("{command:?}"),
+        success: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// Asks once over plain HTTP.
