@@ -1,5 +1,6 @@
 //! A Compose project as a release: order, names, volumes, an update that fails, the way back.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -146,6 +147,335 @@ fn err_what_is_not_honoured_is_told_with_its_line_and_strictly_refused() {
     );
     let refused = lab.tug(["compose", "-f", &file, "convert", "--strict"]);
     assert!(refused.err().contains("cpuset"), "{}", refused.stderr);
+}
+
+/// The image with a shell, and with files where a volume is mounted.
+fn load_box(lab: &Lab) -> bool {
+    if peer("busybox").is_none() || peer("python3").is_none() {
+        skip("busybox-static or python3 is not installed, from which an image is made");
+        return false;
+    }
+    lab.load_image(
+        "test/box:1",
+        ["--file", "/seeded/file=from the image", "--", "sh"],
+    );
+    true
+}
+
+/// A service that ticks until it is ended, and one that fails, for those who ask for it.
+const TICKING: &str = "\
+name: ticking
+services:
+  box:
+    image: test/box:1
+    command: [sh, -c, 'i=0; while :; do i=$$((i+1)); echo tick $$i; sleep 0.2; done']
+    volumes: [\"seeded:/seeded\", \"bare:/bare\"]
+    stop_grace_period: 1s
+  tests:
+    image: test/box:1
+    profiles: [tests]
+    command: [sh, -c, 'echo they fail; exit 7']
+    depends_on: [box]
+volumes: {seeded: , bare: }
+";
+
+/// Starts `tug` in the lab, with what it says in a file.
+fn start(lab: &Lab, name: &str, arguments: &[&str]) -> (std::process::Child, PathBuf) {
+    let said = lab.folder().join(name);
+    let file = std::fs::File::create(&said).unwrap();
+    let mut command = lab.command(test_support::tug());
+    command
+        .args(arguments)
+        .stderr(file.try_clone().unwrap())
+        .stdout(file);
+    let child = lab.inside(move || command.spawn()).unwrap();
+    (child, said)
+}
+
+fn says(said: &std::path::Path, text: &str) {
+    until(&format!("`{text}` is said"), LIMIT, || {
+        std::fs::read_to_string(said)
+            .unwrap()
+            .contains(text)
+            .then_some(())
+    });
+}
+
+fn signal(child: &std::process::Child, signal: &str) {
+    // It may have ended by itself.
+    let _ = Command::new("kill")
+        .args([signal, &child.id().to_string()])
+        .status();
+}
+
+fn interrupt(child: &mut std::process::Child) -> i32 {
+    signal(child, "-INT");
+    let status = child.wait().unwrap();
+    // As shells have it.
+    status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap()
+}
+
+#[test]
+fn commands_run_in_containers_and_in_new_ones_and_volumes_begin_with_the_files_of_the_image() {
+    let Some(lab) = Lab::open() else { return };
+    if !load_box(&lab) {
+        return;
+    }
+    let file = write(&lab, "compose.yaml", TICKING);
+    let compose = |words: &[&str]| lab.tug(["compose", "-f", &file].iter().chain(words));
+    compose(&["up", "-d"]).ok();
+
+    assert_eq!(
+        compose(&["exec", "-T", "box", "cat", "/seeded/file"]).ok(),
+        "from the image"
+    );
+    let there = compose(&[
+        "exec",
+        "-T",
+        "-e",
+        "A=1",
+        "-w",
+        "/bare",
+        "box",
+        "sh",
+        "-c",
+        "echo $A; pwd; ls",
+    ]);
+    assert_eq!(there.ok(), "1\n/bare\n");
+    let codes = |words: &[&str], expected: i32| {
+        let output = compose(words);
+        assert_eq!(
+            output.code, expected,
+            "{words:?} {}{}",
+            output.stdout, output.stderr
+        );
+    };
+    codes(&["exec", "-T", "box", "sh", "-c", "exit 5"], 5);
+    codes(&["exec", "-T", "box", "absent"], 127);
+    assert!(
+        compose(&["exec", "-T", "tests", "true"])
+            .err()
+            .contains("is not running")
+    );
+    assert!(
+        compose(&["exec", "-T", "-u", "1", "box", "true"])
+            .err()
+            .contains("--user")
+    );
+    let input = |words: [&str; 5]| {
+        let mut command = lab.command(test_support::tug());
+        command.args(["compose", "-f", &file]).args(words);
+        command.stdin(std::fs::File::open(&file).unwrap());
+        lab.run(command)
+    };
+    assert_eq!(input(["exec", "-T", "box", "cat", "-"]).ok(), TICKING);
+
+    // What is written into a volume that has something is kept, whatever the image has.
+    compose(&["exec", "-T", "box", "sh", "-c", "echo mine > /seeded/file"]).ok();
+    let run = compose(&["run", "--rm", "-T", "box", "cat", "/seeded/file"]);
+    assert_eq!(run.ok(), "mine\n");
+    codes(&["run", "--name", "left", "-T", "tests"], 7);
+    codes(
+        &[
+            "run",
+            "--rm",
+            "-T",
+            "-e",
+            "CODE=4",
+            "box",
+            "sh",
+            "-c",
+            "exit $CODE",
+        ],
+        4,
+    );
+    // What `run` left is no service: it is neither stopped, nor waited for, nor asked to run commands.
+    compose(&["stop"]).ok();
+    compose(&["up", "-d"]).ok();
+    let listed = compose(&["ps", "--format", "json"]).json();
+    let states: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["running", "exited (7)"]);
+    compose(&["down", "-v"]).ok();
+    until("nothing is left", LIMIT, || {
+        (compose(&["ps", "-q"]).ok() == "").then_some(())
+    });
+}
+
+#[test]
+fn logs_are_followed_and_what_is_attached_is_stopped_by_an_interrupt() {
+    let Some(lab) = Lab::open() else { return };
+    if !load_box(&lab) {
+        return;
+    }
+    let file = write(&lab, "compose.yaml", TICKING);
+    lab.tug(["cluster", "start"]).ok();
+
+    let (mut up, said) = start(&lab, "said", &["compose", "-f", &file, "up"]);
+    says(&said, " | tick 2\n");
+    says(&said, "`ticking` is up");
+    let following = ["compose", "-p", "ticking", "logs", "-f", "--tail", "1"];
+    let (mut logs, followed) = start(&lab, "followed", &following);
+    until("lines come as they are written", LIMIT, || {
+        let text = std::fs::read_to_string(&followed).unwrap();
+        (text.lines().filter(|line| line.contains(" | tick ")).count() > 3).then_some(())
+    });
+    assert_eq!(interrupt(&mut logs), 130);
+    assert_eq!(interrupt(&mut up), 130);
+    assert_eq!(lab.tug(["compose", "-p", "ticking", "ps", "-q"]).ok(), "");
+
+    // It comes up again, and goes down with the one that is asked for, and with its code.
+    let tests = lab.tug(["compose", "-f", &file, "up", "--exit-code-from", "tests", "tests"]);
+    assert_eq!(tests.code, 7, "{}{}", tests.stdout, tests.stderr);
+    assert!(tests.stdout.contains(" | they fail\n"), "{}", tests.stdout);
+    assert_eq!(lab.tug(["compose", "-p", "ticking", "ps", "-q"]).ok(), "");
+
+    // `up SERVICE` brings up that one, and `start` what was stopped.
+    lab.tug(["compose", "-f", &file, "down"]).ok();
+    lab.tug(["compose", "-f", &file, "up", "-d", "box"]).ok();
+    lab.tug(["compose", "-f", &file, "stop", "box"]).ok();
+    assert_eq!(lab.tug(["compose", "-f", &file, "ps", "-q"]).ok(), "");
+    lab.tug(["compose", "-f", &file, "start", "box"]).ok();
+    until("it runs again", LIMIT, || {
+        (lab.tug(["compose", "-f", &file, "exec", "-T", "box", "true"])
+            .code
+            == 0)
+            .then_some(())
+    });
+}
+
+#[test]
+fn what_changes_is_copied_into_the_container_as_it_is_written() {
+    let Some(lab) = Lab::open() else { return };
+    if !load_box(&lab) {
+        return;
+    }
+    std::fs::create_dir(lab.folder().join("source")).unwrap();
+    let file = write(
+        &lab,
+        "compose.yaml",
+        "name: watched\nservices:\n  box:\n    image: test/box:1\n    command: [sleep, '1000']\n    \
+         stop_grace_period: 1s\n    develop:\n      watch: [{action: sync, path: ./source, target: /copied}]\n",
+    );
+    let (mut watch, said) = start(&lab, "said", &["compose", "-f", &file, "watch"]);
+    says(&said, "watching 1 folder");
+    write(&lab, "source/file", "new");
+    let arguments = ["compose", "-f", &file, "exec", "-T", "box", "cat", "/copied/file"];
+    until("the file is in the container", LIMIT, || {
+        (lab.tug(arguments).stdout == "new").then_some(())
+    });
+    interrupt(&mut watch);
+}
+
+const BUILT: &str = "\
+name: built
+services:
+  box:
+    build: {context: ./source, dockerfile_inline: \"FROM test/box:1\\nCOPY note /note\\n\"}
+    command: [sleep, '1000']
+    stop_grace_period: 1s
+";
+
+#[test]
+fn err_to_build_takes_an_engine() {
+    let Some(lab) = Lab::open() else { return };
+    let file = write(&lab, "compose.yaml", BUILT);
+    for words in [&["build"][..], &["up", "-d"]] {
+        let mut command = lab.command(test_support::tug());
+        command
+            .args(["compose", "-f", &file])
+            .args(words)
+            .env("DOCKER_HOST", "unix:///absent/docker.sock")
+            .env("CONTAINER_HOST", "unix:///absent/podman.sock")
+            .env("PATH", lab.folder());
+        let refused = lab.run(command);
+        assert!(
+            refused.err().contains("there is no Docker engine"),
+            "{}",
+            refused.stderr
+        );
+        assert!(refused.err().contains("tug image load"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn images_are_built_by_an_engine_and_pods_follow_them() {
+    let Some(lab) = Lab::open() else { return };
+    let Some(docker) = peer("docker") else {
+        return skip("there is no docker");
+    };
+    if !load_box(&lab) {
+        return;
+    }
+    let engine = PathBuf::from("/usr/sbin/dockerd");
+    if !engine.exists() {
+        return skip("there is no dockerd");
+    }
+    // It makes the lab's loopback, which the engine leaves alone.
+    lab.tug(["cluster", "start"]).ok();
+    let socket = format!("unix://{}", lab.folder().join("docker.sock").display());
+    let engine = Engine::start(&lab, engine, &socket);
+    let with_engine = |program: PathBuf, arguments: &[&str]| {
+        let mut command = lab.command(program);
+        command.args(arguments).env("DOCKER_HOST", &socket);
+        lab.run(command)
+    };
+    until("the engine answers", LIMIT, || {
+        (with_engine(docker.clone(), &["version"]).code == 0).then_some(())
+    });
+    let image = lab.folder().join("image.tar").display().to_string();
+    with_engine(docker.clone(), &["load", "-i", &image]).ok();
+    let file = write(&lab, "compose.yaml", BUILT);
+    std::fs::create_dir(lab.folder().join("source")).unwrap();
+    for note in ["one", "two"] {
+        write(&lab, "source/note", note);
+        with_engine(
+            test_support::tug(),
+            &["compose", "-f", &file, "up", "-d", "--build"],
+        )
+        .ok();
+        let read = lab.tug(["compose", "-f", &file, "exec", "-T", "box", "cat", "/note"]);
+        assert_eq!(read.ok(), note);
+    }
+    drop(engine);
+}
+
+/// A Docker engine with its own data, ended when dropped.
+struct Engine(std::process::Child);
+
+impl Engine {
+    fn start(lab: &Lab, program: PathBuf, socket: &str) -> Self {
+        let folder = |name: &str| lab.folder().join(name);
+        let mut command = lab.command(program);
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+        command
+            .env("PATH", path)
+            .args(["--host", socket])
+            .arg("--data-root")
+            .arg(folder("engine"))
+            .arg("--exec-root")
+            .arg(folder("exec"))
+            .arg("--pidfile")
+            .arg(folder("docker.pid"))
+            .stdout(std::fs::File::create(folder("engine.log")).unwrap())
+            .stderr(std::fs::File::create(folder("engine.err")).unwrap());
+        Self(lab.inside(move || command.spawn()).unwrap())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        signal(&self.0, "-TERM");
+        // It has been told to end.
+        let _ = self.0.wait();
+    }
 }
 
 /// The address where the shop of six services answers.
