@@ -390,20 +390,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(build: Value, manner: &Manner, expected: &str) {
-        assert_eq!(arguments(&build, "shop-web", manner).join(" "), expected);
+    fn check(build: &Value, manner: &Manner, expected: &str) {
+        assert_eq!(arguments(build, "shop-web", manner).join(" "), expected);
     }
 
     #[test]
     fn attributes_of_a_build_are_flags_of_the_engine() {
         let plain = Manner::default();
         check(
-            json!({"context": "/p/web", "dockerfile": "Dockerfile"}),
+            &json!({"context": "/p/web", "dockerfile": "Dockerfile"}),
             &plain,
             "build --tag shop-web --file /p/web/Dockerfile /p/web",
         );
         check(
-            json!({"context": "/p", "dockerfile": "/q/D", "args": {"A": "1", "B": null}, "target": "run", "no_cache": true,
+            &json!({"context": "/p", "dockerfile": "/q/D", "args": {"A": "1", "B": null}, "target": "run", "no_cache": true,
                    "platforms": ["linux/amd64"], "labels": {"l": "x"}, "extra_hosts": ["h=10.0.0.1"],
                    "ulimits": {"nofile": {"soft": 1, "hard": 2}, "nproc": 3}}),
             &plain,
@@ -417,7 +417,7 @@ mod tests {
             ..Manner::default()
         };
         check(
-            json!({"context": "/p", "dockerfile_inline": "FROM scratch"}),
+            &json!({"context": "/p", "dockerfile_inline": "FROM scratch"}),
             &manner,
             "build --tag shop-web --file - --build-arg A=2 --pull --quiet /p",
         );

@@ -152,7 +152,6 @@ impl<'a> Follower<'a> {
                 label_selector: self.selector(),
                 field_selector: self.fields(),
                 resource_version: list.resource_version,
-                ..WatchOptions::default()
             };
             let mut changes = self.cluster.api.watch(&collection, &watch).await?;
             let mut pods: BTreeMap<String, Arc<Object>> = BTreeMap::new();
@@ -376,7 +375,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(status: Value) -> Object {
+    fn pod(status: &Value) -> Object {
         let value = json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "web-1", "labels": {SERVICE: "web"}}, "status": status});
         Object::from_value(value).unwrap()
@@ -385,7 +384,7 @@ mod tests {
     #[test]
     fn a_container_that_was_started_again_has_ended() {
         let check = |status: Value, expected: &[i64]| {
-            let codes: Vec<i64> = ended(&pod(json!({"containerStatuses": [status]})))
+            let codes: Vec<i64> = ended(&pod(&json!({"containerStatuses": [status]})))
                 .iter()
                 .map(|ended| ended.code)
                 .collect();

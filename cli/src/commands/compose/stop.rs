@@ -53,7 +53,7 @@ pub(super) fn run_start(
     let place = Place::find(project, settings)?;
     place.work(async |cluster| {
         change(&place, cluster, &arguments.services, started, |name| {
-            say(&place, name, "started")
+            say(&place, name, "started");
         })
         .await
     })
@@ -81,7 +81,7 @@ pub(super) async fn stop(
     timeout_seconds: u64,
 ) -> Result<(), Failure> {
     change(place, cluster, services, stopped, |name| {
-        say(place, name, "stopped")
+        say(place, name, "stopped");
     })
     .await?;
     for set in place
@@ -201,7 +201,7 @@ async fn wait_until_gone(place: &Place, cluster: &Cluster, services: &[String]) 
 mod tests {
     use super::*;
 
-    fn workload(kind: &str, value: Value) -> Object {
+    fn workload(kind: &str, value: &Value) -> Object {
         let mut object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web"}});
         for (key, value) in value.as_object().unwrap() {
             object[key] = value.clone();
@@ -211,12 +211,12 @@ mod tests {
 
     #[test]
     fn what_was_stopped_starts_with_as_many_pods() {
-        let stopped = stopped(&workload("Deployment", json!({"spec": {"replicas": 3}}))).unwrap();
+        let stopped = stopped(&workload("Deployment", &json!({"spec": {"replicas": 3}}))).unwrap();
         assert_eq!(stopped["spec"]["replicas"], 0);
         let annotations = &stopped["metadata"]["annotations"];
         let object = workload(
             "Deployment",
-            json!({"metadata": {"name": "web", "annotations": annotations}}),
+            &json!({"metadata": {"name": "web", "annotations": annotations}}),
         );
         assert_eq!(started(&object).unwrap()["spec"]["replicas"], 3);
     }
@@ -224,13 +224,13 @@ mod tests {
     #[test]
     fn what_has_stopped_is_left_alone() {
         assert_eq!(
-            stopped(&workload("Deployment", json!({"spec": {"replicas": 0}}))),
+            stopped(&workload("Deployment", &json!({"spec": {"replicas": 0}}))),
             None
         );
         let complete = json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}});
-        assert_eq!(stopped(&workload("Job", complete)), None);
+        assert_eq!(stopped(&workload("Job", &complete)), None);
         assert_eq!(
-            started(&workload("Deployment", json!({"spec": {"replicas": 2}}))),
+            started(&workload("Deployment", &json!({"spec": {"replicas": 2}}))),
             None
         );
     }
