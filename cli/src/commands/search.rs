@@ -240,7 +240,7 @@ async fn look(
     if cached.versions.is_empty() {
         return Ok(None);
     }
-    let index = CachedIndex::with_charts(vec![cached]);
+    let index = CachedIndex::with_charts(&[cached]);
     let place = chart.to_string();
     let above = place
         .rsplit_once('/')

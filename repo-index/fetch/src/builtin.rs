@@ -80,7 +80,7 @@ impl BuiltinRepository {
             });
         }
         charts.sort_by(|a, b| a.name.cmp(&b.name));
-        CachedIndex::with_charts(charts)
+        CachedIndex::with_charts(&charts)
     }
 }
 

@@ -113,16 +113,16 @@ impl Stamp {
 impl CachedIndex {
     /// Takes what is needed out of an index.
     pub fn of(read: &ReadIndex) -> Self {
-        let mut index = Self::with_charts(charts(&read.index));
+        let mut index = Self::with_charts(&charts(&read.index));
         index.origin.skipped = read.skipped.iter().map(ToString::to_string).collect();
         index
     }
 
     /// An index of charts, sorted by name.
-    pub fn with_charts(charts: Vec<CachedChart>) -> Self {
+    pub fn with_charts(charts: &[CachedChart]) -> Self {
         let mut form = Form::default();
         form.write_number(charts.len());
-        for chart in &charts {
+        for chart in charts {
             form.write_text(&chart.name);
             form.write_number(chart.versions.len());
             for version in &chart.versions {
@@ -377,7 +377,7 @@ mod tests {
                 ..CachedVersion::default()
             }],
         };
-        let index = CachedIndex::with_charts(names.iter().map(chart).collect());
+        let index = CachedIndex::with_charts(&names.iter().map(chart).collect::<Vec<_>>());
         assert_eq!(index.charts().map(|chart| chart.name).collect::<Vec<_>>(), names);
         for name in &names {
             assert_eq!(index.chart(name), Some(chart(name)));

@@ -189,7 +189,7 @@ mod tests {
             name: name.into(),
             versions,
         };
-        let index = CachedIndex::with_charts(vec![
+        let index = CachedIndex::with_charts(&[
             chart(
                 "db",
                 vec![

@@ -688,7 +688,7 @@ fn key(stage: &Stage, gpg: &Path, who: &str) -> (String, String) {
             .ok()
             .to_owned()
     };
-    run(&["--quick-gen-key", who, "rsa2048", "sign", "never"]);
+    run(&["--quick-gen-key", who, "ed25519", "sign", "never"]);
     let file = |part: &str| stage.path(&format!("{who}.{part}")).display().to_string();
     let (public, secret) = (file("public"), file("secret"));
     run(&["-o", &public, "--export", who]);
