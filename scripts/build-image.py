@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds a container image from installed Debian packages, as an OCI archive.
+"""Builds a container image from installed Debian packages, as an archive that is OCI's and Docker's.
 
     scripts/build-image.py --name test/nginx:1 --package nginx --out nginx.tar -- nginx -g 'daemon off;'
 
@@ -20,7 +20,10 @@ import subprocess
 import tarfile
 
 SKIPPED = ("/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/lintian", "/etc/init.d", "/lib/systemd")
-APPLETS = "cat chmod chown cp date echo env grep head id kill ls mkdir mount mv nc nslookup ps rm sed sh sleep tail tar touch wc wget".split()
+APPLETS = (
+    "cat chmod chown cp cut date echo env false grep head hostname httpd id kill ls mkdir mount mv nc nslookup ps rm sed sh"
+    " sleep tail tar touch true wc wget"
+).split()
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
 GROUP = "root:x:0:\nadm:x:4:\nwww-data:x:33:\nnogroup:x:65534:\n"
 
@@ -47,8 +50,8 @@ class Layer:
     def __init__(self):
         self.entries = {}
 
-    def add_text(self, path, text):
-        self.entries[path] = ("text", text.encode(), 0o644)
+    def add_text(self, path, text, mode=0o644):
+        self.entries[path] = ("text", text.encode(), mode)
 
     def add_link(self, path, target):
         self.entries[path] = ("link", target, 0o777)
@@ -107,6 +110,10 @@ def blob(archive, data):
     return {"digest": f"sha256:{digest}", "size": len(data)}
 
 
+def path(described):
+    return "blobs/" + described["digest"].replace(":", "/")
+
+
 def add(archive, name, data):
     info = tarfile.TarInfo(name)
     info.size = len(data)
@@ -133,6 +140,9 @@ def write_oci_archive(out, name, layer_tar, config):
             },
         }
         index = {"schemaVersion": 2, "manifests": [listed]}
+        # What `docker load` reads.
+        docker = {"Config": path(described), "RepoTags": [name], "Layers": [path(layer)]}
+        add(archive, "manifest.json", json.dumps([docker], sort_keys=True).encode())
         add(archive, "index.json", json.dumps(index, sort_keys=True).encode())
         add(archive, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
 
@@ -141,6 +151,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", required=True, help="name and tag of the image")
     parser.add_argument("--package", action="append", default=[], help="a Debian package whose files are taken")
+    parser.add_argument("--skip", action="append", default=[], help="a path of a package that is left out, with what begins so")
+    parser.add_argument("--program", action="append", default=[], help="PATH=TEXT: one more file, executable")
     parser.add_argument("--file", action="append", default=[], help="PATH=TEXT: one more file")
     parser.add_argument("--folder", action="append", default=[], help="one more empty folder, writable by all")
     parser.add_argument("--env", action="append", default=[], help="NAME=VALUE in the image's environment")
@@ -162,6 +174,8 @@ def main():
         layer.add_link(f"/usr/bin/{applet}", "busybox")
     for package in options.package:
         for path in package_files(package):
+            if path.startswith(tuple(options.skip)):
+                continue
             layer.add_from_host(path)
     # Names are looked up by libraries that no program names.
     for library in ("libnss_dns.so.2", "libnss_files.so.2"):
@@ -171,12 +185,17 @@ def main():
     for entry in options.file:
         path, _, text = entry.partition("=")
         layer.add_text(path, text)
+    for entry in options.program:
+        path, _, text = entry.partition("=")
+        layer.add_text(path, text, 0o755)
     for folder in options.folder:
         layer.add_folder(folder, 0o777)
 
     architecture = subprocess.run(["dpkg", "--print-architecture"], check=True, capture_output=True, text=True)
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment.update(entry.split("=", 1) for entry in options.env)
     run = {
-        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *options.env],
+        "Env": [f"{name}={value}" for name, value in environment.items()],
         "Cmd": options.command,
         "ExposedPorts": {port: {} for port in options.port},
     }

@@ -53,6 +53,12 @@ pub(crate) fn choose(settings: &Settings, start: Start) -> Result<HttpConfig, Fa
     })
 }
 
+/// Whether the cluster that would be chosen is the bundled one.
+pub(crate) fn is_bundled(settings: &Settings) -> Result<bool, Failure> {
+    let home = home_kubeconfig(settings)?;
+    Ok(cluster_choice::choose(&settings.kube, home.as_ref()) == ClusterChoice::Bundled)
+}
+
 /// Whether choosing the cluster would start the bundled one: then whoever can fail without it fails before.
 pub(crate) fn would_start(settings: &Settings) -> Result<bool, Failure> {
     let home = home_kubeconfig(settings)?;

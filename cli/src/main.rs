@@ -23,6 +23,7 @@ mod progress;
 mod release_text;
 mod settings;
 mod table;
+mod terminal;
 
 use std::process::ExitCode;
 

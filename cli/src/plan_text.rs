@@ -66,8 +66,12 @@ fn text(plan: &Plan, detailed: bool, words: &Words, console: &Console) -> String
         return format!("{text}{}\n", words.nothing);
     }
     let count = |kind| plan.objects.iter().filter(|object| object.action == kind).count();
+    let recreated = match count(ChangeKind::Recreate) {
+        0 => String::new(),
+        count => format!("{count} to recreate, "),
+    };
     text + &format!(
-        "{} to create, {} to update, {} to delete, {} unchanged\n",
+        "{} to create, {} to update, {recreated}{} to delete, {} unchanged\n",
         count(ChangeKind::Create),
         count(ChangeKind::Update),
         count(ChangeKind::Delete),
@@ -97,6 +101,11 @@ fn object_text(object: &ObjectChange, detailed: bool, words: &Words, console: &C
             console.paint(Color::Red, &format!("! refused: {refused}"))
         );
     }
+    if object.unchangeable {
+        let way =
+            "! only a new object can have these fields: `--force-replace` deletes this one and makes it anew";
+        text += &format!("    {}\n", console.paint(Color::Yellow, way));
+    }
     // A new or a deleted object is one change; its fields are only told in detail.
     let whole = matches!(object.action, ChangeKind::Create | ChangeKind::Delete);
     if whole && detailed {
@@ -117,7 +126,7 @@ fn object_text(object: &ObjectChange, detailed: bool, words: &Words, console: &C
     for effect in object
         .effects
         .iter()
-        .filter(|_| detailed || object.action == ChangeKind::Delete)
+        .filter(|_| detailed || matches!(object.action, ChangeKind::Delete | ChangeKind::Recreate))
     {
         text += &format!("    {}\n", console.paint(Color::Yellow, &format!("! {effect}")));
     }
@@ -141,6 +150,7 @@ fn sign(action: ChangeKind) -> (char, Color) {
     match action {
         ChangeKind::Create => ('+', Color::Green),
         ChangeKind::Update => ('~', Color::Yellow),
+        ChangeKind::Recreate => ('±', Color::Red),
         ChangeKind::Delete => ('-', Color::Red),
         ChangeKind::Keep => ('=', Color::Cyan),
     }

@@ -1,9 +1,9 @@
 //! Unpacking chart archives, which may come from strangers.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use crate::assemble::Budget;
 use crate::chart::File;
@@ -37,10 +37,10 @@ pub(crate) fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError>
 }
 
 /// Unpacks an archive into memory. Paths lose their first part, the chart's own folder.
-pub(crate) fn unpack(bytes: &[u8], budget: &mut Budget) -> Result<Vec<File>, ArchiveError> {
+pub(crate) fn unpack(packed: impl BufRead, budget: &mut Budget) -> Result<Vec<File>, ArchiveError> {
     let limit = budget.limits.chart_bytes_max;
     let unzipped = Capped {
-        inner: MultiGzDecoder::new(bytes),
+        inner: MultiGzDecoder::new(packed),
         left: limit.saturating_add(TAR_OVERHEAD),
     };
     let mut archive = tar::Archive::new(unzipped);

@@ -1,5 +1,6 @@
 //! The chart.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,9 +84,12 @@ impl Chart {
         if about.is_dir() {
             return folder::read(path, budget.limits);
         }
-        let bytes = folder::read_archive(path, budget.limits)?;
-        archive::check_magic(path, &bytes)?;
-        Ok(archive::unpack(&bytes, budget)?)
+        // Unpacked as it is read: an archive may be nearly as large as what is in it.
+        let packed = std::fs::File::open(path).map_err(folder::unreadable(path))?;
+        let mut packed = BufReader::new(packed);
+        let head = packed.fill_buf().map_err(folder::unreadable(path))?;
+        archive::check_magic(path, head)?;
+        Ok(archive::unpack(packed, budget)?)
     }
 
     /// Unpacks a chart from a gzipped tar archive.

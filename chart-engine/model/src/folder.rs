@@ -1,7 +1,7 @@
 //! Reading a chart's folder.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::chart::File;
@@ -114,31 +114,23 @@ impl Reader {
     }
 }
 
-/// Reads an archive, which packed must not be larger than it may be unpacked.
-pub(crate) fn read_archive(path: &Path, limits: Limits) -> Result<Vec<u8>, LoadChartError> {
-    let bytes = read_up_to(path, limits.chart_bytes_max)?;
-    if bytes.len() as u64 > limits.chart_bytes_max {
-        return Err(ArchiveError::LargeChart {
-            limit: limits.chart_bytes_max,
-        }
-        .into());
-    }
-    Ok(bytes)
-}
-
 /// Reads at most one byte more than `limit`, so that the caller can tell.
 fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, LoadChartError> {
-    let failed = |source| LoadChartError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = unreadable(path);
     let mut bytes = Vec::new();
     fs::File::open(path)
-        .map_err(failed)?
+        .map_err(&failed)?
         .take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     Ok(bytes)
+}
+
+pub(crate) fn unreadable(path: &Path) -> impl Fn(io::Error) -> LoadChartError {
+    move |source| LoadChartError::Read {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// The file without the mark that some editors put at its head.

@@ -182,7 +182,24 @@ pub async fn delete(
     }
 }
 
+/// How Kubernetes words that a field cannot be changed.
+const IMMUTABLE: [&str; 5] = [
+    "immutable",
+    "may not change",
+    "may not be changed",
+    "cannot change",
+    "updates to ",
+];
+
 impl ApplyError {
+    /// Whether only a new object could become what was asked for.
+    pub fn is_immutable(&self) -> bool {
+        let Self::Refused { status, .. } = self else {
+            return false;
+        };
+        status.code == 422 && IMMUTABLE.iter().any(|words| status.message.contains(words))
+    }
+
     /// What the cluster said.
     pub fn status(&self) -> Option<&Status> {
         match self {

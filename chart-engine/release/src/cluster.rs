@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster_client::{
-    Api, Clock, Collection, DeleteOptions, Deleted, Discovery, List, ListOptions, Patch, Target,
+    Api, ApiResource, Clock, Collection, DeleteOptions, Deleted, Discovery, List, ListOptions, Patch, Target,
     WatchOptions, WatchStream, WriteOptions,
 };
-use cluster_objects::{Object, Status};
+use cluster_objects::{GroupVersionResource, Object, Status};
 use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +90,21 @@ impl Cluster {
         let found = self.api.discovery().await?;
         *self.discovery.write().await = Some(found.clone());
         Ok(found)
+    }
+
+    /// The same cluster as it will be once it serves these kinds too.
+    pub(crate) async fn foreseeing(&self, kinds: Vec<ApiResource>) -> Result<Self, Status> {
+        let mut discovery = Discovery::clone(&*self.discovery().await?);
+        for kind in kinds {
+            let GroupVersionResource { group, version, .. } = &kind.resource;
+            if discovery.resource_of(group, version, &kind.kind).is_none() {
+                discovery.resources.push(kind);
+            }
+        }
+        Ok(Self {
+            discovery: Arc::new(RwLock::new(Some(Arc::new(discovery)))),
+            ..self.clone()
+        })
     }
 
     /// Asks anew next time, after new kinds were defined.

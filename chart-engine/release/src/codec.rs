@@ -1,6 +1,7 @@
 //! A record inside its Secret: JSON, gzip, base64, and base64 once more by the API.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +10,11 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::chunks::{self, Layout};
 use crate::lease::Lease;
 use crate::record::Release;
 
@@ -38,6 +42,12 @@ pub enum DecodeError {
     /// It is not the JSON of a record.
     #[error("the record is not understood")]
     Json(#[source] serde_json::Error),
+    /// A further Secret of it is gone.
+    #[error("its part `{name}` is missing")]
+    ChunkMissing {
+        /// The Secret.
+        name: String,
+    },
     /// It unpacks to more than any record.
     #[error("the record unpacks to more than {JSON_BYTES_MAX} bytes")]
     TooLarge,
@@ -50,14 +60,18 @@ pub fn secret_name(release: &str, revision: u32) -> String {
 
 /// Packs a record as Helm does: JSON, gzip, base64.
 pub fn encode(release: &Release) -> Result<String, serde_json::Error> {
-    let json = serde_json::to_vec(release)?;
+    Ok(STANDARD.encode(pack(release)?))
+}
+
+/// Packs a value: JSON, gzip.
+pub(crate) fn pack(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let json = serde_json::to_vec(value)?;
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
     // Writing to memory does not fail.
-    let packed = packer
+    packer
         .write_all(&json)
         .and_then(|()| packer.finish())
-        .map_err(serde_json::Error::io)?;
-    Ok(STANDARD.encode(packed))
+        .map_err(serde_json::Error::io)
 }
 
 /// Unpacks a record; one that is not gzipped is taken as JSON, as old versions of Helm wrote it.
@@ -66,8 +80,13 @@ pub fn decode(text: &str) -> Result<Release, DecodeError> {
     if !bytes.starts_with(&[0x1f, 0x8b, 0x08]) {
         return serde_json::from_slice(&bytes).map_err(DecodeError::Json);
     }
+    unpack(&bytes)
+}
+
+/// Unpacks what [`pack`] packed.
+pub(crate) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, DecodeError> {
     let mut json = Vec::new();
-    let mut unpacker = GzDecoder::new(bytes.as_slice()).take(JSON_BYTES_MAX + 1);
+    let mut unpacker = GzDecoder::new(packed).take(JSON_BYTES_MAX + 1);
     unpacker.read_to_end(&mut json).map_err(DecodeError::Gzip)?;
     if json.len() as u64 > JSON_BYTES_MAX {
         return Err(DecodeError::TooLarge);
@@ -107,17 +126,30 @@ pub(crate) fn to_secret(release: &Release, written: Written) -> Result<Object, s
         lease.write(&mut secret);
     }
     secret.set(&["type"], SECRET_TYPE);
-    secret.set(&["data", "release"], STANDARD.encode(encode(release)?));
+    let encoded = match release.layout.annotation() {
+        None => encode(release)?,
+        Some(layout) => {
+            secret.set(&["metadata", "annotations", chunks::LAYOUT], layout);
+            encode(&chunks::split(release, &release.layout).0)?
+        }
+    };
+    secret.set(&["data", release.layout.key()], STANDARD.encode(encoded));
     Ok(secret)
 }
 
-/// Reads the record of a Secret, with the labels that the user gave.
-pub(crate) fn from_secret(secret: &Object) -> Result<Release, DecodeError> {
-    let data = secret.text(&["data", "release"]).ok_or(DecodeError::Missing)?;
+/// Reads the record of a Secret and its further ones, with the labels that the user gave.
+pub(crate) fn from_secret(secret: &Object, further: &[Arc<Object>]) -> Result<Release, DecodeError> {
+    let layout = Layout::of(secret);
+    let data = secret.text(&["data", layout.key()]).ok_or(DecodeError::Missing)?;
     let inner = STANDARD.decode(data).map_err(DecodeError::Base64)?;
     let text = String::from_utf8_lossy(&inner);
     let mut release = decode(&text)?;
     release.lease = Lease::of(secret);
+    release.layout = match layout {
+        Layout::Whole => chunks::found(&release, further),
+        layout => layout,
+    };
+    chunks::join(&mut release, further)?;
     for (label, value) in secret.labels().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         release.stored_labels.insert(label.clone(), value.to_owned());
@@ -161,7 +193,7 @@ mod tests {
     /// Reads a record that Helm wrote, writes it, and compares everything that Helm wrote.
     fn check(text: &str, forgiven: &[&str]) {
         let secret = secret(text);
-        let release = from_secret(&secret).unwrap();
+        let release = from_secret(&secret, &[]).unwrap();
         let mut expected = raw(&secret);
         for pointer in forgiven {
             let (parent, key) = pointer.rsplit_once('/').unwrap();
@@ -185,7 +217,7 @@ mod tests {
     #[test]
     fn a_record_of_helm_4_comes_out_as_it_went_in() {
         check(HELM_4, &[]);
-        let release = from_secret(&secret(HELM_4)).unwrap();
+        let release = from_secret(&secret(HELM_4), &[]).unwrap();
         assert_eq!(release.info.status, ReleaseStatus::Deployed);
         assert_eq!(release.apply_method, ApplyMethod::Server);
         assert_eq!(release.chart_label(), "parcel-1.2.3");
@@ -218,7 +250,7 @@ mod tests {
             Err(DecodeError::Gzip(_))
         ));
         assert!(matches!(
-            from_secret(&Object::new("v1", "Secret", None, "x")),
+            from_secret(&Object::new("v1", "Secret", None, "x"), &[]),
             Err(DecodeError::Missing)
         ));
     }

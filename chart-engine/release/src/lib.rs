@@ -5,8 +5,10 @@
 pub mod action;
 pub mod apply;
 mod autoscaled;
+mod chunks;
 pub mod cluster;
 mod codec;
+mod declared;
 pub mod difference;
 pub mod hooks;
 pub mod json;
@@ -29,6 +31,7 @@ mod transaction;
 pub mod values;
 pub mod wait;
 
+pub use chunks::{Chunks, Layout};
 pub use codec::{DecodeError, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_name, to_json};
 pub use name::{NAME_CHARS_MAX, NameError, ReleaseName};
 pub use record::{

@@ -7,12 +7,13 @@
 //! `depends-on` of a dependency which others must be ready before that one.
 //!
 //! Kubernetes takes no annotation with two slashes in its name: that one is read and taken off, and
-//! `tug.dev/depends-on-resource-groups` says the same and stays.
+//! `tug.dev/depends-on-resource-groups` says the same and stays. When an object is ready, it may say itself: `declared`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::declared::Declared;
 use crate::resource::Resource;
 
 const GROUP: &str = "helm.sh/resource-group";
@@ -71,6 +72,9 @@ pub fn order(resources: &[Resource], chart: Option<&Map<String, Value>>) -> Resu
         let group = resource.object.annotation(GROUP).unwrap_or_default().trim();
         let part = parts.entry((path.clone(), group.to_owned())).or_default();
         part.0.push(index);
+        if let Some(Err(why)) = Declared::of(&resource.object) {
+            warnings.push(format!("{}: {why}", resource.label()));
+        }
         let Some(text) = &resource.waits_for else {
             continue;
         };

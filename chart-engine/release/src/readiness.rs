@@ -1,12 +1,16 @@
 //! Whether an object of the cluster has become what was asked for, by rules per kind.
 //!
 //! The rules are those of kstatus, as Helm 4 waits by them
-//! (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>), with reasons for people.
+//! (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>), with reasons for people. What
+//! an object declares of itself goes before them.
 
 use std::sync::Arc;
 
 use cluster_objects::Object;
+use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::declared::{Declared, Verdict};
 
 /// Where an object stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,9 @@ pub fn assess(object: &Object, finish: Finish) -> Readiness {
     if object.deletion_timestamp().is_some() {
         return waiting("it is being deleted");
     }
+    if let Some(Ok(declared)) = Declared::of(object) {
+        return as_declared(object, &declared);
+    }
     let group = object
         .api_version()
         .split_once('/')
@@ -66,6 +73,9 @@ pub fn assess(object: &Object, finish: Finish) -> Readiness {
 
 /// Whether an object is ready by being there, so that nobody needs to look: it has no state of its own.
 pub fn is_ready_when_stored(object: &Object) -> bool {
+    if let Some(Ok(_)) = Declared::of(object) {
+        return false;
+    }
     const PASSIVE: [&str; 12] = [
         "ConfigMap",
         "Secret",
@@ -90,6 +100,18 @@ pub fn is_ready_when_stored(object: &Object) -> bool {
     match object.kind() {
         "Service" => own && object.text(&["spec", "type"]) != Some("LoadBalancer"),
         kind => own && PASSIVE.contains(&kind),
+    }
+}
+
+/// By the object's own conditions, once its status is about what it is now.
+fn as_declared(object: &Object, declared: &Declared) -> Readiness {
+    if let Some(unobserved) = unobserved(object) {
+        return unobserved;
+    }
+    match declared.judge(object) {
+        Verdict::Success => Readiness::Ready,
+        Verdict::Failure(condition) => failed(format!("its condition of failure holds: {condition}")),
+        Verdict::Open => waiting(format!("it waits for {}", declared.awaited())),
     }
 }
 
@@ -174,7 +196,8 @@ fn deployment(object: &Object) -> Readiness {
         && condition.is_true()
         && updated < wanted
     {
-        return waiting(condition.explain());
+        // Old pods that go make room.
+        return refused(&condition, replicas > updated);
     }
     if updated < wanted {
         return waiting(format!("{updated} of {wanted} pods are updated"));
@@ -191,6 +214,21 @@ fn deployment(object: &Object) -> Readiness {
     Readiness::Ready
 }
 
+/// Pods that the cluster does not take: over a quota they fit only if somebody makes room.
+fn refused(condition: &Condition<'_>, makes_room: bool) -> Readiness {
+    let reason = condition.explain();
+    if is_over_quota(&reason) && !makes_room {
+        failed(reason)
+    } else {
+        waiting(reason)
+    }
+}
+
+/// Whether a refusal is that of a quota, in the words of Kubernetes.
+pub(crate) fn is_over_quota(text: &str) -> bool {
+    text.contains("exceeded quota:")
+}
+
 fn replica_set(object: &Object) -> Readiness {
     if let Some(unseen) = unseen(object) {
         return unseen;
@@ -202,7 +240,7 @@ fn replica_set(object: &Object) -> Readiness {
         if let Some(condition) = condition(object, "ReplicaFailure")
             && condition.is_true()
         {
-            return waiting(condition.explain());
+            return refused(&condition, false);
         }
         return waiting(format!("{replicas} of {wanted} pods are there"));
     }
@@ -400,6 +438,35 @@ pub const WORKLOADS: [&str; 6] = [
     "ReplicationController",
 ];
 
+/// Kinds of which only events tell that their pods are refused.
+pub const TOLD_BY_EVENTS: [&str; 3] = ["StatefulSet", "DaemonSet", "Job"];
+
+/// What keeps a workload from having pods: the last event since it was changed that says that they are refused.
+pub fn creation_trouble<'a>(object: &Object, events: impl Iterator<Item = &'a Object>) -> Option<PodTrouble> {
+    let changed = object
+        .list(&["metadata", "managedFields"])
+        .iter()
+        .filter(|entry| entry["manager"] == crate::FIELD_MANAGER)
+        .filter_map(|entry| instant(entry["time"].as_str()))
+        .max();
+    let about = events.filter(|event| event.text(&["involvedObject", "uid"]) == Some(object.uid()));
+    let dated = about.filter_map(|event| {
+        let seen = instant(event.text(&["lastTimestamp"])).or(instant(event.text(&["eventTime"])))?;
+        (Some(seen) >= changed).then_some((seen, event))
+    });
+    let (_, event) = dated.max_by_key(|(seen, _)| *seen)?;
+    let reason = event.text(&["message"])?.to_owned();
+    Some(PodTrouble {
+        fatal: is_over_quota(&reason),
+        reason,
+    })
+}
+
+/// A time of the API.
+fn instant(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok()
+}
+
 /// What keeps a workload from being ready: what its pods say, of a Deployment those of its present template.
 ///
 /// `sets_of` and `pods_of` give the objects that the object of a UID controls. One pod that cannot start is enough,
@@ -575,6 +642,93 @@ mod tests {
             "reason": "ProgressDeadlineExceeded", "message": "too slow"}]});
         let expected = failed("ProgressDeadlineExceeded: too slow");
         check(&deployment(&json!({"replicas": 1}), &status), &expected);
+    }
+
+    #[test]
+    fn err_pods_over_a_quota_will_not_come() {
+        let message = "pods \"web-1\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1";
+        let status = |message: &str, replicas: i64| {
+            json!({"observedGeneration": 2, "updatedReplicas": 1, "replicas": replicas, "conditions": [{"type":
+                "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}]})
+        };
+        let text = format!("FailedCreate: {message}");
+        let spec = json!({"replicas": 2});
+        check(&deployment(&spec, &status(message, 1)), &failed(&*text));
+        // The old pods make room when they go.
+        check(&deployment(&spec, &status(message, 2)), &waiting(&*text));
+        check(
+            &deployment(&spec, &status("no room", 1)),
+            &waiting("FailedCreate: no room"),
+        );
+    }
+
+    #[test]
+    fn err_a_job_whose_pods_are_over_a_quota() {
+        let job = object(
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "uid": "1",
+            "managedFields": [{"manager": "helm", "time": "2026-01-01T12:00:00Z"}]}}),
+        );
+        let event = |uid: &str, seen: &str, message: &str| {
+            object(
+                json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": seen}, "message": message,
+                "involvedObject": {"uid": uid}, "lastTimestamp": seen}),
+            )
+        };
+        let over = "Error creating: pods \"j-1\" is forbidden: exceeded quota: small";
+        let trouble = |events: &[Object]| creation_trouble(&job, events.iter());
+        assert_eq!(
+            trouble(&[
+                event("1", "2026-01-01T12:00:01Z", "Error creating: no room"),
+                event("1", "2026-01-01T12:00:02Z", over),
+            ]),
+            Some(PodTrouble {
+                reason: over.to_owned(),
+                fatal: true
+            })
+        );
+        assert!(
+            !trouble(&[event("1", "2026-01-01T12:00:01Z", "no room")])
+                .unwrap()
+                .fatal
+        );
+        assert_eq!(
+            trouble(&[event("1", "2026-01-01T11:59:59Z", over)]),
+            None,
+            "before it was changed"
+        );
+        assert_eq!(
+            trouble(&[event("2", "2026-01-01T12:00:01Z", over)]),
+            None,
+            "about another"
+        );
+    }
+
+    #[test]
+    fn what_an_object_declares_goes_before_the_rules_of_its_kind() {
+        let job = |status: Value, failure: &str| {
+            object(
+                json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "annotations": {
+                "helm.sh/readiness-success": r#"["{.active} >= 2"]"#, "helm.sh/readiness-failure": failure}},
+                "status": status}),
+            )
+        };
+        let failure = r#"["{.failed} >= 1"]"#;
+        check(&job(json!({"active": 2}), failure), &Readiness::Ready);
+        check(
+            &job(json!({"active": 1}), failure),
+            &waiting("it waits for {.active} >= 2"),
+        );
+        check(
+            &job(json!({"active": 2, "failed": 1}), failure),
+            &failed("its condition of failure holds: {.failed} >= 1"),
+        );
+        // What cannot be read is as if it were not there.
+        let complete = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+        check(&job(complete, "no list"), &Readiness::Ready);
+        assert!(!is_ready_when_stored(&object(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "c", "annotations": {"helm.sh/readiness-success": "[]", "helm.sh/readiness-failure": "[]"}}})
+        )));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::chunks::Layout;
 use crate::lease::Lease;
 use crate::time::{self, ReleaseTime};
 
@@ -53,6 +54,9 @@ pub struct Release {
     /// Who is at work on the revision, as annotations of the Secret say.
     #[serde(skip)]
     pub lease: Option<Lease>,
+    /// How the record is kept.
+    #[serde(skip)]
+    pub layout: Layout,
 }
 
 /// State, times and notes of a revision.

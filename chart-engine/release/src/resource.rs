@@ -85,6 +85,14 @@ impl Resource {
         }
     }
 
+    /// Whether a cluster serves its kind.
+    pub fn is_served(&self, discovery: &Discovery) -> bool {
+        let GroupVersionResource { group, version, .. } = &self.resource;
+        discovery
+            .resource_of(group, version, self.object.kind())
+            .is_some()
+    }
+
     /// Whether it has a name; one that asks the server for a name is new each time.
     pub fn is_named(&self) -> bool {
         !self.object.name().is_empty()
@@ -238,6 +246,7 @@ mod tests {
                 served("v1", "namespaces", "Namespace", false),
                 served("v1", "services", "Service", true),
                 served("apps/v1", "deployments", "Deployment", true),
+                served("apps/v1beta2", "deployments", "Deployment", true),
             ],
         }
     }
@@ -290,6 +299,13 @@ mod tests {
             .map(|resource| resource.object.name())
             .collect();
         assert_eq!(dropped, ["a"]);
+    }
+
+    #[test]
+    fn an_object_of_another_version_of_its_group_is_the_same() {
+        let before = resources(&manifest_of(&[("apps/v1beta2", "Deployment", "web")])).unwrap();
+        let after = resources(&manifest_of(&[("apps/v1", "Deployment", "web")])).unwrap();
+        assert!(dropped(&before, &after).is_empty());
     }
 
     #[test]

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cluster_client::{Api, Clock, Collection, DeleteOptions, ListOptions, WriteOptions};
+use cluster_client::{Api, Clock, Collection, DeleteOptions, ListOptions, Patch, WriteOptions};
 use cluster_objects::{Object, Status};
 use jiff::Timestamp;
 
+use crate::chunks::{self, Chunks, Layout};
 use crate::codec::{self, DecodeError, Written};
 use crate::lease::Lease;
 use crate::record::{Release, ReleaseStatus};
+use crate::resource::Resource;
 
 /// Most bytes of the data of a Secret:
 /// <https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>.
-const RECORD_BYTES_MAX: usize = 1 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// The records of releases in one namespace, or of all.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct Entry {
     /// Its state.
     pub status: ReleaseStatus,
     secret: Arc<Object>,
+    /// The further Secrets of a record that is too big for one.
+    chunks: Vec<Arc<Object>>,
 }
 
 /// Why records cannot be read or written.
@@ -80,9 +84,9 @@ pub enum StorageError {
         /// Why.
         source: serde_json::Error,
     },
-    /// A record does not fit into a Secret, even without the files of its chart.
+    /// What of a record cannot be kept apart does not fit into a Secret.
     #[error(
-        "the record of `{name}` takes {bytes} bytes, and a Secret holds {RECORD_BYTES_MAX}: manifest, hooks and values are too big"
+        "the record of `{name}` takes {bytes} bytes, and a Secret holds {RECORD_BYTES_MAX}: hooks, values and defaults are too big"
     )]
     TooLarge {
         /// Name of the release.
@@ -110,7 +114,7 @@ impl StorageError {
 impl Entry {
     /// Unpacks the record.
     pub fn decode(&self) -> Result<Release, StorageError> {
-        codec::from_secret(&self.secret).map_err(|source| StorageError::Broken {
+        codec::from_secret(&self.secret, &self.chunks).map_err(|source| StorageError::Broken {
             secret: self.secret.key().into_owned(),
             source,
         })
@@ -130,9 +134,10 @@ impl Entry {
         Timestamp::from_second(label.parse().ok()?).ok()
     }
 
-    /// What names the Secret, for transactions that delete it.
-    pub(crate) fn secret(&self) -> Object {
-        Object::new("v1", "Secret", Some(&self.namespace), self.secret.name())
+    /// What names the Secrets of the record, for transactions that delete them.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = Object> {
+        let all = std::iter::once(&self.secret).chain(&self.chunks);
+        all.map(|secret| Object::new("v1", "Secret", Some(&self.namespace), secret.name()))
     }
 
     /// Labels of the Secret, for selectors.
@@ -178,11 +183,39 @@ impl Storage {
             metadata_only,
             ..ListOptions::default()
         };
-        let listed = self.api.list(&self.secrets(), &options).await;
-        let list = listed.map_err(|source| StorageError::Api { verb: "read", source })?;
+        let secrets = self.secrets();
+        let (list, further) = tokio::join!(
+            self.api.list(&secrets, &options),
+            self.further(selector, metadata_only)
+        );
+        let list = list.map_err(|source| StorageError::Api { verb: "read", source })?;
+        let further = further?;
         let mut entries: Vec<Entry> = list.items.into_iter().filter_map(entry).collect();
+        for entry in &mut entries {
+            let theirs = further.iter().filter(|chunk| {
+                chunk.label("name") == Some(&entry.name)
+                    && chunk.namespace() == Some(&entry.namespace)
+                    && chunk.label("version") == entry.label("version")
+            });
+            entry.chunks = theirs.cloned().collect();
+        }
         entries.sort_by(|a, b| (&a.namespace, &a.name, a.revision).cmp(&(&b.namespace, &b.name, b.revision)));
         Ok(entries)
+    }
+
+    /// The further Secrets of records that are too big for one. Helm, when it changes the state of a revision, forgets
+    /// the annotation that tells of them, so they are looked for in any case.
+    async fn further(&self, selector: &str, none: bool) -> Result<Vec<Arc<Object>>, StorageError> {
+        if none {
+            return Ok(Vec::new());
+        }
+        let options = ListOptions {
+            label_selector: format!("owner={},{selector}", chunks::OWNER),
+            ..ListOptions::default()
+        };
+        let listed = self.api.list(&self.secrets(), &options).await;
+        let list = listed.map_err(|source| StorageError::Api { verb: "read", source })?;
+        Ok(list.items)
     }
 
     /// The revisions of a release, oldest first; there is at least one.
@@ -221,10 +254,15 @@ impl Storage {
         let target = secrets_of(&entry.namespace).target(entry.secret.name());
         match self.api.get(&target).await {
             Ok(secret) => {
-                let entry = Entry {
+                let mut entry = Entry {
                     secret,
                     ..entry.clone()
                 };
+                if matches!(Layout::of(&entry.secret), Layout::Bare(_)) {
+                    let selector = format!("name={},version={}", entry.name, entry.revision);
+                    let of_namespace = Self::new(self.api.clone(), &entry.namespace, self.clock.clone());
+                    entry.chunks = of_namespace.further(&selector, false).await?;
+                }
                 entry.decode().map(Some)
             }
             Err(status) if status.is_not_found() => Ok(None),
@@ -233,7 +271,20 @@ impl Storage {
     }
 
     /// Keeps a new revision.
-    pub async fn create(&self, release: &Release) -> Result<(), StorageError> {
+    pub async fn create(&self, release: &mut Release) -> Result<(), StorageError> {
+        let options = WriteOptions {
+            force: true,
+            ..write_options()
+        };
+        for chunk in chunks::lay_out(release)? {
+            let target = chunk.target();
+            let patch = Patch::Apply(chunk.object.into_value());
+            let written = self.api.patch(&target, patch, &options).await;
+            written.map_err(|source| StorageError::Api {
+                verb: "write",
+                source,
+            })?;
+        }
         let secret = self.secret(release, Written::Created(self.clock.now()))?;
         let collection = secrets_of(&release.namespace);
         match self.api.create(&collection, secret, &write_options()).await {
@@ -249,9 +300,10 @@ impl Storage {
         }
     }
 
-    /// The Secret that keeps a new revision.
-    pub(crate) fn created(&self, release: &Release) -> Result<Object, StorageError> {
-        self.secret(release, Written::Created(self.clock.now()))
+    /// The Secret that keeps a new revision, and those that must be there before it.
+    pub(crate) fn created(&self, release: &mut Release) -> Result<(Object, Vec<Resource>), StorageError> {
+        let chunks = chunks::lay_out(release)?;
+        Ok((self.secret(release, Written::Created(self.clock.now()))?, chunks))
     }
 
     /// The Secret that replaces the record of a revision.
@@ -291,15 +343,21 @@ impl Storage {
 
     /// Removes the record of a revision; one that is gone already is no failure.
     pub async fn delete(&self, entry: &Entry) -> Result<(), StorageError> {
-        let target = secrets_of(&entry.namespace).target(entry.secret.name());
-        match self.api.delete(&target, &DeleteOptions::default()).await {
-            Ok(_) => Ok(()),
-            Err(status) if status.is_not_found() => Ok(()),
-            Err(source) => Err(StorageError::Api {
-                verb: "delete",
-                source,
-            }),
+        // The first one first: what is left of the others then is of nothing.
+        for secret in entry.secrets() {
+            let target = secrets_of(&entry.namespace).target(secret.name());
+            match self.api.delete(&target, &DeleteOptions::default()).await {
+                Ok(_) => {}
+                Err(status) if status.is_not_found() => {}
+                Err(source) => {
+                    return Err(StorageError::Api {
+                        verb: "delete",
+                        source,
+                    });
+                }
+            }
         }
+        Ok(())
     }
 
     /// Removes the oldest revisions until there is room for one more below the limit (0 is no limit).
@@ -317,24 +375,16 @@ impl Storage {
                 source,
             })
         };
-        let mut secret = pack(release)?;
-        let mut bytes = record_bytes(&secret);
-        if bytes <= RECORD_BYTES_MAX {
+        let secret = pack(release)?;
+        if record_bytes(&secret, release) <= RECORD_BYTES_MAX {
             return Ok(secret);
         }
-        // What is neither rolled back to nor shown goes first: files of the chart, then its templates.
-        let mut slim = release.clone();
-        for part in ["files", "templates"] {
-            if let Some(chart) = &mut slim.chart {
-                chart
-                    .0
-                    .insert(part.to_owned(), serde_json::Value::Array(Vec::new()));
-            }
-            secret = pack(&slim)?;
-            bytes = record_bytes(&secret);
-            if bytes <= RECORD_BYTES_MAX {
-                return Ok(secret);
-            }
+        // One of Helm's that was nearly full and has grown: what is neither rolled back to nor shown goes.
+        let (slim, _) = chunks::split(release, &Layout::Readable(Chunks::default()));
+        let secret = pack(&slim)?;
+        let bytes = record_bytes(&secret, &slim);
+        if bytes <= RECORD_BYTES_MAX {
+            return Ok(secret);
         }
         Err(StorageError::TooLarge {
             name: release.name.clone(),
@@ -351,8 +401,8 @@ impl Storage {
 }
 
 /// Bytes of a Secret's data, which Kubernetes limits.
-fn record_bytes(secret: &Object) -> usize {
-    let encoded = secret.text(&["data", "release"]).unwrap_or_default();
+fn record_bytes(secret: &Object, release: &Release) -> usize {
+    let encoded = secret.text(&["data", release.layout.key()]).unwrap_or_default();
     encoded.len() / 4 * 3
 }
 
@@ -374,6 +424,7 @@ fn entry(secret: Arc<Object>) -> Option<Entry> {
         revision: secret.label("version")?.parse().ok()?,
         status: ReleaseStatus::from_word(secret.label("status").unwrap_or("unknown")),
         secret,
+        chunks: Vec::new(),
     })
 }
 
@@ -423,6 +474,7 @@ mod tests {
                 revision,
                 status: status.clone(),
                 secret: Arc::default(),
+                chunks: Vec::new(),
             })
             .collect()
     }

@@ -30,23 +30,29 @@ pub struct Planned {
     pub config: Map,
     /// Defaults that stand in for those of the chart.
     pub defaults: Option<Map>,
+    /// Paths of defaults of the new chart that are lost by that, since the old one had none.
+    pub unused: Vec<String>,
 }
 
 /// Puts the new values and those of the revision before together.
-pub fn plan(reuse: ReuseValues, given: Map, before: &Release, defaults: &Map) -> Planned {
+pub fn plan(reuse: ReuseValues, given: Map, before: &Release, new_defaults: &Map) -> Planned {
     let old = || json::to_map(&before.config);
     match reuse {
         ReuseValues::Reset => Planned {
             config: given,
             defaults: None,
+            unused: Vec::new(),
         },
         ReuseValues::Reuse => {
             let mut config = old();
             let defaults = computed(before);
             coalesce::overlay(&mut config, given);
+            let mut unused = Vec::new();
+            find_unused("", new_defaults, &defaults, &mut unused);
             Planned {
                 config,
                 defaults: Some(defaults),
+                unused,
             }
         }
         ReuseValues::ResetThenReuse => {
@@ -55,24 +61,44 @@ pub fn plan(reuse: ReuseValues, given: Map, before: &Release, defaults: &Map) ->
             Planned {
                 config,
                 defaults: None,
+                unused: Vec::new(),
             }
         }
         ReuseValues::WhenNoneGiven if given.is_empty() => Planned {
-            config: merged(old(), before, defaults),
+            config: merged(old(), before, new_defaults),
             defaults: None,
+            unused: Vec::new(),
         },
         ReuseValues::Merge => {
-            let mut config = merged(old(), before, defaults);
+            let mut config = merged(old(), before, new_defaults);
             coalesce::overlay(&mut config, given);
             Planned {
                 config,
                 defaults: None,
+                unused: Vec::new(),
             }
         }
         ReuseValues::WhenNoneGiven => Planned {
             config: given,
             defaults: None,
+            unused: Vec::new(),
         },
+    }
+}
+
+/// Collects the paths of defaults that the values in their place lack.
+fn find_unused(path: &str, defaults: &Map, used: &Map, unused: &mut Vec<String>) {
+    for (key, value) in defaults {
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        match (value, used.get(key)) {
+            (_, None) => unused.push(format!("`{path}`")),
+            (Value::Map(defaults), Some(Value::Map(used))) => find_unused(&path, defaults, used, unused),
+            _ => {}
+        }
     }
 }
 
@@ -155,6 +181,18 @@ mod tests {
             .defaults
             .map(|defaults| json::from_value(&Value::Map(defaults)).to_string());
         assert_eq!(found.as_deref(), defaults);
+    }
+
+    #[test]
+    fn new_defaults_that_reused_values_lack_are_named() {
+        let new = map(&json!({"size": 1, "shape": {"edges": 4}, "port": 80, "probe": {"path": "/"}}));
+        let planned = plan(ReuseValues::Reuse, Map::new(), &before(), &new);
+        assert_eq!(planned.unused, ["`port`", "`probe`"]);
+        assert!(
+            plan(ReuseValues::Merge, Map::new(), &before(), &new)
+                .unused
+                .is_empty()
+        );
     }
 
     #[test]

@@ -157,8 +157,13 @@ impl View {
             names.entry(key).or_default().push(&entry.target.name);
         }
         let mut helpers = Vec::new();
+        let mut told_by_events = Vec::new();
         for entry in awaited {
             let collection = entry.target.collection();
+            if explain && readiness::TOLD_BY_EVENTS.contains(&entry.kind.as_str()) {
+                let namespace = collection.namespace.clone().unwrap_or_default();
+                told_by_events.push(Collection::namespaced("v1", "events", &namespace));
+            }
             if explain && readiness::WORKLOADS.contains(&entry.kind.as_str()) {
                 let namespace = collection.namespace.clone().unwrap_or_default();
                 helpers.push(Collection::namespaced("v1", "pods", &namespace));
@@ -180,6 +185,9 @@ impl View {
         }
         for collection in helpers {
             view.add(api, collection, String::new());
+        }
+        for collection in told_by_events {
+            view.add(api, collection, "type=Warning,reason=FailedCreate".to_owned());
         }
         view
     }
@@ -282,7 +290,13 @@ impl View {
                     .unwrap_or_default()
             }
         };
-        readiness::workload_trouble(object, owned("apps/v1", "replicasets"), owned("v1", "pods"))
+        let trouble =
+            readiness::workload_trouble(object, owned("apps/v1", "replicasets"), owned("v1", "pods"));
+        if trouble.is_some() || !readiness::TOLD_BY_EVENTS.contains(&object.kind()) {
+            return trouble;
+        }
+        let events = self.informer("v1", "events", namespace)?.list();
+        readiness::creation_trouble(object, events.iter().map(Arc::as_ref))
     }
 
     fn informer(&self, api_version: &str, resource: &str, namespace: &str) -> Option<&Informer> {

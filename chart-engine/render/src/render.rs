@@ -175,20 +175,21 @@ fn render_with(
         Nulls::Remove,
         &mut warnings.values,
     )?;
-    // Checking the values and reading the templates take about as long, and neither needs the other.
+    // Checking large schemas takes as long as rendering, and neither needs the other.
     let skip = options.skip_schema_validation;
     let check = || if skip { Ok(()) } else { validate(&chart, &values) };
-    let (templates, verdict) = std::thread::scope(|scope| {
+    let (files, verdict) = std::thread::scope(|scope| {
         let checking = has_schema(&chart).then(|| scope.spawn(check));
-        let templates = read_templates(&chart, &values, options);
+        let files = execute(read_templates(&chart, &values, options), options, on_fault);
         let verdict = match checking {
             Some(thread) => thread
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             None => check(),
         };
-        (templates, verdict)
+        (files, verdict)
     });
+    // Whatever came of the templates: wrong values are told first, as Helm does.
     verdict?;
     let kube_version = &options.capabilities.kube_version.version;
     if !chart.allows_kube_version(kube_version) {
@@ -198,7 +199,7 @@ fn render_with(
             version: kube_version.clone(),
         });
     }
-    let mut files = execute(templates, options, on_fault)?;
+    let mut files = files?;
     let notes = take_notes(&mut files, &chart, options.subchart_notes);
     let crds = chart
         .crds()

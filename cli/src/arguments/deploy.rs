@@ -64,6 +64,9 @@ pub(crate) struct DeployArgs {
     /// Take fields over that others own
     #[arg(long)]
     force_conflicts: bool,
+    /// Delete and make anew what cannot be changed, as a Job or a selector
+    #[arg(long, alias = "force")]
+    force_replace: bool,
     // Helm's choice of how to apply; here it is always the server.
     #[arg(
         long,
@@ -88,6 +91,7 @@ impl DeployArgs {
             wait_for_jobs: self.wait_for_jobs,
             no_hooks: self.no_hooks,
             force_conflicts: self.force_conflicts,
+            force_replace: self.force_replace,
             ..DeployOptions::default()
         }
     }

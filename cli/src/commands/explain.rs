@@ -49,6 +49,12 @@ pub(super) fn explain(error: &ActionError) -> Failure {
         ActionError::Apply(ApplyError::Conflict { .. }) => {
             failure.hint("`--force-conflicts` takes the fields over")
         }
+        ActionError::Apply(apply) if apply.is_immutable() => {
+            failure.hint("`--force-replace` deletes the object and makes it anew, `tug plan --detailed` shows what is lost")
+        }
+        ActionError::NotReplaced { .. } => {
+            failure.hint("move what it holds, delete it by hand, and try again; or leave the field as it was")
+        }
         ActionError::Apply(apply) => explain_status(failure, apply.status()),
         ActionError::Namespace { status, .. } | ActionError::Unreachable(status) => {
             explain_status(failure, Some(status))

@@ -47,6 +47,9 @@ pub(crate) struct PlanTarget {
     /// Take fields over that others own
     #[arg(long)]
     force_conflicts: bool,
+    /// Delete and make anew what cannot be changed, as a Job or a selector
+    #[arg(long)]
+    force_replace: bool,
     /// Take objects over that belong to no release, or to another
     #[arg(long)]
     take_ownership: bool,
@@ -105,6 +108,7 @@ impl PlanTarget {
             render: self.chart_args.options(settings, &self.post_render),
             deploy: DeployOptions {
                 force_conflicts: self.force_conflicts,
+                force_replace: self.force_replace,
                 take_ownership: self.take_ownership,
                 wait: WaitStrategy::Ready,
                 ..DeployOptions::default()

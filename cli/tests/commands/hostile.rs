@@ -120,6 +120,25 @@ fn err_templates_that_make_too_much() {
 }
 
 #[test]
+fn err_jinja_templates_that_ask_for_too_much() {
+    for (template, because) in [
+        (
+            "{% for i in range(10000) %}{{ 'x' * 10000 }}{% endfor %}",
+            "bytes",
+        ),
+        ("{{ 'x' * 1000000000 }}", "repeated string is too large"),
+        (
+            "{% for i in range(2000) %}{% for j in range(2000) %}{% endfor %}{% endfor %}",
+            "fuel",
+        ),
+    ] {
+        let sandbox = chart_with("", "");
+        sandbox.write("box/templates/more.yaml.j2", template);
+        check_refused(&sandbox, RENDER, because);
+    }
+}
+
+#[test]
 fn err_yaml_that_blows_up() {
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..12 {

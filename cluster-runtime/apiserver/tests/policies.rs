@@ -23,6 +23,7 @@ fn pods() -> Collection {
     in_default("v1", "pods")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 fn pod(name: &str, resources: Value) -> Object {
     object(json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},

@@ -4,9 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster_objects::{GroupVersionResource, Object, Status};
 use futures::Stream;
 use serde_json::Value;
+
+use crate::{ByteStream, ExecRequest, ExecSession};
 
 /// A cluster that answers the requests of the Kubernetes API.
 ///
@@ -63,6 +66,27 @@ pub trait Api: Send + Sync + 'static {
 
     /// `GET` of any path outside the resources, as `/version` or `/readyz`.
     async fn raw(&self, path: &str) -> Result<Vec<u8>, Status>;
+
+    /// The same as it comes, as the log of a container that is followed.
+    async fn raw_stream(&self, path: &str) -> Result<ByteStream, Status> {
+        let bytes = self.raw(path).await?;
+        Ok(Box::pin(futures::stream::once(async { Ok(Bytes::from(bytes)) })))
+    }
+
+    /// Runs a command in a container of the pod whose subresource `exec` is named, or joins the container's main process
+    /// where it is `attach`. Only over HTTPS; in the process the nodes are asked themselves.
+    async fn exec(
+        &self,
+        target: &Target,
+        container: &str,
+        request: &ExecRequest,
+    ) -> Result<ExecSession, Status> {
+        let _ = (container, request);
+        Err(Status::bad_request(format!(
+            "commands cannot be run in {} here",
+            target.name
+        )))
+    }
 }
 
 /// All objects of a resource, in one namespace or in all.

@@ -74,7 +74,7 @@ pub fn of_pod(pod: &Object, kind: &str) -> Amounts {
     } else {
         for (name, amount) in &overhead {
             if let Some(limit) = total.get_mut(name) {
-                *limit = *limit + *amount;
+                *limit += *amount;
             }
         }
     }

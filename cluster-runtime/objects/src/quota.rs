@@ -281,6 +281,7 @@ fn crosses_namespaces(pod: &Object) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -75,15 +75,15 @@ pub(crate) fn split(transaction: &Transaction, name: &str, bytes_max: usize) -> 
 
 /// The transaction that commits parts.
 pub(crate) fn marker(parts: &[Key]) -> Transaction {
-    with_each(parts, Precondition::Present, &Change::Check)
+    with_each(parts, &Precondition::Present, &Change::Check)
 }
 
 /// The transaction that drops parts; those that are gone are no fault.
 pub(crate) fn removal(parts: &[Key]) -> Transaction {
-    with_each(parts, Precondition::None, &Change::Delete)
+    with_each(parts, &Precondition::None, &Change::Delete)
 }
 
-fn with_each(parts: &[Key], precondition: Precondition, change: &Change) -> Transaction {
+fn with_each(parts: &[Key], precondition: &Precondition, change: &Change) -> Transaction {
     let writes = parts.iter().map(|key| Write {
         key: key.clone(),
         precondition: precondition.clone(),

@@ -46,7 +46,7 @@ pub const SERVICE: &[Attribute] = &[
     row(
         "build",
         Partly,
-        "the image that compose would name it, which must be built and pushed by other means",
+        "the image that compose would name it; `build` and `up` build it where there is a Docker engine, for other clusters it must be pushed",
     ),
     row(
         "cap_add",
@@ -114,7 +114,7 @@ pub const SERVICE: &[Attribute] = &[
     row(
         "develop",
         Used,
-        "it is for development on a Docker engine; nothing of it is part of a deployment",
+        "`compose watch` carries it out; nothing of it is part of a deployment",
     ),
     row(
         "device_cgroup_rules",
@@ -313,7 +313,7 @@ pub const SERVICE: &[Attribute] = &[
     row(
         "volumes",
         Partly,
-        "claims, ConfigMaps, paths of the host, volumes in memory or of images; what each cannot say is reported",
+        "claims, ConfigMaps, paths of the host, volumes in memory or of images; the bundled cluster fills empty volumes from the image unless `nocopy`; what each cannot say is reported",
     ),
     row(
         "volumes_from",

@@ -24,6 +24,9 @@ pub struct Options {
     pub swarm: bool,
     /// Secrets hold nothing: whoever installs gives their content.
     pub leave_secrets_out: bool,
+    /// Images that the cluster has are not pulled again, whatever their tag, as docker compose has it; what services
+    /// build is among them.
+    pub local_images: bool,
 }
 
 /// What a folder or file of the host becomes.

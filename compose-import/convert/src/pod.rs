@@ -100,6 +100,9 @@ pub(crate) fn pod(
     if !init.is_empty() {
         spec["initContainers"] = Value::Array(init);
     }
+    if let Some((key, names)) = volumes.seeded() {
+        annotations.insert(key.to_owned(), json!(names));
+    }
     let volumes = volumes.into_list();
     if !volumes.is_empty() {
         spec["volumes"] = Value::Array(volumes);
@@ -157,7 +160,7 @@ fn container(
     volumes: &mut PodVolumes,
 ) -> Value {
     let mut container = json!({"name": service.label, "image": image(cx, service)});
-    if let Some(policy) = pull_policy(service) {
+    if let Some(policy) = pull_policy(cx, service) {
         container["imagePullPolicy"] = json!(policy);
     }
     for (attribute, field) in [("entrypoint", "command"), ("command", "args")] {
@@ -218,7 +221,7 @@ fn container(
 fn image(cx: &Context<'_>, service: &Service<'_>) -> String {
     let named = service.text("image").map(str::to_owned);
     let image = named.unwrap_or_else(|| format!("{}-{}", cx.project.name, service.name).to_ascii_lowercase());
-    if service.get("build").is_some() {
+    if service.get("build").is_some() && !cx.options.local_images {
         service.tell(
             "build",
             format!("`{image}` is not built here: a registry or the cluster must have it"),
@@ -227,7 +230,7 @@ fn image(cx: &Context<'_>, service: &Service<'_>) -> String {
     image
 }
 
-fn pull_policy(service: &Service<'_>) -> Option<&'static str> {
+fn pull_policy(cx: &Context<'_>, service: &Service<'_>) -> Option<&'static str> {
     if let Some(given) = service.steering().get("image-pull-policy") {
         return match given.to_ascii_lowercase().as_str() {
             "always" => Some("Always"),
@@ -242,7 +245,8 @@ fn pull_policy(service: &Service<'_>) -> Option<&'static str> {
             }
         };
     }
-    let policy = service.text("pull_policy")?;
+    let missing = cx.options.local_images.then_some("missing");
+    let policy = service.text("pull_policy").or(missing)?;
     match policy {
         "always" => Some("Always"),
         "never" => Some("Never"),

@@ -19,12 +19,16 @@ use crate::sources::Source;
 const CONTENT_BYTES_MAX: u64 = 900 * 1024;
 const CONTENT_FILES_MAX: usize = 200;
 const VOLUME_SIZE: &str = "1Gi";
+/// The annotation of a pod that names the volumes which the bundled cluster fills from the image where they are empty.
+const SEEDED_VOLUMES: &str = "tug.dev/seeded-volumes";
 
 /// The volumes of a pod, by name.
 #[derive(Debug, Default)]
 pub(crate) struct PodVolumes {
     list: Vec<Value>,
     names: Names,
+    /// Those that begin with what the image has where they are mounted.
+    seeded: BTreeSet<String>,
 }
 
 impl PodVolumes {
@@ -55,6 +59,12 @@ impl PodVolumes {
 
     pub(crate) fn into_list(self) -> Vec<Value> {
         self.list
+    }
+
+    /// The volumes that begin with what the image has, as an annotation that the bundled cluster honours.
+    pub(crate) fn seeded(&self) -> Option<(&'static str, String)> {
+        let names: Vec<&str> = self.seeded.iter().map(String::as_str).collect();
+        (!names.is_empty()).then(|| (SEEDED_VOLUMES, names.join(",")))
     }
 }
 
@@ -312,6 +322,10 @@ impl Storage {
                 return;
             }
         };
+        let is_volume = text("type").unwrap_or("volume") == "volume";
+        if is_volume && sub_path.is_none() && volume.pointer("/volume/nocopy") != Some(&json!(true)) {
+            pod.seeded.insert(name.clone());
+        }
         let sub_path = sub_path.or_else(|| {
             service
                 .steering()

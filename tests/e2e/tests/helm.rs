@@ -237,3 +237,35 @@ fn twenty_steps_by_turns_with_helm() {
 fn twenty_steps_by_turns_with_helm_3() {
     twenty_steps("helm3");
 }
+
+#[test]
+fn a_record_in_several_secrets_is_read_by_helm() {
+    use std::io::Read;
+    let (Some(helm), Some(kubectl)) = (Helm::open("helm"), peer("kubectl")) else {
+        return skip("`helm` or `kubectl` is not installed");
+    };
+    // What packing does not make smaller.
+    let mut noise = Vec::new();
+    let source = std::fs::File::open("/dev/urandom").unwrap();
+    source.take(1_500_000).read_to_end(&mut noise).unwrap();
+    std::fs::write(Path::new(&helm.chart).join("stray.bin"), noise).unwrap();
+    let tug = test_support::tug();
+    let chunks = || {
+        let listed = helm
+            .lab
+            .client(&kubectl, ["get", "secrets", "-l", "owner=tug", "-o", "name"]);
+        listed.ok().lines().count()
+    };
+    helm.deploy(&tug, "install", &[]).ok();
+    assert!(chunks() > 1, "{}", chunks());
+    helm.both_agree();
+    let wait = ["--wait", "--timeout", "60s"];
+    helm.helm(&[&["rollback", "demo", "1"], &wait[..]].concat()).ok();
+    helm.both_agree();
+    helm.deploy(&tug, "upgrade", &["--set", "replicaCount=2"]).ok();
+    helm.both_agree();
+    helm.lab.tug(["rollback", "demo", "1"]).ok();
+    helm.lab.tug(["uninstall", "demo"]).ok();
+    assert_eq!(chunks(), 0);
+    assert_eq!(helm.helm(&["list", "-q"]).ok(), "");
+}

@@ -211,7 +211,9 @@ fn use_of_resources_is_shown_and_drives_autoscaling() {
         shown.stdout
     );
     assert!(shown.stdout.contains("resource cpu on pods"), "{}", shown.stdout);
-    let one = run("get hpa.v1.autoscaling busy -o jsonpath={.spec.targetCPUUtilizationPercentage}");
+    let one = run(
+        "get horizontalpodautoscalers.v1.autoscaling busy -o jsonpath={.spec.targetCPUUtilizationPercentage}",
+    );
     assert_eq!(one.ok(), "50");
 }
 
@@ -317,8 +319,7 @@ fn pods_are_reached_copied_to_and_debugged() {
     let answered = running.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&answered.stdout).trim(), "200000");
 
-    let copy =
-        run("debug tool --copy-to=tool-copy --container=tool --image-pull-policy=Never -- sleep 100000");
+    let copy = run("debug tool --copy-to=tool-copy --container=tool --share-processes=false -- sleep 100000");
     copy.ok();
     run("wait pod/tool-copy --for=condition=Ready --timeout=60s").ok();
     run("label pods --all checked=yes").ok();

@@ -237,3 +237,194 @@ fn unlock_says_whether_anybody_is_at_work() {
     assert_eq!(lab.tug(["unlock", "web"]).ok(), "Nobody is at work on \"web\".\n");
     assert!(lab.tug(["unlock", "moon"]).err().contains("release: not found"));
 }
+
+#[test]
+fn what_cannot_be_changed_is_made_anew_when_told_to() {
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  template:\n    spec:\n      \
+        restartPolicy: Never\n      containers: [{name: main, image: 'tug/hello:1.0', env: [{name: A, value: {{ .Values.text }}}]}]\n";
+    let chart = write_chart(&lab, "parcel", &[("templates/job.yaml", job)]);
+    lab.tug(["install", "web", &chart]).ok();
+    let change = ["web", &chart, "--set", "text=ahoy"];
+    let plan = |more: &[&str]| lab.tug([&["plan", "--detailed"], &change[..], more].concat());
+    let refused = plan(&[]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    for part in [
+        "~ Job/once",
+        "field is immutable",
+        "`--force-replace` deletes this one",
+    ] {
+        assert!(refused.stdout.contains(part), "{}", refused.stdout);
+    }
+    let error = lab.tug([&["upgrade"], &change[..]].concat());
+    assert!(
+        error.err().contains("Hint: `--force-replace` deletes the object"),
+        "{}",
+        error.stderr
+    );
+    let shown = plan(&["--force-replace"]);
+    for part in [
+        "± Job/once",
+        "! it is deleted and made anew",
+        "! its pods are stopped",
+        "1 to recreate",
+    ] {
+        assert!(shown.stdout.contains(part), "{}", shown.stdout);
+    }
+    lab.tug([&["upgrade", "--force-replace"], &change[..]].concat())
+        .ok();
+    assert_eq!(lab.tug(["plan", "web", &chart]).ok(), "Nothing would change.\n");
+}
+
+#[test]
+fn a_release_bigger_than_one_entry_of_the_log_is_one_transaction() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let maps = "{{- range $n := until 40 }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big-{{ $n }}\n  labels: \
+        {part: big}\ndata:\n  text: {{ repeat 50000 $.Values.text }}\n{{- end }}\n";
+    let chart = write_chart(&lab, "parcel", &[("templates/maps.yaml", maps)]);
+    let installed = lab.tug(["install", "web", &chart, "--set", "text=abcdefghij"]);
+    assert!(
+        installed.ok().contains("STATUS: deployed"),
+        "{}",
+        installed.stdout
+    );
+    assert_eq!(installed.stderr, "", "nothing was applied one by one");
+    let path = "jsonpath={range .items[*]}{.metadata.resourceVersion}{\"\\n\"}{end}";
+    let versions = lab.client(&kubectl, ["get", "cm", "-l", "part=big", "-o", path]);
+    let mut versions: Vec<u64> = versions.ok().lines().map(|line| line.parse().unwrap()).collect();
+    versions.sort_unstable();
+    assert_eq!(versions.len(), 40);
+    assert_eq!(versions[39] - versions[0], 39, "nothing came between them");
+    // One object that is refused refuses all.
+    let wrong = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong\ndata:\n  a: [1]\n";
+    fs::write(std::path::Path::new(&chart).join("templates/wrong.yaml"), wrong).unwrap();
+    lab.tug(["upgrade", "web", &chart, "--set", "text=jihgfedcba"])
+        .err();
+    let path = "jsonpath={range .items[*]}{.metadata.resourceVersion}{\"\\n\"}{end}";
+    let after = lab.client(&kubectl, ["get", "cm", "-l", "part=big", "-o", path]);
+    assert_eq!(after.ok().lines().count(), 40);
+    assert!(
+        after
+            .ok()
+            .lines()
+            .all(|line| versions.contains(&line.parse().unwrap()))
+    );
+    lab.tug(["uninstall", "web"]).ok();
+}
+
+#[test]
+fn a_chart_with_definitions_of_its_own_is_planned_before_it_is_installed() {
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: craters.moon.dev}\n\
+        spec:\n  group: moon.dev\n  scope: Namespaced\n  names: {kind: Crater, plural: craters}\n  versions:\n  - name: v1\n    \
+        served: true\n    storage: true\n    schema: {openAPIV3Schema: {type: object, \
+        x-kubernetes-preserve-unknown-fields: true}}\n";
+    let crater = "apiVersion: moon.dev/v1\nkind: Crater\nmetadata: {name: deep}\nspec: {meters: 12}\n";
+    fs::create_dir_all(lab.folder().join("moon/crds")).unwrap();
+    let files = [
+        ("crds/craters.yaml", definition),
+        ("templates/crater.yaml", crater),
+    ];
+    let chart = write_chart(&lab, "moon", &files);
+    let file = lab.folder().join("plan.json").display().to_string();
+    let plan = lab.tug(["plan", "web", &chart, "--out", &file]);
+    assert_eq!(plan.code, 2, "{}", plan.stderr);
+    for part in [
+        "+ CustomResourceDefinition/craters.moon.dev",
+        "+ Crater/deep in default",
+    ] {
+        assert!(plan.stdout.contains(part), "{}", plan.stdout);
+    }
+    lab.tug(["install", "web", &chart, "--dry-run=server"]).ok();
+    lab.tug(["apply", &file]).ok();
+    assert_eq!(lab.tug(["plan", "web", &chart]).ok(), "Nothing would change.\n");
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_nowhere_else() {
+    if peer("script").is_none() {
+        return skip("`script` is not installed");
+    }
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let slow = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: slow\nspec:\n  nodeSelector: {no: such}\n  containers: [{name: main, \
+        image: 'tug/hello:1.0'}]\n";
+    let chart = write_chart(&lab, "slow", &[("templates/slow.yaml", slow)]);
+    let install = |name: &str| {
+        format!(
+            "{} install {name} {chart} --timeout 2s",
+            test_support::tug().display()
+        )
+    };
+    let mut terminal = lab.command("script");
+    terminal
+        .env("TERM", "xterm")
+        .args(["-qec", &install("one"), "/dev/null"]);
+    let shown = lab.run(terminal);
+    assert!(
+        shown.stdout.contains("0 of 1 ready; Pod/slow"),
+        "{}",
+        shown.stdout
+    );
+    lab.tug(["uninstall", "one"]).ok();
+    let mut piped = lab.command("sh");
+    piped.args(["-c", &install("one")]);
+    let silent = lab.run(piped);
+    assert!(!silent.err().contains("ready; Pod/slow") && silent.stderr.contains("Pod/slow not ready"));
+}
+
+#[test]
+fn err_what_will_not_become_ready_ends_the_wait_with_the_reason() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let pod = |policy: &str, image: &str| {
+        format!("spec: {{{policy} containers: [{{name: main, image: '{image}', imagePullPolicy: Never}}]}}")
+    };
+    let deployment = |image: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: busy}}\nspec:\n  selector: {{matchLabels: {{app: busy}}}}\n  \
+             template:\n    metadata: {{labels: {{app: busy}}}}\n    {}\n",
+            pod("", image)
+        )
+    };
+    let job = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: busy}}\nspec:\n  template:\n    {}\n",
+        pod("restartPolicy: Never,", "tug/hello:1.0")
+    );
+    let check = |object: &str, namespace: &str, expected: &[&str]| {
+        let chart = write_chart(&lab, "busy", &[("templates/busy.yaml", object)]);
+        let begin = std::time::Instant::now();
+        let wait = ["--wait-for-jobs", "--timeout", "2m"];
+        let failed = lab.tug([&["install", "busy", &chart, "-n", namespace][..], &wait].concat());
+        for part in expected {
+            assert!(failed.err().contains(part), "no `{part}` in {}", failed.stderr);
+        }
+        assert!(begin.elapsed() < LIMIT, "it waited for the time to run out");
+        lab.tug(["uninstall", "busy", "-n", namespace]).ok();
+    };
+    lab.client(&kubectl, ["create", "namespace", "narrow"]).ok();
+    let quota = ["create", "quota", "small", "--hard=pods=0", "-n", "narrow"];
+    lab.client(&kubectl, quota).ok();
+    let over = "exceeded quota: small";
+    check(
+        &deployment("tug/hello:1.0"),
+        "narrow",
+        &["Deployment/busy failed", over],
+    );
+    check(&job, "narrow", &["Job/busy failed", over]);
+    let missing = deployment("example.invalid/no/such:1");
+    check(
+        &missing,
+        "default",
+        &["Deployment/busy failed", "ErrImageNeverPull"],
+    );
+}

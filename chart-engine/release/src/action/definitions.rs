@@ -3,14 +3,15 @@
 //! Helm only creates them. Here they are changed too when the chart brings others, unless that would take away what
 //! is in use: a version in which objects are stored, or a field that an object has. They are never deleted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chart_model::Chart;
-use cluster_client::{Collection, ListOptions};
+use cluster_client::{ApiResource, Collection, ListOptions};
 use cluster_objects::{GroupVersionResource, Object};
 use serde_json::Value;
 
-use crate::action::{ActionError, deploy};
+use crate::action::{ActionError, DryRun, deploy};
 use crate::apply::{self, ApplyError, ApplyOptions};
 use crate::cluster::Cluster;
 use crate::manifest::{self, ManifestObject};
@@ -22,36 +23,97 @@ use crate::wait::{self, WaitOptions};
 /// Custom objects that are looked through for fields that a new definition no longer has.
 const OBJECTS_CHECKED_MAX: u32 = 500;
 
-/// Creates the definitions that are not there, changes those that differ, and waits until they are served.
-pub(crate) async fn bring(cluster: &Cluster, chart: &Chart, timeout: Duration) -> Result<(), ActionError> {
+/// The objects in the `crds` folders of a chart.
+pub(crate) fn of_chart(chart: &Chart) -> Result<Vec<ManifestObject>, ActionError> {
     let mut objects: Vec<ManifestObject> = Vec::new();
     for crd in chart.crds() {
         let parsed = manifest::parse(&crd.file.text()).map_err(ActionError::Manifest)?;
         objects.extend(parsed);
     }
-    if objects.is_empty() {
-        return Ok(());
+    Ok(objects)
+}
+
+/// The kinds that definitions define, as the cluster will serve them.
+pub(crate) fn kinds(objects: &[ManifestObject]) -> Vec<ApiResource> {
+    let mut kinds = Vec::new();
+    for ManifestObject { object, .. } in objects {
+        let spec = |path: &[&str]| object.text(&[&["spec"], path].concat()).unwrap_or_default();
+        for version in object.list(&["spec", "versions"]) {
+            let (Some(name), true) = (version["name"].as_str(), version["served"] == true) else {
+                continue;
+            };
+            let api_version = format!("{}/{name}", spec(&["group"]));
+            kinds.push(ApiResource {
+                resource: GroupVersionResource::new(&api_version, spec(&["names", "plural"])),
+                kind: spec(&["names", "kind"]).to_owned(),
+                namespaced: spec(&["scope"]) == "Namespaced",
+                verbs: Vec::new(),
+            });
+        }
     }
+    kinds
+}
+
+/// The definitions that are not there, and those that differ from what is there.
+pub(crate) async fn changed(
+    cluster: &Cluster,
+    objects: Vec<ManifestObject>,
+) -> Result<Vec<(Resource, Option<Arc<Object>>)>, ActionError> {
     let discovery = cluster.discovery().await.map_err(ActionError::Unreachable)?;
     let resolved = resource::resolve(objects, &discovery, &cluster.namespace);
-    let mut changed: Vec<Resource> = Vec::new();
+    let mut changed = Vec::new();
     for resource in resolved.map_err(ActionError::UnknownKinds)? {
         match cluster.api.get(&resource.target()).await {
             Ok(live) if is_definition(&resource) => {
-                if contains(&Value::from(live.fields().clone()), &spec_only(&resource.object)) {
-                    continue;
+                if !contains(&Value::from(live.fields().clone()), &spec_only(&resource.object)) {
+                    changed.push((resource, Some(live)));
                 }
-                check_removals(cluster, &live, &resource.object).await?;
-                changed.push(resource);
             }
             // Other objects in `crds` are left as they are, as Helm leaves them.
             Ok(_) => {}
-            Err(status) if status.is_not_found() => changed.push(resource),
+            Err(status) if status.is_not_found() => changed.push((resource, None)),
             Err(status) => return Err(ActionError::Unreachable(status)),
         }
     }
+    Ok(changed)
+}
+
+/// The cluster as it is once the definitions of a chart are brought to it: they are, or where that is only tried, it is
+/// as if they were.
+pub(crate) async fn with(
+    cluster: &Cluster,
+    objects: &[ManifestObject],
+    dry_run: DryRun,
+    timeout: Duration,
+) -> Result<Cluster, ActionError> {
+    match dry_run {
+        DryRun::None => bring(cluster, objects.to_vec(), timeout).await?,
+        DryRun::Server if !objects.is_empty() => {
+            let foreseen = cluster.foreseeing(kinds(objects)).await;
+            return foreseen.map_err(ActionError::Unreachable);
+        }
+        DryRun::Client | DryRun::Server => {}
+    }
+    Ok(cluster.clone())
+}
+
+/// Creates the definitions that are not there, changes those that differ, and waits until they are served.
+pub(crate) async fn bring(
+    cluster: &Cluster,
+    objects: Vec<ManifestObject>,
+    timeout: Duration,
+) -> Result<(), ActionError> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let changed = changed(cluster, objects).await?;
+    for (resource, live) in &changed {
+        if let Some(live) = live {
+            check_removals(cluster, live, &resource.object).await?;
+        }
+    }
     let mut brought = Vec::new();
-    for resource in changed {
+    for (resource, _) in changed {
         let options = ApplyOptions {
             migrate: true,
             ..ApplyOptions::default()
@@ -108,7 +170,11 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 }
 
 /// Refuses a definition that takes away a stored version or a field in use.
-async fn check_removals(cluster: &Cluster, live: &Object, wanted: &Object) -> Result<(), ActionError> {
+pub(crate) async fn check_removals(
+    cluster: &Cluster,
+    live: &Object,
+    wanted: &Object,
+) -> Result<(), ActionError> {
     let refuse = |reason: String| ActionError::Definition {
         name: wanted.name().to_owned(),
         reason,
@@ -217,6 +283,22 @@ fn is_set(value: &Value, path: &[String]) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_kinds_of_definitions_are_known_before_they_are_served() {
+        let object = Object::from_value(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind":
+            "CustomResourceDefinition", "metadata": {"name": "craters.moon"}, "spec": {"group": "moon", "scope":
+            "Namespaced", "names": {"kind": "Crater", "plural": "craters"}, "versions": [{"name": "v1", "served": true},
+            {"name": "v0", "served": false}]}}));
+        let source = String::new();
+        let kinds = kinds(&[ManifestObject {
+            object: object.unwrap(),
+            source,
+        }]);
+        let [crater] = &kinds[..] else { panic!("{kinds:?}") };
+        assert_eq!(crater.resource, GroupVersionResource::new("moon/v1", "craters"));
+        assert!(crater.kind == "Crater" && crater.namespaced);
+    }
 
     #[test]
     fn fields_that_go_are_found_at_every_depth() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cluster_client::{ListOptions, Propagation};
 use cluster_objects::Object;
 use futures::future::try_join_all;
+use futures::{FutureExt, StreamExt, stream};
 
 use crate::action::ActionError;
 use crate::apply::{self, ApplyOptions};
@@ -48,6 +49,8 @@ pub struct DeployOptions {
     pub take_ownership: bool,
     /// Do not refuse unknown and duplicate fields.
     pub skip_validation: bool,
+    /// Delete and make anew what cannot be changed into what is asked for.
+    pub force_replace: bool,
 }
 
 impl Default for DeployOptions {
@@ -60,6 +63,7 @@ impl Default for DeployOptions {
             force_conflicts: false,
             take_ownership: false,
             skip_validation: false,
+            force_replace: false,
         }
     }
 }
@@ -91,8 +95,74 @@ pub(crate) struct Deployment<'a> {
 impl Deployment<'_> {
     /// Lets the cluster check every change, without making it.
     pub(crate) async fn rehearse(&self) -> Result<(), ActionError> {
-        self.apply(true).await?;
+        let discovery = self.cluster.discovery().await.map_err(ActionError::Unreachable)?;
+        let is_served = |resource: &&Resource| resource.is_served(&discovery);
+        let (known, coming): (Vec<&Resource>, Vec<&Resource>) = self.after.iter().partition(is_served);
+        for resource in coming {
+            let text = format!(
+                "{} could not be checked: its kind comes with the release",
+                resource.label()
+            );
+            self.cluster.observer.event(Event::Warning(text));
+        }
+        let mut known: Vec<Resource> = known.into_iter().cloned().collect();
+        if self.options.force_replace {
+            let replaced = self.unchangeable().await?;
+            for resource in &replaced {
+                let text = format!("{} would be deleted and made anew", resource.label());
+                self.cluster.observer.event(Event::Warning(text));
+            }
+            known.retain(|resource| !replaced.contains(resource));
+        }
+        self.apply_these(&known, true).await?;
         self.delete_dropped(true).await
+    }
+
+    /// The objects that are there and cannot be changed into what they shall be, as the cluster says when it is asked
+    /// to try.
+    pub(crate) async fn unchangeable(&self) -> Result<Vec<Resource>, ActionError> {
+        let options = ApplyOptions {
+            migrate: false,
+            ..self.apply_options(true)
+        };
+        let asked: Vec<_> = self
+            .after
+            .iter()
+            .filter(|resource| resource.is_named())
+            .map(|resource| {
+                apply::apply(&self.cluster.api, resource, &options).map(move |tried| (resource, tried))
+            })
+            .collect();
+        let mut answers = stream::iter(asked).buffered(TRIES_MAX);
+        let mut unchangeable = Vec::new();
+        while let Some((resource, tried)) = answers.next().await {
+            // Whatever else is refused is refused when it is done.
+            let Err(error) = tried else { continue };
+            if !error.is_immutable() {
+                continue;
+            }
+            if keeps_data(resource.object.kind()) {
+                return Err(ActionError::NotReplaced {
+                    label: resource.label(),
+                    source: error,
+                });
+            }
+            unchangeable.push(resource.clone());
+        }
+        Ok(unchangeable)
+    }
+
+    /// Deletes objects, and waits until they are gone.
+    pub(crate) async fn remove(&self, resources: &[Resource]) -> Result<(), ActionError> {
+        let Cluster { api, observer, .. } = self.cluster;
+        for resource in resources {
+            apply::delete(api, resource, Propagation::Background, false).await?;
+            let label = resource.label();
+            observer.event(Event::Deleted { label });
+        }
+        let awaited: Vec<Awaited> = resources.iter().map(awaited).collect();
+        let options = self.wait_options(Finish::default());
+        Ok(wait::until_gone(api, &awaited, &options, observer.as_ref()).await?)
     }
 
     /// Deletes the objects that the change would have added; what fails is only told.
@@ -125,8 +195,12 @@ impl Deployment<'_> {
         Ok(runner.run(release, event).await?)
     }
 
-    async fn apply(&self, dry_run: bool) -> Result<Vec<Arc<Object>>, ActionError> {
-        self.apply_these(&self.after, dry_run).await
+    fn wait_options(&self, finish: Finish) -> WaitOptions {
+        WaitOptions {
+            timeout: self.options.timeout,
+            finish,
+            cancel: self.cluster.cancel.clone(),
+        }
     }
 
     /// Applies some of the objects, one after another.
@@ -230,14 +304,21 @@ impl Deployment<'_> {
         if awaited.is_empty() {
             return Ok(());
         }
-        let options = WaitOptions {
-            timeout: self.options.timeout,
-            finish: Finish { jobs, pods: false },
-            cancel: self.cluster.cancel.clone(),
-        };
+        let options = self.wait_options(Finish { jobs, pods: false });
         let observer = self.cluster.observer.as_ref();
         Ok(wait::until_ready(&self.cluster.api, &awaited, &options, observer).await?)
     }
+}
+
+/// Objects that are tried at the same time.
+const TRIES_MAX: usize = 16;
+
+/// Whether more is lost with an object of a kind than the object: it is never deleted to be made anew.
+pub(crate) fn keeps_data(kind: &str) -> bool {
+    matches!(
+        kind,
+        "PersistentVolumeClaim" | "PersistentVolume" | "Namespace" | "CustomResourceDefinition"
+    )
 }
 
 /// Whether a resource may take its time to become ready.
@@ -354,8 +435,12 @@ async fn present_in_one(
             metadata_only: true,
             ..ListOptions::default()
         };
-        let listed = cluster.api.list(&first.target().collection(), &options).await;
-        let list = listed.map_err(ActionError::Unreachable)?;
+        let list = match cluster.api.list(&first.target().collection(), &options).await {
+            Ok(list) => list,
+            // The kind is only coming.
+            Err(status) if status.is_not_found() => return Ok(found),
+            Err(status) => return Err(ActionError::Unreachable(status)),
+        };
         let by_name: BTreeMap<&str, &Arc<Object>> =
             list.items.iter().map(|object| (object.name(), object)).collect();
         for resource in resources {

@@ -140,6 +140,14 @@ pub enum ActionError {
     /// An object was refused.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// An object cannot be changed, and must not be deleted to be made anew.
+    #[error("{label} is not made anew, what it holds would be lost: {source}")]
+    NotReplaced {
+        /// `Kind/name`.
+        label: String,
+        /// Why it cannot be changed.
+        source: ApplyError,
+    },
     /// A hook did not go well.
     #[error(transparent)]
     Hook(#[from] HookError),

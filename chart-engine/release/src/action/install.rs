@@ -92,9 +92,12 @@ impl Install {
             Vec::new()
         };
         let (enabled, stored) = render::enabled(&self.chart, &self.values)?;
-        if self.dry_run == DryRun::None && !self.skip_crds {
-            definitions::bring(cluster, &enabled, self.deploy.timeout).await?;
-        }
+        let definitions = if self.skip_crds {
+            Vec::new()
+        } else {
+            definitions::of_chart(&enabled)?
+        };
+        let cluster = &definitions::with(cluster, &definitions, self.dry_run, self.deploy.timeout).await?;
         let release = self.render(cluster, stored, &entries, online).await?;
         // There is nothing that the client may have written.
         let current = Release {
@@ -121,6 +124,7 @@ impl Install {
             before: Vec::new(),
             after,
             order,
+            definitions,
         })
     }
 

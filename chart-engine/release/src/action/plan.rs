@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cluster_client::Target;
+use cluster_client::{Discovery, Target};
 use cluster_objects::Object;
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::action::deploy::DryRun;
 use crate::action::upgrade::{Prepared, objects_before};
-use crate::action::{ActionError, DeployOptions, Install, Upgrade, deploy};
+use crate::action::{ActionError, DeployOptions, Install, Upgrade, definitions, deploy};
 use crate::apply::{self, ApplyError, ApplyOptions};
 use crate::autoscaled;
 use crate::cluster::Cluster;
@@ -40,6 +40,9 @@ pub struct Plan {
     pub unchanged: usize,
     /// Hooks that would be run, as `EVENT Kind/name`.
     pub hooks: Vec<String>,
+    /// The resource definitions that the chart brings, whole; they come before everything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub definitions: Vec<Object>,
 }
 
 /// What would become of one object.
@@ -65,6 +68,9 @@ pub struct ObjectChange {
     /// Why the cluster would refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Whether it would be refused because only a new object can become what is asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchangeable: bool,
 }
 
 /// What would be done to an object.
@@ -75,6 +81,8 @@ pub enum ChangeKind {
     Create,
     /// Fields of it change.
     Update,
+    /// It is deleted and made anew, since its fields cannot be changed.
+    Recreate,
     /// It is deleted.
     Delete,
     /// It is no longer the release's, and stays as its resource policy asks.
@@ -86,6 +94,7 @@ impl fmt::Display for ChangeKind {
         f.write_str(match self {
             Self::Create => "create",
             Self::Update => "update",
+            Self::Recreate => "recreate",
             Self::Delete => "delete",
             Self::Keep => "keep",
         })
@@ -158,14 +167,15 @@ pub(crate) async fn plan(
     prepared: &Prepared,
 ) -> Result<Plan, ActionError> {
     let release = &prepared.release;
+    let mut objects = defined(cluster, prepared).await?;
+    let discovery = cluster.discovery().await.map_err(ActionError::Unreachable)?;
     let asked = prepared
         .after
         .iter()
-        .map(|resource| applied(cluster, options, resource));
+        .map(|resource| applied(cluster, options, resource, &discovery));
     // Gathered first: the borrowed futures of a lazy iterator are not `Send` for every lifetime.
     let asked: Vec<_> = asked.collect();
     let mut answers = stream::iter(asked).buffered(IN_FLIGHT_MAX);
-    let mut objects = Vec::new();
     let mut unchanged = 0;
     while let Some(answer) = answers.next().await {
         match answer? {
@@ -203,7 +213,31 @@ pub(crate) async fn plan(
         objects,
         unchanged,
         hooks,
+        definitions: prepared
+            .definitions
+            .iter()
+            .map(|definition| definition.object.clone())
+            .collect(),
     })
+}
+
+/// What would become of the definitions that the chart brings.
+async fn defined(cluster: &Cluster, prepared: &Prepared) -> Result<Vec<ObjectChange>, ActionError> {
+    let discovery = cluster.discovery().await.map_err(ActionError::Unreachable)?;
+    let options = DeployOptions::default();
+    let mut changes = Vec::new();
+    for (resource, live) in definitions::changed(cluster, prepared.definitions.clone()).await? {
+        let Some(mut change) = applied(cluster, &options, &resource, &discovery).await? else {
+            continue;
+        };
+        if let Some(live) = live
+            && let Err(error) = definitions::check_removals(cluster, &live, &resource.object).await
+        {
+            change.refused = Some(error.to_string());
+        }
+        changes.push(change);
+    }
+    Ok(changes)
 }
 
 /// What applying an object would change; `None` where nothing.
@@ -211,7 +245,14 @@ async fn applied(
     cluster: &Cluster,
     options: &DeployOptions,
     resource: &Resource,
+    discovery: &Discovery,
 ) -> Result<Option<ObjectChange>, ActionError> {
+    if !resource.is_served(discovery) {
+        // Its kind comes with the release: the cluster can neither have it nor check it.
+        let mut change = ObjectChange::new(resource, ChangeKind::Create);
+        change.fields = difference::fields(None, Some(&resource.object));
+        return Ok(Some(change));
+    }
     let target = resource.target();
     let live = live(cluster, resource, &target).await?;
     let apply_options = ApplyOptions {
@@ -244,6 +285,18 @@ async fn applied(
             // The namespace comes with the release: the cluster cannot check what is in it yet.
             change.fields = difference::fields(None, Some(&resource.object));
         }
+        Err(error) if error.is_immutable() => {
+            let kind = resource.object.kind();
+            change.fields = named_only(live.as_deref(), &resource.object);
+            if options.force_replace && !deploy::keeps_data(kind) {
+                change.action = ChangeKind::Recreate;
+                change.effects.push("it is deleted and made anew".to_owned());
+                change.effects.extend(lost_with(kind).map(str::to_owned));
+            } else {
+                change.unchangeable = true;
+                change.refused = Some(error.to_string());
+            }
+        }
         Err(error) => match error.status() {
             Some(status) if status.code == 503 => return Err(ActionError::Unreachable(status.clone())),
             _ => {
@@ -265,15 +318,19 @@ async fn deleted(cluster: &Cluster, resource: &Resource) -> Result<Option<Object
     }
     let mut change = ObjectChange::new(resource, ChangeKind::Delete);
     change.fields = difference::fields(Some(&live), None);
-    let lost = match live.kind() {
+    change.effects.extend(lost_with(live.kind()).map(str::to_owned));
+    Ok(Some(change))
+}
+
+/// What is lost with an object of a kind.
+fn lost_with(kind: &str) -> Option<&'static str> {
+    match kind {
         "PersistentVolumeClaim" | "PersistentVolume" => Some("the data in it may be lost"),
         "Namespace" => Some("everything in it is deleted"),
         "CustomResourceDefinition" => Some("every object of its kind is deleted"),
         "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicaSet" => Some("its pods are stopped"),
         _ => None,
-    };
-    change.effects.extend(lost.map(str::to_owned));
-    Ok(Some(change))
+    }
 }
 
 async fn live(
@@ -346,6 +403,7 @@ impl ObjectChange {
             fields: Vec::new(),
             effects: Vec::new(),
             refused: None,
+            unchangeable: false,
         }
     }
 }
@@ -398,6 +456,7 @@ pub async fn compare_revisions(
         objects,
         unchanged,
         hooks: Vec::new(),
+        definitions: Vec::new(),
     })
 }
 
@@ -429,5 +488,6 @@ pub(crate) async fn prepare_rendered(
         before,
         after,
         order,
+        definitions: Vec::new(),
     })
 }

@@ -2,7 +2,8 @@
 //!
 //! Where the cluster offers transactions, and nothing in the release waits for anything else in it, objects and
 //! records are one commit: whoever is killed leaves the old revision or the new one. Elsewhere objects are applied one
-//! by one under a pending record, as Helm does, with a lease on it.
+//! by one under a pending record, as Helm does, with a lease on it. Where parts of a release wait for others, each part
+//! is a transaction of its own, under a pending record too.
 
 use cluster_client::Propagation;
 use cluster_objects::{Object, Status};
@@ -19,7 +20,7 @@ use crate::progress::Event;
 use crate::record::{HookEvent, Release, ReleaseStatus};
 use crate::resource::Resource;
 use crate::storage::{self, Entry, StorageError};
-use crate::transaction::{self, Operation, Refusal};
+use crate::transaction::{self, Operation, Outcome, Refusal};
 
 /// Everything that making a revision real depends on.
 pub(crate) struct Rollout<'a> {
@@ -121,6 +122,7 @@ impl Rollout<'_> {
             self.begin(release, state).await?;
         }
         deployment.run_hooks(release, &self.before).await?;
+        self.make_room(release, state).await?;
         if whole && self.commit(release, state, after).await? {
             if state.progress == Progress::Finished {
                 return Ok(());
@@ -131,7 +133,7 @@ impl Rollout<'_> {
                 self.begin(release, state).await?;
             }
             if ordered {
-                self.apply_in_order().await?;
+                self.apply_in_order(release, offered).await?;
             } else {
                 deployment.apply_these(&deployment.after, false).await?;
             }
@@ -151,7 +153,7 @@ impl Rollout<'_> {
     }
 
     /// Writes the record of the new revision, in the place of those that are too many.
-    async fn record(&self, release: &Release) -> Result<(), ActionError> {
+    async fn record(&self, release: &mut Release) -> Result<(), ActionError> {
         let storage = self.deployment.cluster.storage();
         storage.prune(self.entries, self.max_history).await?;
         Ok(storage.create(release).await?)
@@ -180,11 +182,7 @@ impl Rollout<'_> {
     ) -> Result<bool, ActionError> {
         let deployment = self.deployment;
         let cluster = deployment.cluster;
-        if deployment.migrate {
-            for resource in deployment.after.iter().filter(|resource| resource.is_named()) {
-                apply::hand_over(&cluster.api, resource).await?;
-            }
-        }
+        self.hand_over(&deployment.after).await?;
         let going: Vec<Resource> = deployment.going().await?.into_iter().cloned().collect();
         let finished = !deployment.waits() && !hooks_follow;
         let description = if finished { self.success.as_str() } else { APPLIED };
@@ -216,20 +214,10 @@ impl Rollout<'_> {
         } else {
             Progress::Committed
         };
-        let total = deployment.after.len();
-        for (index, (operation, outcome)) in operations.iter().zip(&outcomes).enumerate() {
-            match operation {
-                Operation::Apply { resource, .. } => cluster.observer.event(Event::Applied {
-                    object: outcome.object.as_ref().unwrap_or(&resource.object),
-                    done: index + 1,
-                    total,
-                }),
-                Operation::Delete { object, .. } if going.iter().any(|gone| gone.object == *object) => {
-                    let label = format!("{}/{}", object.kind(), object.name());
-                    cluster.observer.event(Event::Deleted { label });
-                }
-                _ => {}
-            }
+        self.tell_applied(&deployment.after, &outcomes);
+        for gone in &going {
+            let label = gone.label();
+            cluster.observer.event(Event::Deleted { label });
         }
         self.keep_alive(release, state);
         Ok(true)
@@ -238,25 +226,24 @@ impl Rollout<'_> {
     /// Objects first, then records: what is refused is mostly an object.
     fn operations(
         &self,
-        release: &Release,
+        release: &mut Release,
         progress: Progress,
         going: &[Resource],
     ) -> Result<Vec<Operation>, ActionError> {
         let deployment = self.deployment;
         let storage = deployment.cluster.storage();
-        let mut operations: Vec<Operation> = deployment
-            .after
-            .iter()
-            .map(|resource| Operation::Apply {
-                resource: resource.clone(),
-                force: deployment.options.force_conflicts,
-            })
-            .collect();
+        let mut operations = self.applications(&deployment.after);
         operations.extend(going.iter().map(|resource| deletion(&resource.object)));
         if progress == Progress::Nothing {
-            operations.push(Operation::Create(storage.created(release)?));
+            let (record, chunks) = storage.created(release)?;
+            operations.push(Operation::Create(record));
+            operations.extend(chunks.into_iter().map(|resource| Operation::Apply {
+                resource,
+                force: true,
+            }));
             let superfluous = storage::superfluous(self.entries, self.max_history);
-            operations.extend(superfluous.into_iter().map(|entry| deletion(&entry.secret())));
+            let gone = superfluous.into_iter().flat_map(Entry::secrets);
+            operations.extend(gone.map(|secret| deletion(&secret)));
         } else {
             operations.push(Operation::Update(storage.updated(release)?));
         }
@@ -270,8 +257,83 @@ impl Rollout<'_> {
         Ok(operations)
     }
 
-    /// Applies each part once those that it waits for are ready; parts that do not wait for each other go together.
-    async fn apply_in_order(&self) -> Result<(), ActionError> {
+    /// Deletes what only a new object can become, where that is asked.
+    async fn make_room(&self, release: &mut Release, state: &mut State) -> Result<(), ActionError> {
+        if !self.deployment.options.force_replace {
+            return Ok(());
+        }
+        let replaced = self.deployment.unchangeable().await?;
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        // From here on something is missing: who finds the release must know that somebody is at work.
+        if state.progress == Progress::Nothing {
+            self.begin(release, state).await?;
+        }
+        self.deployment.remove(&replaced).await
+    }
+
+    /// Applies objects as one transaction where that is offered, one by one elsewhere.
+    async fn apply_together(
+        &self,
+        resources: &[Resource],
+        release: &Release,
+        offered: bool,
+    ) -> Result<(), ActionError> {
+        let deployment = self.deployment;
+        let cluster = deployment.cluster;
+        if offered {
+            if cluster.cancel.is_cancelled() {
+                return Err(ApplyError::Cancelled.into());
+            }
+            self.hand_over(resources).await?;
+            let operations = self.applications(resources);
+            let skip_validation = deployment.options.skip_validation;
+            match transaction::commit(cluster, &operations, false, skip_validation).await {
+                Ok(outcomes) => {
+                    self.tell_applied(resources, &outcomes);
+                    return Ok(());
+                }
+                Err(Refusal::NotOffered(_) | Refusal::TooLarge(_)) => {}
+                Err(refusal) => return Err(refused(refusal, &operations, release)),
+            }
+        }
+        deployment.apply_these(resources, false).await.map(drop)
+    }
+
+    /// Makes what the client wrote once the server's.
+    async fn hand_over(&self, resources: &[Resource]) -> Result<(), ActionError> {
+        if self.deployment.migrate {
+            for resource in resources.iter().filter(|resource| resource.is_named()) {
+                apply::hand_over(&self.deployment.cluster.api, resource).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn applications(&self, resources: &[Resource]) -> Vec<Operation> {
+        let force = self.deployment.options.force_conflicts;
+        let apply = |resource: &Resource| Operation::Apply {
+            resource: resource.clone(),
+            force,
+        };
+        resources.iter().map(apply).collect()
+    }
+
+    /// Tells of the objects of a transaction, which come first in it.
+    fn tell_applied(&self, resources: &[Resource], outcomes: &[Outcome]) {
+        for (index, (resource, outcome)) in resources.iter().zip(outcomes).enumerate() {
+            self.deployment.cluster.observer.event(Event::Applied {
+                object: outcome.object.as_ref().unwrap_or(&resource.object),
+                done: index + 1,
+                total: resources.len(),
+            });
+        }
+    }
+
+    /// Applies each part once those that it waits for are ready, each as one transaction where that is offered; parts
+    /// that do not wait for each other go at the same time.
+    async fn apply_in_order(&self, release: &Release, offered: bool) -> Result<(), ActionError> {
         let deployment = self.deployment;
         let parts = &self.order.parts;
         let mut done = vec![false; parts.len()];
@@ -292,7 +354,7 @@ impl Rollout<'_> {
                     .map(|place| deployment.after[*place].clone())
                     .collect();
                 running.push(async move {
-                    deployment.apply_these(&resources, false).await?;
+                    self.apply_together(&resources, release, offered).await?;
                     deployment.wait_for(&resources, jobs).await?;
                     Ok::<_, ActionError>(index)
                 });

@@ -1,14 +1,16 @@
 //! A plan that was looked at, and is carried out as it was.
 
+use cluster_objects::Object;
 use serde::{Deserialize, Serialize};
 
 use crate::action::claim::{self, Intent};
-use crate::action::plan::{self, Plan, prepare_rendered};
+use crate::action::plan::{self, ChangeKind, Plan, prepare_rendered};
 use crate::action::rollout::Rollout;
 use crate::action::upgrade::in_force;
-use crate::action::{ActionError, DeployOptions};
+use crate::action::{ActionError, DeployOptions, DryRun, definitions};
 use crate::cluster::Cluster;
 use crate::codec::{self, DecodeError};
+use crate::manifest::ManifestObject;
 use crate::record::{ApplyMethod, HookEvent, Release, ReleaseStatus};
 
 /// What a file with a plan begins with.
@@ -61,6 +63,12 @@ impl SavedPlan {
         Ok(saved)
     }
 
+    /// Whether objects are made anew by it.
+    fn recreates(&self) -> bool {
+        let mut objects = self.plan.objects.iter();
+        objects.any(|object| object.action == ChangeKind::Recreate)
+    }
+
     /// Carries the plan out if it is still what would happen; its base has moved otherwise.
     pub async fn run(
         &self,
@@ -101,13 +109,26 @@ impl SavedPlan {
         };
         let is_install = entries.is_empty();
         release.info.last_deployed = Some(cluster.now());
-        let mut prepared = prepare_rendered(cluster, entries, current, release, deploy).await?;
+        let deploy = &DeployOptions {
+            // It was asked for when the plan was made, or the plan would not say so.
+            force_replace: self.recreates() || deploy.force_replace,
+            ..deploy.clone()
+        };
+        let definition = |object: &Object| ManifestObject {
+            object: object.clone(),
+            source: String::new(),
+        };
+        let defined: Vec<ManifestObject> = self.plan.definitions.iter().map(definition).collect();
+        let foreseen = definitions::with(cluster, &defined, DryRun::Server, deploy.timeout).await?;
+        let mut prepared = prepare_rendered(&foreseen, entries, current, release, deploy).await?;
+        prepared.definitions.clone_from(&defined);
         let now = plan::plan(cluster, deploy, &prepared).await?;
         if now.objects != self.plan.objects {
             return Err(ActionError::PlanMoved {
                 reason: first_difference(&self.plan, &now),
             });
         }
+        definitions::bring(cluster, defined, deploy.timeout).await?;
         let deployment = prepared.deployment(cluster, deploy);
         let (superseded, restored) = in_force(cluster, &prepared.entries);
         let (before, after, pending, success) = if is_install {

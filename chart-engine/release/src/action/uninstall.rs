@@ -239,10 +239,15 @@ impl Uninstall {
                     operations.push(Operation::Update(storage.updated(record)?));
                 }
             } else {
-                operations.extend(entries.iter().map(|entry| Operation::Delete {
-                    object: entry.secret(),
-                    cascade: Propagation::Background,
-                }));
+                operations.extend(
+                    entries
+                        .iter()
+                        .flat_map(Entry::secrets)
+                        .map(|object| Operation::Delete {
+                            object,
+                            cascade: Propagation::Background,
+                        }),
+                );
             }
             if transaction::commit(cluster, &operations, false, false)
                 .await

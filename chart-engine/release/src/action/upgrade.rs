@@ -12,6 +12,7 @@ use crate::action::rollout::Rollout;
 use crate::action::{ActionError, check_labels, check_name, definitions};
 use crate::cluster::Cluster;
 use crate::json;
+use crate::manifest::ManifestObject;
 use crate::order::{self, Order};
 use crate::progress::Event;
 use crate::record::{ApplyMethod, HookEvent, Info, Release, ReleaseStatus, StoredChart};
@@ -107,7 +108,9 @@ impl Upgrade {
             entries = claim::claim(cluster, entries, Intent::Change).await?;
         }
         let (last, current) = self.baseline(cluster, &entries)?;
-        if self.dry_run == DryRun::None && !self.skip_crds {
+        let definitions = if self.skip_crds {
+            Vec::new()
+        } else {
             let planned = values::plan(
                 self.reuse_values,
                 self.values.clone(),
@@ -115,8 +118,9 @@ impl Upgrade {
                 &self.chart.values,
             );
             let (enabled, _) = render::enabled(&self.chart, &planned.config)?;
-            definitions::bring(cluster, &enabled, self.deploy.timeout).await?;
-        }
+            definitions::of_chart(&enabled)?
+        };
+        let cluster = &definitions::with(cluster, &definitions, self.dry_run, self.deploy.timeout).await?;
         let release = self.render(cluster, last, &current).await?;
         if self.dry_run == DryRun::Client {
             return Ok(Prepared {
@@ -140,6 +144,7 @@ impl Upgrade {
             before,
             after,
             order,
+            definitions,
         })
     }
 
@@ -202,12 +207,23 @@ impl Upgrade {
         last: &Entry,
         current: &Release,
     ) -> Result<Release, ActionError> {
-        let Planned { config, defaults } = values::plan(
+        let Planned {
+            config,
+            defaults,
+            unused,
+        } = values::plan(
             self.reuse_values,
             self.values.clone(),
             current,
             &self.chart.values,
         );
+        if !unused.is_empty() {
+            let text = format!(
+                "the defaults of the last revision's chart are used: the new chart has defaults for {} that it had not, and                  they are missing",
+                unused.join(", ")
+            );
+            cluster.observer.event(Event::Warning(text));
+        }
         let mut chart = self.chart.clone();
         if let Some(defaults) = defaults {
             chart.values = defaults;
@@ -315,6 +331,8 @@ pub(crate) struct Prepared {
     pub(crate) after: Vec<Resource>,
     /// Which of them wait for which.
     pub(crate) order: Order,
+    /// The resource definitions that the chart brings, where it is only tried.
+    pub(crate) definitions: Vec<ManifestObject>,
 }
 
 impl Prepared {

@@ -1,9 +1,10 @@
 //! Resource definitions of a chart: made, changed, and not changed where that would take away what is in use.
 
-use chart_release::action::ActionError;
+use chart_release::action::{ActionError, DryRun, SavedPlan, plan_install};
 use cluster_client::{Patch, Target, WriteOptions};
 use serde_json::{Value, json};
 
+use crate::planning::shown;
 use crate::stage::{CONFIG, Stage, chart, install, upgrade};
 
 /// A definition with these versions and one field.
@@ -87,10 +88,7 @@ async fn a_definition_is_made_and_changed_and_stays() {
     assert_eq!(versions().await, 1);
     upgrade("web", with(&wider)).run(&stage.cluster).await.unwrap();
     assert_eq!(versions().await, 2);
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     assert_eq!(versions().await, 2);
 }
 
@@ -112,4 +110,34 @@ async fn err_a_stored_version_that_is_taken_away() {
         objects may be stored in it";
     assert_eq!(error.to_string(), expected);
     assert_eq!(stage.records().await.len(), 1, "nothing is begun");
+}
+
+#[tokio::test]
+async fn a_first_installation_with_definitions_of_its_own_is_planned() {
+    let stage = Stage::new().await;
+    let crater = "{{- if .Capabilities.APIVersions.Has \"moon.example/v1\" }}\napiVersion: moon.example/v1\nkind: Crater\n\
+        metadata:\n  name: deep\nspec: {depth: much}\n{{- end }}\n";
+    let own = chart(&[
+        CONFIG,
+        ("crds/crater.yaml", &definition(&["v1"], "depth")),
+        ("crater.yaml", crater),
+    ]);
+    let (plan, release) = plan_install(&install("web", own.clone()), &stage.cluster)
+        .await
+        .unwrap();
+    let expected = [
+        "create CustomResourceDefinition/craters.moon.example",
+        "create ConfigMap/web-config",
+        "create Crater/deep",
+    ];
+    assert_eq!(shown(&plan), expected);
+    let mut tried = install("web", own);
+    tried.dry_run = DryRun::Server;
+    tried.run(&stage.cluster).await.unwrap();
+    assert_eq!(stage.told("warning: Crater/deep could not be checked").len(), 1);
+    assert!(stage.api.get(&target()).await.is_err(), "nothing is made yet");
+
+    let text = serde_json::to_string(&SavedPlan::new(plan, &release).unwrap()).unwrap();
+    let saved = SavedPlan::read(&text).unwrap();
+    assert_eq!(saved.plan.definitions.len(), 1, "who carries it out has no chart");
 }

@@ -5,15 +5,12 @@ use chart_release::action::ActionError;
 use cluster_client::{Patch, Target, WriteOptions};
 use serde_json::json;
 
-use crate::stage::{CONFIG, Stage, chart, config_map, install, rollback, uninstall, upgrade};
+use crate::stage::{CONFIG, Stage, chart, config_map, install, rollback, uninstall, upgrade, values};
 
 #[tokio::test]
 async fn err_a_name_that_is_taken() {
     let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     let error = install("web", chart(&[CONFIG]))
         .run(&stage.cluster)
         .await
@@ -38,10 +35,7 @@ async fn err_a_release_or_revision_that_is_not_there() {
         .await
         .unwrap_err();
     assert_eq!(missing.to_string(), "\"web\" has no deployed releases");
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     let missing = rollback("web", Some(7)).run(&stage.cluster).await.unwrap_err();
     assert_eq!(missing.to_string(), "release has no 7 version");
     assert_eq!(stage.statuses("web").await, [ReleaseStatus::Deployed]);
@@ -99,10 +93,7 @@ async fn err_a_refused_object_leaves_a_failed_release_that_the_next_upgrade_mend
     assert_eq!(history[0].1, Failed);
     assert_eq!(history[0].2, format!("Release \"web\" failed: {error}"));
 
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     assert_eq!(stage.statuses("web").await, [Failed, Deployed]);
 
     upgrade("web", broken.clone())
@@ -131,10 +122,7 @@ async fn a_failed_action_is_undone_when_asked() {
     assert!(stage.records().await.is_empty());
     assert!(stage.config_map("web-config").await.is_none());
 
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     let added = config_map("added", "");
     let mut broken = upgrade(
         "web",
@@ -149,34 +137,6 @@ async fn a_failed_action_is_undone_when_asked() {
     let object = stage.config_map("web-config").await.unwrap();
     assert_eq!(object.text(&["data", "revision"]), Some("1"));
     assert!(stage.config_map("added").await.is_none());
-}
-
-#[tokio::test]
-async fn err_a_pending_revision_stops_an_upgrade_but_not_a_rollback() {
-    let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
-    // As a killed client leaves it.
-    let storage = stage.cluster.storage();
-    let mut pending = storage.get("web", None).await.unwrap();
-    pending.revision = 2;
-    pending.set_status(ReleaseStatus::PendingUpgrade, "Preparing upgrade");
-    storage.create(&pending).await.unwrap();
-    let error = upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "another operation (install/upgrade/rollback) is in progress"
-    );
-    rollback("web", Some(1)).run(&stage.cluster).await.unwrap();
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
@@ -216,10 +176,7 @@ async fn break_record(stage: &Stage, revision: u32) {
 #[tokio::test]
 async fn err_a_broken_record_is_named_and_does_not_stop_what_follows() {
     let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     break_record(&stage, 1).await;
     let error = upgrade("web", chart(&[CONFIG]))
         .run(&stage.cluster)
@@ -239,16 +196,10 @@ async fn err_a_broken_record_is_named_and_does_not_stop_what_follows() {
     let mut take = install("web", chart(&[CONFIG]));
     take.deploy.take_ownership = true;
     take.run(&stage.cluster).await.unwrap();
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     break_record(&stage, 2).await;
     // The record before it is as good.
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     assert_ne!(
         stage.told("warning: the record `default/sh.helm.release.v1.web.v2` is broken"),
         [""; 0]
@@ -263,20 +214,14 @@ async fn err_a_broken_record_is_named_and_does_not_stop_what_follows() {
 async fn a_kind_that_the_cluster_no_longer_serves_is_told_and_passed_over() {
     use ReleaseStatus::{Deployed, Superseded};
     let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     // As if the cluster had served it when the revision was made.
     let storage = stage.cluster.storage();
     let mut release = storage.get("web", None).await.unwrap();
     release.manifest += "---\napiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata:\n  name: old\n";
     storage.update(&release).await.unwrap();
     let told = "warning: PodSecurityPolicy/old of revision 1 is left alone: the cluster no longer serves";
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     assert_eq!(stage.told(told).len(), 1);
     assert_eq!(stage.statuses("web").await, [Superseded, Deployed]);
 
@@ -287,47 +232,84 @@ async fn a_kind_that_the_cluster_no_longer_serves_is_told_and_passed_over() {
     assert!(stage.records().await.is_empty() && stage.config_map("web-config").await.is_none());
 }
 
-#[tokio::test]
-async fn a_record_that_is_too_big_is_kept_without_files_or_refused() {
-    let stage = Stage::new().await;
-    // Noise, so that packing does not help.
+/// Text that packing does not make smaller, for YAML in double quotes and for templates.
+fn noise(bytes: usize) -> String {
     let mut seed = 7_u64;
-    let mut noise = |bytes: usize| -> String {
-        let mut letter = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            char::from(b'!' + (seed >> 33) as u8 % 90)
-        };
-        (0..bytes)
-            .map(|_| letter())
-            .filter(|c| !matches!(c, '{' | '}' | '"' | '\\'))
-            .collect()
+    let mut letter = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'!' + (seed >> 33) as u8 % 90)
     };
-    let file = noise(1_500_000);
-    install("web", chart(&[CONFIG, ("files/stray.txt", &file)]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
-    let release = stage.cluster.storage().get("web", None).await.unwrap();
-    let parts = release.chart.unwrap().0;
-    assert_eq!(parts["files"], json!([]));
-    assert_ne!(parts["templates"], json!([]));
-    assert!(release.manifest.contains("web-config"));
+    (0..bytes)
+        .map(|_| letter())
+        .filter(|c| !matches!(c, '{' | '}' | '"' | '\\'))
+        .collect()
+}
 
-    let big = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: big\ndata:\n  a: \"{}\"\n",
-        noise(1_500_000)
-    );
-    let error = upgrade("web", chart(&[("big.yaml", &big)]))
-        .run(&stage.cluster)
-        .await
-        .unwrap_err();
+#[tokio::test]
+async fn a_record_that_is_too_big_for_one_secret_is_kept_in_several() {
+    for transactions in [true, false] {
+        let mut stage = Stage::new().await;
+        stage.cluster.use_transactions = transactions;
+        let file = noise(1_500_000);
+        let big = noise(1_000_000);
+        let maps = ["a", "b"].map(|name| {
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  a: \"{big}\"\n")
+        });
+        let stray = ("files/stray.txt", file.as_str());
+        stage.installed(&[CONFIG, stray]).await;
+        // Objects that do not fit beside each other.
+        stage
+            .upgraded(&[CONFIG, ("a.yaml", &maps[0]), ("b.yaml", &maps[1])])
+            .await;
+        stage.upgraded(&[CONFIG, stray]).await;
+        assert_eq!(stage.config_map("a").await, None);
+
+        let storage = stage.cluster.storage();
+        let first = storage.get("web", Some(1)).await.unwrap();
+        assert_eq!(first.info.status, ReleaseStatus::Superseded);
+        let kept = first.chart.unwrap().0["files"][0]["data"].as_str().unwrap().len();
+        assert!(kept >= file.len(), "{kept}");
+        let second = storage.get("web", Some(2)).await.unwrap();
+        assert!(second.manifest.matches(&big[..100]).count() == 2);
+        // Helm reads what has its manifest, and must not take for whole what has not.
+        let record = async |revision: u32| {
+            let name = format!("sh.helm.release.v1.web.v{revision}");
+            stage.get("v1", "secrets", &name).await.unwrap()
+        };
+        assert!(record(1).await.text(&["data", "release"]).is_some());
+        assert!(record(2).await.text(&["data", "release"]).is_none());
+
+        rollback("web", Some(2)).run(&stage.cluster).await.unwrap();
+        assert!(stage.config_map("a").await.is_some());
+        let chunk = stage.records().await;
+        let chunk = chunk
+            .iter()
+            .find(|name| name.starts_with("sh.helm.release.v1.web.v4."));
+        let target = Target::namespaced("v1", "secrets", "default", chunk.unwrap());
+        let options = cluster_client::DeleteOptions::default();
+        stage.api.delete(&target, &options).await.unwrap();
+        let error = storage.get("web", Some(4)).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the record `default/sh.helm.release.v1.web.v4` is broken"
+        );
+        stage.upgraded(&[CONFIG]).await;
+        uninstall("web").run(&stage.cluster).await.unwrap();
+        assert_eq!(stage.records().await, [""; 0], "no part of a record is left");
+    }
+}
+
+#[tokio::test]
+async fn err_values_that_no_secret_holds() {
+    let stage = Stage::new().await;
+    stage.installed(&[CONFIG]).await;
+    let mut second = upgrade("web", chart(&[CONFIG]));
+    second.values = values(&format!("text: \"{}\"", noise(1_500_000)));
+    let error = second.run(&stage.cluster).await.unwrap_err();
     assert!(
         error.to_string().contains("and a Secret holds 1048576"),
         "{error}"
     );
-    assert!(stage.config_map("big").await.is_none());
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    second.values = values("greeting: again");
+    second.run(&stage.cluster).await.unwrap();
 }

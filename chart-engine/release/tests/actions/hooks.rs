@@ -47,10 +47,7 @@ async fn hooks_run_at_their_events_by_weight() {
     let names = ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.yaml"];
     let mut templates: Vec<(&str, &str)> = names.into_iter().zip(hooks.iter().map(String::as_str)).collect();
     templates.push(CONFIG);
-    let release = install("web", chart(&templates))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    let release = stage.installed(&templates).await;
     let run: Vec<String> = ["pre-", "post-"]
         .iter()
         .flat_map(|prefix| stage.told(prefix))
@@ -71,10 +68,7 @@ async fn hooks_run_at_their_events_by_weight() {
     // Hooks are no objects of the release.
     assert!(!release.manifest.contains("kind: Job"));
 
-    upgrade("web", chart(&templates))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&templates).await;
     assert_eq!(stage.told("post-upgrade"), ["post-upgrade: Job/early"]);
     rollback("web", None).run(&stage.cluster).await.unwrap();
     assert_eq!(stage.told("pre-rollback"), ["pre-rollback: Job/back"]);
@@ -116,20 +110,11 @@ async fn a_failed_rollback_hook_leaves_nothing_pending() {
     let stage = stage().await;
     let fails = hook("fails", "pre-rollback", 0, "before-hook-creation");
     let templates = [("fails.yaml", fails.as_str()), CONFIG];
-    install("web", chart(&templates))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&templates).await;
+    stage.upgraded(&[CONFIG]).await;
     rollback("web", Some(1)).run(&stage.cluster).await.unwrap_err();
     assert_eq!(stage.statuses("web").await, [Superseded, Superseded, Failed]);
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     assert_eq!(
         stage.statuses("web").await,
         [Superseded, Superseded, Failed, Deployed]
@@ -142,10 +127,7 @@ async fn tests_are_run_and_noted() {
     let passes = hook("passes", "test", 0, "before-hook-creation");
     let fails = hook("fails", "test", 1, "before-hook-creation");
     let templates = [("passes.yaml", passes.as_str()), ("fails.yaml", &fails), CONFIG];
-    install("web", chart(&templates))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&templates).await;
     let mut action = Test {
         name: "web".into(),
         timeout: LIMIT,

@@ -59,18 +59,12 @@ async fn what_the_chart_drops_is_deleted_unless_it_asks_to_stay() {
     );
     let both = chart(&[("gone.yaml", &gone), ("kept.yaml", &kept), CONFIG]);
     install("web", both).run(&stage.cluster).await.unwrap();
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
     assert!(stage.config_map("gone").await.is_none());
     assert!(stage.config_map("kept").await.is_some());
     assert_eq!(stage.told("deleted"), ["deleted ConfigMap/gone"]);
 
-    upgrade("web", chart(&[("kept.yaml", &kept), CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[("kept.yaml", &kept), CONFIG]).await;
     let uninstalled = uninstall("web").run(&stage.cluster).await.unwrap();
     assert_eq!(uninstalled.kept, [("ConfigMap".to_owned(), "kept".to_owned())]);
     assert!(stage.config_map("kept").await.is_some());
@@ -80,10 +74,7 @@ async fn what_the_chart_drops_is_deleted_unless_it_asks_to_stay() {
 async fn a_kept_history_can_be_taken_over_or_removed() {
     use ReleaseStatus::{Deployed, Superseded, Uninstalled};
     let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     let mut keep = uninstall("web");
     keep.keep_history = true;
     keep.run(&stage.cluster).await.unwrap();
@@ -131,10 +122,7 @@ async fn old_values_are_kept_as_asked() {
 #[tokio::test]
 async fn only_so_many_revisions_are_kept() {
     let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     for _ in 0..4 {
         let mut action = upgrade("web", chart(&[CONFIG]));
         action.max_history = 3;
@@ -176,10 +164,7 @@ async fn templates_can_look_into_the_cluster() {
         missing: {{ lookup \"v1\" \"ConfigMap\" \"default\" \"nowhere\" | len | quote }}\n  \
         listed: {{ (lookup \"v1\" \"ConfigMap\" \"default\" \"\").items | len | quote }}\n  \
         served: {{ .Capabilities.APIVersions.Has \"apps/v1/Deployment\" | quote }}\n";
-    install("web", chart(&[("seen.yaml", text)]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[("seen.yaml", text)]).await;
     let seen = stage.config_map("seen").await.unwrap();
     let data = seen.at(&["data"]).unwrap();
     let listed = data["listed"].as_str().unwrap().parse::<u32>().unwrap();

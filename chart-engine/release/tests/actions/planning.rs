@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use chart_release::ReleaseStatus;
 use chart_release::action::{
-    ActionError, ChangeKind, Plan, SavedPlan, compare_revisions, drift, plan_install, plan_upgrade,
+    ActionError, ChangeKind, Plan, SavedPlan, WaitStrategy, compare_revisions, drift, plan_install,
+    plan_upgrade,
 };
 use cluster_client::{Collection, Patch, WriteOptions};
 use serde_json::json;
 
-use crate::stage::{Stage, chart, config_map, install, upgrade, values};
+use crate::stage::{Stage, chart, config_map, install, rollback, upgrade, values};
 
 /// A plan as lines: `ACTION Kind/name`, and `PATH: BEFORE -> AFTER` for each field that changes.
-fn shown(plan: &Plan) -> Vec<String> {
+pub(crate) fn shown(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     for object in &plan.objects {
         lines.push(format!("{} {}/{}", object.action, object.kind, object.name));
@@ -125,10 +127,7 @@ async fn a_plan_says_what_the_cluster_would_refuse() {
 #[tokio::test]
 async fn drift_is_what_others_changed() {
     let stage = Stage::new().await;
-    let release = install("web", chart(&[GREETING]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    let release = stage.installed(&[GREETING]).await;
     assert!(!drift(&stage.cluster, &release).await.unwrap().has_changes());
     change_by_hand(
         &stage,
@@ -153,10 +152,7 @@ async fn drift_is_what_others_changed() {
 #[tokio::test]
 async fn a_saved_plan_is_carried_out_while_nothing_has_moved() {
     let stage = Stage::new().await;
-    install("web", chart(&[GREETING]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[GREETING]).await;
     let mut second = upgrade("web", chart(&[GREETING]));
     second.values = values("greeting: ahoy");
     let (plan, release) = plan_upgrade(&second, &stage.cluster).await.unwrap();
@@ -177,10 +173,7 @@ async fn a_saved_plan_is_carried_out_while_nothing_has_moved() {
 #[tokio::test]
 async fn err_a_plan_whose_objects_have_moved() {
     let stage = Stage::new().await;
-    install("web", chart(&[GREETING]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[GREETING]).await;
     let mut second = upgrade("web", chart(&[GREETING]));
     second.values = values("greeting: ahoy");
     let (plan, release) = plan_upgrade(&second, &stage.cluster).await.unwrap();
@@ -221,4 +214,91 @@ async fn replicas_of_an_autoscaler_are_left_to_it() {
     let live: Arc<_> = stage.api.get(&target).await.unwrap();
     assert_eq!(live.integer(&["spec", "replicas"]), Some(4));
     assert!(!drift(&stage.cluster, &release).await.unwrap().has_changes());
+}
+
+/// A Deployment of an app, which nobody can change in one that is there.
+fn deployment(app: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  selector: {{matchLabels: {{app: {app}}}}}\n  \
+         template:\n    metadata: {{labels: {{app: {app}}}}}\n    spec: {{containers: [{{name: main, image: demo}}]}}\n"
+    )
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_is_made_anew_when_asked() {
+    for transactions in [true, false] {
+        let mut stage = Stage::new().await;
+        stage.cluster.use_transactions = transactions;
+        let (old, new) = (deployment("old"), deployment("new"));
+        let mut first = install("web", chart(&[("d.yaml", &old)]));
+        first.deploy.wait = WaitStrategy::HooksOnly;
+        first.run(&stage.cluster).await.unwrap();
+        let before = stage.get("apps/v1", "deployments", "web").await.unwrap();
+
+        let mut second = upgrade("web", chart(&[GREETING, ("d.yaml", &new)]));
+        second.deploy.wait = WaitStrategy::HooksOnly;
+        let (plan, _) = plan_upgrade(&second, &stage.cluster).await.unwrap();
+        let refused = plan.objects.last().unwrap();
+        assert!(refused.unchangeable && refused.refused.as_ref().unwrap().contains("field is immutable"));
+        let error = second.run(&stage.cluster).await.unwrap_err();
+        assert!(
+            matches!(&error, ActionError::Apply(apply) if apply.is_immutable()),
+            "{error}"
+        );
+        let live = stage.get("apps/v1", "deployments", "web").await.unwrap();
+        assert_eq!(live.uid(), before.uid());
+
+        second.deploy.force_replace = true;
+        let (plan, release) = plan_upgrade(&second, &stage.cluster).await.unwrap();
+        let recreated = plan.objects.last().unwrap();
+        assert_eq!(
+            (recreated.action, &recreated.refused),
+            (ChangeKind::Recreate, &None)
+        );
+        assert_eq!(
+            recreated.effects,
+            ["it is deleted and made anew", "its pods are stopped"]
+        );
+        let shown = shown(&plan);
+        assert!(shown.contains(&"recreate Deployment/web".to_owned()), "{shown:?}");
+        // A saved plan does what it says, without being told again.
+        let saved = SavedPlan::new(plan, &release).unwrap();
+        let deploy = chart_release::action::DeployOptions {
+            force_replace: false,
+            ..second.deploy.clone()
+        };
+        saved.run(&stage.cluster, &deploy, 10).await.unwrap();
+        let live = stage.get("apps/v1", "deployments", "web").await.unwrap();
+        assert_ne!(live.uid(), before.uid());
+        assert_eq!(
+            live.text(&["spec", "selector", "matchLabels", "app"]),
+            Some("new")
+        );
+
+        let mut back = rollback("web", Some(1));
+        back.deploy = second.deploy.clone();
+        back.run(&stage.cluster).await.unwrap();
+        assert_eq!(stage.statuses("web").await.last(), Some(&ReleaseStatus::Deployed));
+    }
+}
+
+#[tokio::test]
+async fn err_what_holds_data_is_not_made_anew() {
+    let stage = Stage::new().await;
+    let claim = |mode: &str| {
+        format!(
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: data\nspec:\n  accessModes: [{mode}]\n  resources: \
+             {{requests: {{storage: 1Gi}}}}\n"
+        )
+    };
+    let (old, new) = (claim("ReadWriteOnce"), claim("ReadWriteMany"));
+    let mut first = install("web", chart(&[("c.yaml", &old)]));
+    first.deploy.wait = WaitStrategy::HooksOnly;
+    first.run(&stage.cluster).await.unwrap();
+    let mut second = upgrade("web", chart(&[("c.yaml", &new)]));
+    second.deploy.force_replace = true;
+    let error = second.run(&stage.cluster).await.unwrap_err().to_string();
+    let expected = "PersistentVolumeClaim/data is not made anew, what it holds would be lost: ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(stage.get("v1", "persistentvolumeclaims", "data").await.is_some());
 }

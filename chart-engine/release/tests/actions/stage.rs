@@ -6,6 +6,7 @@ use std::time::Duration;
 use chart_model::{Chart, File};
 use chart_release::action::{DeployOptions, History, Install, Rollback, Uninstall, Upgrade};
 use chart_release::cluster::Cluster;
+use chart_release::lease::Lease;
 use chart_release::progress::{Event, Observer};
 use chart_release::{Release, ReleaseStatus};
 use cluster_apiserver::LocalApi;
@@ -133,6 +134,27 @@ impl Stage {
                 let _ = api.patch(&target, patch, &WriteOptions::default()).await;
             }
         });
+    }
+
+    /// Installs a chart as `web`, which must go well.
+    pub(crate) async fn installed(&self, templates: &[(&str, &str)]) -> Release {
+        install("web", chart(templates)).run(&self.cluster).await.unwrap()
+    }
+
+    /// Upgrades `web`, which must go well.
+    pub(crate) async fn upgraded(&self, templates: &[(&str, &str)]) -> Release {
+        upgrade("web", chart(templates)).run(&self.cluster).await.unwrap()
+    }
+
+    /// Leaves a further revision of `web` that somebody is, or was, at work on, with more in its manifest.
+    pub(crate) async fn leave_begun(&self, status: ReleaseStatus, lease: Option<Lease>, manifest: &str) {
+        let storage = self.cluster.storage();
+        let mut begun = storage.get("web", None).await.unwrap();
+        begun.revision += 1;
+        begun.manifest += manifest;
+        begun.set_status(status, "Preparing upgrade");
+        begun.lease = lease;
+        storage.create(&mut begun).await.unwrap();
     }
 
     /// State and description of every revision, oldest first.

@@ -8,7 +8,7 @@ use chart_release::lease::{HOLDER, Lease, Presence};
 use chart_release::{Release, ReleaseStatus};
 use jiff::Timestamp;
 
-use crate::stage::{CONFIG, Stage, chart, config_map, install, rollback, uninstall, upgrade};
+use crate::stage::{CONFIG, Stage, chart, config_map, rollback, uninstall, upgrade};
 
 /// Holders whose name says what is known of them.
 struct Names;
@@ -31,27 +31,20 @@ impl Presence for Names {
 async fn pending(status: ReleaseStatus, holder: Option<&str>) -> Stage {
     let mut stage = Stage::new().await;
     stage.cluster.presence = Arc::new(Names);
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
-    let storage = stage.cluster.storage();
-    let mut pending = storage.get("web", None).await.unwrap();
-    pending.revision = 2;
+    stage.installed(&[CONFIG]).await;
     // It had begun to bring an object.
-    pending.manifest += &format!(
-        "---\n# Source: parcel/templates/x.yaml\n{}",
-        config_map("begun", "")
-    );
     stage
         .create(serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "begun"}}))
         .await;
-    pending.set_status(status, "Preparing upgrade");
-    pending.lease = holder.map(|holder| Lease {
+    let lease = holder.map(|holder| Lease {
         holder: holder.to_owned(),
         renewed: Timestamp::now(),
     });
-    storage.create(&pending).await.unwrap();
+    let begun = format!(
+        "---\n# Source: parcel/templates/x.yaml\n{}",
+        config_map("begun", "")
+    );
+    stage.leave_begun(status, lease, &begun).await;
     stage
 }
 
@@ -59,10 +52,7 @@ async fn pending(status: ReleaseStatus, holder: Option<&str>) -> Stage {
 async fn what_a_dead_client_left_is_taken_over_at_once() {
     use ReleaseStatus::{Deployed, Failed, PendingUpgrade, Superseded};
     let stage = pending(PendingUpgrade, Some("dead client")).await;
-    let release = upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    let release = stage.upgraded(&[CONFIG]).await;
     assert_eq!(release.revision, 3);
     assert_eq!(stage.statuses("web").await, [Superseded, Failed, Deployed]);
     let text = &stage.history("web").await[1].2;
@@ -122,10 +112,7 @@ async fn unlock_frees_what_is_held() {
         (2, Some("living client"))
     );
     assert_eq!(unlock(false).run(&stage.cluster).await.unwrap(), None);
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
 }
 
 #[tokio::test]
@@ -146,20 +133,14 @@ async fn what_helm_left_is_freed_by_unlock_and_by_rollback() {
         } else {
             rollback("web", Some(1)).run(&stage.cluster).await.unwrap();
         }
-        upgrade("web", chart(&[CONFIG]))
-            .run(&stage.cluster)
-            .await
-            .unwrap();
+        stage.upgraded(&[CONFIG]).await;
     }
 }
 
 #[tokio::test]
 async fn of_two_clients_at_once_one_is_told_so() {
     let stage = Stage::new().await;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
     let (done, refused) = (AtomicU32::new(0), AtomicU32::new(0));
     let run = async || match upgrade("web", chart(&[CONFIG])).run(&stage.cluster).await {
         Ok(_) => done.fetch_add(1, Ordering::Relaxed),
@@ -176,10 +157,7 @@ async fn of_two_clients_at_once_one_is_told_so() {
         .filter(|status| **status == ReleaseStatus::Deployed);
     assert_eq!(deployed.count(), 1);
     assert!(done.into_inner() >= 1);
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.upgraded(&[CONFIG]).await;
 }
 
 #[tokio::test]
@@ -187,14 +165,8 @@ async fn without_transactions_the_same_holds() {
     use ReleaseStatus::{Deployed, Failed, Superseded};
     let mut stage = Stage::new().await;
     stage.cluster.use_transactions = false;
-    install("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
-    upgrade("web", chart(&[CONFIG]))
-        .run(&stage.cluster)
-        .await
-        .unwrap();
+    stage.installed(&[CONFIG]).await;
+    stage.upgraded(&[CONFIG]).await;
     let wrong = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wrong\ndata:\n  a: [1]\n";
     let broken = chart(&[CONFIG, ("wrong.yaml", wrong)]);
     upgrade("web", broken).run(&stage.cluster).await.unwrap_err();

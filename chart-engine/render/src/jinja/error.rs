@@ -48,6 +48,14 @@ impl JinjaError {
         }
     }
 
+    /// A fault of a whole template, which the message names.
+    pub(super) fn without_place(message: String) -> JinjaError {
+        JinjaError {
+            message,
+            trace: Vec::new(),
+        }
+    }
+
     /// Where the fault is: the innermost place.
     pub fn place(&self) -> Option<&JinjaPlace> {
         self.trace.last()

@@ -10,6 +10,7 @@ mod error;
 mod functions;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 
 use chart_template::{Limits, TemplateSet, Value as GoValue};
@@ -69,18 +70,59 @@ pub(crate) fn render(
             dot: source.dot.clone(),
             context: Rc::clone(&source.context),
         };
+        let mut text = Bounded::new(limits.text_bytes_max);
         let rendered = with_helm(helm, || {
             let template = environment.get_template(&source.name)?;
-            template.render(source.context.value(&source.name))
+            let context = source.context.value(&source.name);
+            template.render_captured_to(context, &mut text).map(drop)
         });
         match rendered {
-            Ok(text) => {
+            Ok(()) => {
+                // What is written comes from texts, piece by piece.
+                let text = String::from_utf8_lossy(&text.bytes).into_owned();
                 files.insert(source.name.clone(), text);
+            }
+            Err(_) if text.is_full => {
+                let name = &source.name;
+                let message = format!("{name} writes more than {} bytes", limits.text_bytes_max);
+                on_fault(JinjaError::without_place(message).into())?;
             }
             Err(fault) => on_fault(JinjaError::new(&fault, sources).into())?,
         }
     }
     Ok(files)
+}
+
+/// What a template writes, up to a number of bytes.
+struct Bounded {
+    bytes: Vec<u8>,
+    max: usize,
+    is_full: bool,
+}
+
+impl Bounded {
+    fn new(max: usize) -> Self {
+        Bounded {
+            bytes: Vec::new(),
+            max,
+            is_full: false,
+        }
+    }
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.max - self.bytes.len() {
+            self.is_full = true;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn environment<'s>(set: &TemplateSet, steps_max: u64) -> Environment<'s> {

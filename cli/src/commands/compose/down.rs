@@ -3,8 +3,10 @@
 use chart_release::action::{Uninstall, WaitStrategy};
 use cluster_client::{Collection, DeleteOptions, Propagation};
 
+use super::exec::target;
 use super::place::Place;
 use super::project::ProjectArgs;
+use super::run::ONE_OFF;
 use crate::commands::{explain, run_until_interrupted};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -43,6 +45,15 @@ pub(super) fn run(arguments: &DownArgs, project: &ProjectArgs, settings: &Settin
         match uninstalled.release {
             Some(_) => console.say(format!("`{}` is down", place.release)),
             None => console.say(format!("`{}` was not up", place.release)),
+        }
+        // What `run` left is of no release.
+        for pod in place.objects(cluster, ("v1", "pods"), &[]).await? {
+            if pod.label(ONE_OFF).is_some() {
+                let deleted = cluster.api.delete(&target(&pod), &DeleteOptions::default()).await;
+                deleted.map_err(|status| {
+                    Failure::new(format!("cannot delete `{}`", pod.name())).because_error(&status)
+                })?;
+            }
         }
         if arguments.volumes {
             for claim in place

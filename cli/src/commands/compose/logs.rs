@@ -1,10 +1,11 @@
 //! `tug compose logs`
 
-use std::fmt::Write as _;
+use tokio_util::sync::CancellationToken;
 
-use super::place::{Place, SERVICE};
+use super::follow::{EndsWith, Follower, Lines, Since};
+use super::place::Place;
 use super::project::ProjectArgs;
-use crate::console::Color;
+use crate::duration;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -13,74 +14,64 @@ use crate::settings::Settings;
 pub(crate) struct LogsArgs {
     /// Only these services
     services: Vec<String>,
+    /// Go on as lines are written, until all containers have ended
+    #[arg(short, long)]
+    follow: bool,
     /// Only so many lines of each container, from the end
-    #[arg(long, visible_alias = "tail", value_name = "N")]
+    #[arg(short = 'N', long, visible_alias = "tail", value_name = "N")]
     lines: Option<String>,
+    /// Only lines since a time (`2026-01-02T13:23:37Z`), or of the last while (`42m`)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// Print times
     #[arg(short, long)]
     timestamps: bool,
     /// Print no names before lines
     #[arg(long)]
     no_log_prefix: bool,
+    /// Use no colours
+    #[arg(long)]
+    no_color: bool,
 }
 
-const COLORS: [Color; 4] = [Color::Cyan, Color::Yellow, Color::Green, Color::Red];
-
 pub(super) fn run(arguments: &LogsArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
-    let place = Place::find(project, settings)?;
-    let console = &place.settings.console;
+    let lines = Lines {
+        last: last(arguments.lines.as_deref())?,
+        since: arguments.since.as_deref().map(since).transpose()?,
+        timestamps: arguments.timestamps,
+        no_prefix: arguments.no_log_prefix,
+    };
+    let mut place = Place::find(project, settings)?;
+    if arguments.no_color {
+        place.settings.console = crate::console::Console::plain();
+    }
     place.work(async |cluster| {
-        let pods = place
-            .objects(cluster, ("v1", "pods"), &arguments.services)
-            .await?;
-        let width = pods.iter().map(|pod| pod.name().len()).max().unwrap_or(0);
-        let mut services: Vec<&str> = pods.iter().filter_map(|pod| pod.label(SERVICE)).collect();
-        services.dedup();
-        for pod in &pods {
-            let service = pod.label(SERVICE).unwrap_or_default();
-            let color = COLORS[services.iter().position(|name| *name == service).unwrap_or(0) % COLORS.len()];
-            for container in pod.list(&["spec", "containers"]) {
-                let path = path(
-                    &place.namespace,
-                    pod.name(),
-                    container["name"].as_str().unwrap_or_default(),
-                    arguments,
-                )?;
-                let Ok(log) = cluster.api.raw(&path).await else {
-                    // A container that has not started has no log.
-                    continue;
-                };
-                let prefix = console.paint(color, &format!("{:width$} | ", pod.name()));
-                let mut text = String::new();
-                for line in String::from_utf8_lossy(&log).lines() {
-                    let prefix = if arguments.no_log_prefix {
-                        ""
-                    } else {
-                        prefix.as_str()
-                    };
-                    // Writing to a text does not fail.
-                    let _ = writeln!(text, "{prefix}{line}");
-                }
-                console.data(&text)?;
-            }
+        let follower = Follower::new(&place, cluster, &arguments.services, lines);
+        if !arguments.follow {
+            return follower.print().await;
         }
-        Ok(())
+        let complete = CancellationToken::new();
+        complete.cancel();
+        follower.follow(&EndsWith::All, &complete).await.map(drop)
     })
 }
 
-fn path(namespace: &str, pod: &str, container: &str, arguments: &LogsArgs) -> Result<String, Failure> {
-    let mut path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}");
-    if arguments.timestamps {
-        path.push_str("&timestamps=true");
+fn last(text: Option<&str>) -> Result<Option<u64>, Failure> {
+    match text {
+        None | Some("all") => Ok(None),
+        Some(count) => count
+            .parse()
+            .map(Some)
+            .map_err(|_| Failure::new(format!("`{count}` is no number of lines"))),
     }
-    match arguments.lines.as_deref() {
-        None | Some("all") => {}
-        Some(count) => {
-            let count: u64 = count
-                .parse()
-                .map_err(|_| Failure::new(format!("`{count}` is no number of lines")))?;
-            path.push_str(&format!("&tailLines={count}"));
-        }
+}
+
+fn since(text: &str) -> Result<Since, Failure> {
+    if let Ok(duration) = duration::parse(text) {
+        return Ok(Since::Seconds(duration.as_secs().max(1)));
     }
-    Ok(path)
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => Ok(Since::Time(time.to_string())),
+        Err(error) => Err(Failure::new(format!("`{text}` is no time and no duration")).because_error(&error)),
+    }
 }

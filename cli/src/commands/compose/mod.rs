@@ -1,8 +1,11 @@
 //! `tug compose`: Compose projects, converted and run as releases.
 
+mod build;
 mod config;
 mod convert;
 mod down;
+mod exec;
+mod follow;
 mod import_stack;
 mod kompose;
 mod logs;
@@ -11,7 +14,10 @@ mod place;
 mod project;
 mod ps;
 mod restart;
+mod run;
+mod stop;
 mod up;
+mod watch;
 
 pub(super) use kompose::{KomposeArgs, run as run_kompose};
 
@@ -36,6 +42,12 @@ enum ComposeCommand {
     Down(down::DownArgs),
     Ps(ps::PsArgs),
     Logs(logs::LogsArgs),
+    Exec(exec::ExecArgs),
+    Run(run::RunArgs),
+    Build(build::BuildArgs),
+    Watch(watch::WatchArgs),
+    Stop(stop::StopArgs),
+    Start(stop::StartArgs),
     Ls(ls::LsArgs),
     Images(ps::ImagesArgs),
     Restart(restart::RestartArgs),
@@ -52,6 +64,12 @@ pub(super) fn run(arguments: &ComposeArgs, settings: &Settings) -> Result<(), Fa
         ComposeCommand::Down(arguments) => down::run(arguments, project, settings),
         ComposeCommand::Ps(arguments) => ps::run(arguments, project, settings),
         ComposeCommand::Logs(arguments) => logs::run(arguments, project, settings),
+        ComposeCommand::Exec(arguments) => exec::run(arguments, project, settings),
+        ComposeCommand::Run(arguments) => run::run(arguments, project, settings),
+        ComposeCommand::Build(arguments) => build::run(arguments, project, settings),
+        ComposeCommand::Watch(arguments) => watch::run(arguments, project, settings),
+        ComposeCommand::Stop(arguments) => stop::run(arguments, project, settings),
+        ComposeCommand::Start(arguments) => stop::run_start(arguments, project, settings),
         ComposeCommand::Ls(arguments) => ls::run(arguments, settings),
         ComposeCommand::Images(arguments) => ps::run_images(arguments, project, settings),
         ComposeCommand::Restart(arguments) => restart::run(arguments, project, settings),

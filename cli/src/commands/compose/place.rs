@@ -81,6 +81,16 @@ impl Place {
         })
     }
 
+    /// Selects what is of the project, or of some services of it.
+    pub(super) fn selector(&self, services: &[String]) -> String {
+        let mut selector = format!("{INSTANCE}={}", self.release);
+        if !services.is_empty() {
+            let labels: Vec<String> = services.iter().map(|service| dns_label(service)).collect();
+            selector.push_str(&format!(",{SERVICE} in ({})", labels.join(",")));
+        }
+        selector
+    }
+
     /// Objects of the project, by name; of some services, or of all.
     pub(super) async fn objects(
         &self,
@@ -88,14 +98,9 @@ impl Place {
         (api_version, resource): (&str, &str),
         services: &[String],
     ) -> Result<Vec<Arc<Object>>, Failure> {
-        let mut selector = format!("{INSTANCE}={}", self.release);
-        if !services.is_empty() {
-            let labels: Vec<String> = services.iter().map(|service| dns_label(service)).collect();
-            selector.push_str(&format!(",{SERVICE} in ({})", labels.join(",")));
-        }
         let collection = Collection::namespaced(api_version, resource, &self.namespace);
         let options = ListOptions {
-            label_selector: selector,
+            label_selector: self.selector(services),
             ..ListOptions::default()
         };
         let list = cluster.api.list(&collection, &options).await;

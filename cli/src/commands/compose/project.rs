@@ -77,9 +77,14 @@ impl ProjectArgs {
         })
     }
 
+    /// Loads the project.
+    pub(super) fn load_quietly(&self, options: &Options) -> Result<Project, Failure> {
+        load(options, &DiskFiles).map_err(|error| failure(&error, &options.current_dir))
+    }
+
     /// Loads the project and tells its warnings.
     pub(super) fn load(&self, options: &Options, settings: &Settings) -> Result<Project, Failure> {
-        let project = load(options, &DiskFiles).map_err(|error| failure(&error, &options.current_dir))?;
+        let project = self.load_quietly(options)?;
         for warning in &project.warnings {
             settings.console.warn(warning_text(warning, &options.current_dir));
         }

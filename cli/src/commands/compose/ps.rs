@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::place::{Place, SERVICE};
 use super::project::ProjectArgs;
+use super::run::ONE_OFF;
 use crate::failure::Failure;
 use crate::output::{Listing, OutputFormat};
 use crate::settings::Settings;
@@ -142,7 +143,11 @@ fn containers_of(pod: &Arc<Object>) -> Vec<Container> {
                 } else {
                     pod.name().to_owned()
                 },
-                service: pod.label(SERVICE).unwrap_or_default().to_owned(),
+                service: pod
+                    .label(SERVICE)
+                    .or(pod.label(ONE_OFF))
+                    .unwrap_or_default()
+                    .to_owned(),
                 image: container["image"].as_str().unwrap_or_default().to_owned(),
                 state: state(pod, status),
                 ready: status["ready"] == true,

@@ -36,22 +36,25 @@ pub(super) fn run(
     settings: &Settings,
 ) -> Result<(), Failure> {
     let place = Place::find(project, settings)?;
-    let now = settings.now().to_string();
+    place.work(async |cluster| restart(&place, cluster, &arguments.services).await)
+}
+
+/// Restarts services, all or some, pod by pod.
+pub(super) async fn restart(place: &Place, cluster: &Cluster, services: &[String]) -> Result<(), Failure> {
+    let now = place.settings.now().to_string();
     // kubectl's own way of doing it.
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
-    place.work(async |cluster| {
-        let mut restarted = Vec::new();
-        for resource in RESTARTED {
-            restarted.extend(change(&place, cluster, resource, &arguments.services, &patch).await?);
-        }
-        if restarted.is_empty() {
-            return Err(nothing(&place, &arguments.services));
-        }
-        for name in restarted {
-            place.settings.console.say(format!("`{name}` is restarted"));
-        }
-        Ok(())
-    })
+    let mut restarted = Vec::new();
+    for resource in RESTARTED {
+        restarted.extend(change(place, cluster, resource, services, &patch).await?);
+    }
+    if restarted.is_empty() {
+        return Err(nothing(place, services));
+    }
+    for name in restarted {
+        place.settings.console.say(format!("`{name}` is restarted"));
+    }
+    Ok(())
 }
 
 pub(super) fn run_scale(

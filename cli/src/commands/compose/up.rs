@@ -1,40 +1,53 @@
 //! `tug compose up`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chart_model::Chart;
 use chart_model::File;
 use chart_release::Release;
 use chart_release::action::{DeployOptions, Install, Upgrade};
+use chart_release::cluster::Cluster;
 use chart_release::values::ReuseValues;
 use chart_values::{Map, yaml};
+use cluster_client::http::HttpConfig;
 use compose_convert::chart::{self, ChartOptions, Dialect};
 use compose_convert::{BindMounts, Conversion, Options, Publish, dns_label};
+use compose_load::Project;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::convert::convert;
-use super::place::{PROJECT, Place, load};
+use super::follow::{EndsWith, Follower, Lines, Since};
+use super::place::{PROJECT, Place, SERVICE};
 use super::project::ProjectArgs;
-use super::ps;
+use super::{build, ps, stop};
 use crate::bundled;
 use crate::commands::{block_on, explain, run_until_interrupted};
 use crate::connection::{self, Start};
+use crate::console::Console;
 use crate::duration;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
+/// How long an interrupted project may take to stop.
+const STOP_SECONDS: u64 = 60;
+
 /// Bring a project up, as a release of its own namespace
 ///
-/// A second `up` makes a new revision; one that fails goes back to the revision before.
+/// A second `up` makes a new revision; one that fails goes back to the revision before. Without `-d` the logs are shown
+/// until an interrupt, which stops the project.
 #[derive(clap::Args)]
 pub(crate) struct UpArgs {
-    /// Return when everything is ready, which is so anyway
+    /// Only these services, what they depend on, and what is up already
+    services: Vec<String>,
+    /// Return when everything is ready; show no logs
     #[arg(short, long)]
     detach: bool,
-    /// Wait until everything is ready, which is so anyway
+    /// Wait until everything is ready, and return
     #[arg(long)]
     wait: bool,
-    /// Only start; do not wait until everything is ready
+    /// Only start and return; do not wait until everything is ready
     #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
     /// Longest wait, as `5m` or a number of seconds
@@ -43,6 +56,39 @@ pub(crate) struct UpArgs {
     /// Replicas of a service
     #[arg(long, value_name = "SERVICE=N")]
     scale: Vec<String>,
+    /// Build images even if they are there
+    #[arg(long)]
+    build: bool,
+    /// Build no image, even if it is missing
+    #[arg(long, conflicts_with = "build")]
+    no_build: bool,
+    /// Do not bring up what services depend on
+    #[arg(long)]
+    no_deps: bool,
+    /// Stop everything when a container ends, with its exit code
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_exit: bool,
+    /// Stop everything when a container fails, with its exit code
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_failure: bool,
+    /// Stop everything when a container of this service ends, with its exit code
+    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    exit_code_from: Option<String>,
+    /// Show the logs of these services only
+    #[arg(long, value_name = "SERVICE")]
+    attach: Vec<String>,
+    /// Show no logs of these services
+    #[arg(long, value_name = "SERVICE")]
+    no_attach: Vec<String>,
+    /// Print no names before lines
+    #[arg(long)]
+    no_log_prefix: bool,
+    /// Use no colours in logs
+    #[arg(long)]
+    no_color: bool,
+    /// Print times of log lines
+    #[arg(long)]
+    timestamps: bool,
     /// Leave a failed update as it is
     #[arg(long)]
     no_rollback: bool,
@@ -56,9 +102,68 @@ pub(crate) struct UpArgs {
     #[arg(long, hide = true)]
     remove_orphans: bool,
     #[arg(long, hide = true)]
-    no_build: bool,
-    #[arg(long, hide = true)]
     quiet_pull: bool,
+    #[arg(long, hide = true)]
+    quiet_build: bool,
+    #[arg(long, hide = true)]
+    no_recreate: bool,
+    #[arg(short, long, hide = true)]
+    yes: bool,
+}
+
+impl Default for UpArgs {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            detach: true,
+            wait: true,
+            no_wait: false,
+            wait_timeout: Duration::from_secs(300),
+            scale: Vec::new(),
+            build: false,
+            no_build: false,
+            no_deps: false,
+            abort_on_container_exit: false,
+            abort_on_container_failure: false,
+            exit_code_from: None,
+            attach: Vec::new(),
+            no_attach: Vec::new(),
+            no_log_prefix: false,
+            no_color: false,
+            timestamps: false,
+            no_rollback: false,
+            description: None,
+            strict: false,
+            remove_orphans: false,
+            quiet_pull: false,
+            quiet_build: false,
+            no_recreate: false,
+            yes: false,
+        }
+    }
+}
+
+impl UpArgs {
+    /// Some services, in the background.
+    pub(super) fn of(services: Vec<String>) -> Self {
+        Self {
+            services,
+            ..Self::default()
+        }
+    }
+
+    fn ends_with(&self) -> EndsWith {
+        match &self.exit_code_from {
+            Some(service) => EndsWith::Service(dns_label(service)),
+            None if self.abort_on_container_exit => EndsWith::Any,
+            None if self.abort_on_container_failure => EndsWith::Failure,
+            None => EndsWith::All,
+        }
+    }
+
+    fn shows_logs(&self) -> bool {
+        !self.detach && !self.wait && !self.no_wait
+    }
 }
 
 /// docker compose counts in seconds, releases in durations.
@@ -70,41 +175,207 @@ fn wait_timeout(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(arguments: &UpArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
-    let project = load(project, &[], settings)?;
-    let place = Place::of(&project.name, settings);
-    let config = connection::choose(&place.settings, Start::Always)?;
-    let is_bundled = config.kubeconfigs == [bundled::directory(settings).kubeconfig()];
-    let options = Options {
-        // The bundled cluster runs on the machine of the files.
-        bind_mounts: if is_bundled {
-            BindMounts::HostPath
-        } else {
-            BindMounts::Auto
-        },
-        publish: if is_bundled {
-            Publish::AlsoNodePorts
-        } else {
-            Publish::LoadBalancer
-        },
-        ..Options::default()
-    };
-    let conversion = convert(&project, &options, arguments.strict, settings)?;
-    let chart = make_chart(&conversion, &place)?;
+    let target = Target::choose(arguments, project, settings)?;
+    let Target {
+        place,
+        config,
+        project,
+        ..
+    } = &target;
+    let is_bundled = target.is_bundled(settings);
+    if !arguments.no_build {
+        build::for_up(project, arguments.build, is_bundled, settings)?;
+    }
+    let mut conversion = convert(project, &options(is_bundled), arguments.strict, settings)?;
+    if is_bundled {
+        build::tell_images(&mut conversion, project, settings)?;
+    }
+    let chart = make_chart(&conversion, place)?;
     let values = values(&conversion, &arguments.scale)?;
-    let release = block_on(async {
-        let cluster = connection::connect(&place.settings, &config).await?;
-        let upgrade = upgrade(arguments, &conversion, &place, chart, values);
-        let exists = upgrade.exists(&cluster).await.map_err(|error| explain(&error))?;
-        let outcome = if exists {
-            run_until_interrupted(&cluster, upgrade.run(&cluster)).await
-        } else {
-            let install = install(upgrade);
-            run_until_interrupted(&cluster, install.run(&cluster)).await
-        };
-        outcome.map_err(|error| in_context(explain(&error), &place, exists, arguments))
-    })?;
-    say(&release, &place);
-    place.work(async |cluster| ps::print_addresses(&place, cluster).await)
+    let upgrade = upgrade(arguments, &conversion, place, chart, values);
+    block_on(async {
+        let cluster = connection::connect(&place.settings, config).await?;
+        if arguments.shows_logs() {
+            return attached(arguments, place, &cluster, upgrade).await;
+        }
+        let release = bring_up(arguments, place, &cluster, upgrade).await?;
+        say(&release, place);
+        ps::print_addresses(place, &cluster).await
+    })
+}
+
+/// What is brought up, and where.
+pub(super) struct Target {
+    pub(super) project: Project,
+    pub(super) place: Place,
+    pub(super) config: HttpConfig,
+}
+
+impl Target {
+    /// Loads the project: all of it, or what is asked for with what it depends on and what is up already. A release is
+    /// always the whole of what is up.
+    fn choose(arguments: &UpArgs, project: &ProjectArgs, settings: &Settings) -> Result<Self, Failure> {
+        let mut options = project.options(settings)?;
+        if arguments.services.is_empty() {
+            let project = project.load(&options, settings)?;
+            let place = Place::of(&project.name, settings);
+            let config = connection::choose(&place.settings, Start::Always)?;
+            return Ok(Self {
+                project,
+                place,
+                config,
+            });
+        }
+        let whole = project.load_quietly(&options)?;
+        let place = Place::of(&whole.name, settings);
+        let config = connection::choose(&place.settings, Start::Always)?;
+        let running = block_on(async {
+            let cluster = connection::connect(&place.settings, &config).await?;
+            present(&place, &cluster).await
+        })?;
+        let mut wanted = arguments.services.clone();
+        let all = whole.services().map(|(name, _)| name);
+        let all = all.chain(whole.disabled_services.keys().map(String::as_str));
+        wanted.extend(
+            all.filter(|name| {
+                running.contains(&dns_label(name)) && !arguments.services.iter().any(|one| one == name)
+            })
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
+        );
+        options.services.clone_from(&wanted);
+        let mut project = project.load(&options, settings)?;
+        if arguments.no_deps
+            && let Some(services) = project.model["services"].as_object_mut()
+        {
+            services.retain(|name, _| wanted.contains(name));
+        }
+        Ok(Self {
+            project,
+            place,
+            config,
+        })
+    }
+
+    pub(super) fn is_bundled(&self, settings: &Settings) -> bool {
+        self.config.kubeconfigs == [bundled::directory(settings).kubeconfig()]
+    }
+}
+
+/// The labels of the services that have a workload.
+async fn present(place: &Place, cluster: &Cluster) -> Result<BTreeSet<String>, Failure> {
+    let mut labels = BTreeSet::new();
+    for kind in [
+        ("apps/v1", "deployments"),
+        ("apps/v1", "statefulsets"),
+        ("apps/v1", "daemonsets"),
+        ("batch/v1", "jobs"),
+        ("batch/v1", "cronjobs"),
+    ] {
+        let objects = place.objects(cluster, kind, &[]).await?;
+        labels.extend(
+            objects
+                .iter()
+                .filter_map(|object| object.label(SERVICE).map(str::to_owned)),
+        );
+    }
+    Ok(labels)
+}
+
+/// How a project is converted for the cluster that it is brought up in.
+pub(super) fn options(is_bundled: bool) -> Options {
+    // The bundled cluster runs on the machine of the files.
+    let (bind_mounts, publish) = if is_bundled {
+        (BindMounts::HostPath, Publish::AlsoNodePorts)
+    } else {
+        (BindMounts::Auto, Publish::LoadBalancer)
+    };
+    Options {
+        bind_mounts,
+        publish,
+        local_images: is_bundled,
+        ..Options::default()
+    }
+}
+
+/// Installs or upgrades the release.
+async fn bring_up(
+    arguments: &UpArgs,
+    place: &Place,
+    cluster: &Cluster,
+    upgrade: Upgrade,
+) -> Result<Release, Failure> {
+    let exists = upgrade.exists(cluster).await.map_err(|error| explain(&error))?;
+    let outcome = if exists {
+        stop::release(place, cluster).await?;
+        run_until_interrupted(cluster, upgrade.run(cluster)).await
+    } else {
+        let install = install(upgrade);
+        run_until_interrupted(cluster, install.run(cluster)).await
+    };
+    outcome.map_err(|error| in_context(explain(&error), place, exists, arguments))
+}
+
+/// Brings the project up and shows its logs until an interrupt, or until what the arguments name has ended; then it is
+/// stopped.
+async fn attached(
+    arguments: &UpArgs,
+    place: &Place,
+    cluster: &Cluster,
+    upgrade: Upgrade,
+) -> Result<(), Failure> {
+    let ends_with = arguments.ends_with();
+    let lines = Lines {
+        timestamps: arguments.timestamps,
+        no_prefix: arguments.no_log_prefix,
+        // What was written before is in `logs`.
+        since: Some(Since::Time(cluster.clock.now().to_string())),
+        ..Lines::default()
+    };
+    let mut shown = Place::of(&place.release, &place.settings);
+    if arguments.no_color {
+        shown.settings.console = Console::plain();
+    }
+    let follower = Follower::new(&shown, cluster, &arguments.attach, lines).without(&arguments.no_attach);
+    let ready = CancellationToken::new();
+    let mut following = std::pin::pin!(follower.follow(&ends_with, &ready));
+    let mut coming_up = std::pin::pin!(bring_up(arguments, place, cluster, upgrade));
+    let ended = tokio::select! {
+        ended = &mut following => {
+            // One has ended before all were up: the rest is not waited for.
+            cluster.cancel.cancel();
+            let _ = coming_up.await;
+            ended?
+        }
+        release = &mut coming_up => {
+            say(&release?, place);
+            ps::print_addresses(place, cluster).await?;
+            ready.cancel();
+            tokio::select! {
+                ended = &mut following => ended?,
+                interrupted = tokio::signal::ctrl_c() => {
+                    interrupted.map_err(|error| Failure::new("cannot wait for an interrupt").because_error(&error))?;
+                    place.settings.console.say("stopping; once more leaves it running");
+                    tokio::select! {
+                        stopped = stop::stop(place, cluster, &[], STOP_SECONDS) => stopped?,
+                        _ = tokio::signal::ctrl_c() => {}
+                    }
+                    return Err(Failure::silent(crate::failure::INTERRUPTED));
+                }
+            }
+        }
+    };
+    let Some(ended) = ended else { return Ok(()) };
+    place
+        .settings
+        .console
+        .say(format!("`{}` ended with {}; stopping", ended.service, ended.code));
+    stop::stop(place, cluster, &[], STOP_SECONDS).await?;
+    match u8::try_from(ended.code) {
+        Ok(0) => Ok(()),
+        Ok(code) => Err(Failure::silent(code)),
+        Err(_) => Err(Failure::silent(u8::MAX)),
+    }
 }
 
 fn in_context(failure: Failure, place: &Place, existed: bool, arguments: &UpArgs) -> Failure {
@@ -139,6 +410,8 @@ fn upgrade(arguments: &UpArgs, conversion: &Conversion, place: &Place, chart: Ch
             WaitStrategy::Ready
         },
         wait_for_jobs: waits_for_jobs(conversion),
+        // What was scaled or stopped by hand as well.
+        force_conflicts: true,
         ..DeployOptions::default()
     };
     Upgrade {

@@ -2,7 +2,8 @@
 //!
 //! A client creates one with a list of operations. Every operation goes through what the same request alone would go
 //! through (who may, validation, defaults, field ownership, service addresses), each seeing what those before it
-//! will have done. If all pass, they are committed as one entry of the log; if one does not, nothing is.
+//! will have done. If all pass, they are committed as one entry of the log, or in parts with one commit marker where
+//! they are too big for that; if one does not, nothing is.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::authorize::Action;
 use crate::user::Caller;
 
 /// Most operations of one transaction; the store has a limit of its own for their bytes.
-const OPERATIONS_MAX: usize = 5_000;
+const OPERATIONS_MAX: usize = 20_000;
 
 /// The reason of the cause that says which operation was refused.
 const OPERATION_REFUSED: &str = "OperationRefused";

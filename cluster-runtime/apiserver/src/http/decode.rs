@@ -21,7 +21,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Most bytes of a transaction's body: a whole release with its record.
-pub(crate) const TRANSACTION_BYTES_MAX: usize = 12 * 1024 * 1024;
+pub(crate) const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Reads a whole body; 413 when it is too big, 408 when it does not come.
 pub(crate) async fn read(body: HttpBody) -> Result<Bytes, Status> {

@@ -7,17 +7,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_objects::{Object, Status};
 use futures::future::try_join_all;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 use kube::client::Body;
 
 use super::config::{ConnectError, HttpConfig};
 use super::discovery::{self, Root};
 use super::request::{self, ApiRequest};
-use super::{answer, watch};
+use super::{answer, streams, watch};
 use crate::{
-    Api, ApiResource, Collection, DeleteOptions, Deleted, Discovery, List, ListOptions, Patch, Target,
-    WatchOptions, WatchStream, WriteOptions,
+    Api, ApiResource, ByteStream, Collection, DeleteOptions, Deleted, Discovery, ExecRequest, ExecSession,
+    List, ListOptions, Patch, Target, WatchOptions, WatchStream, WriteOptions,
 };
 
 /// Times that a request is sent, the first included.
@@ -39,9 +39,20 @@ impl HttpApi {
     pub async fn connect(config: &HttpConfig) -> Result<Self, ConnectError> {
         let config = config.load().await?;
         let address = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = kube::Client::try_from(config).map_err(|source| ConnectError::Client {
-            address: address.clone(),
-            source: Box::new(source),
+        let plugin = config
+            .auth_info
+            .exec
+            .as_ref()
+            .and_then(|exec| exec.command.clone());
+        let client = kube::Client::try_from(config).map_err(|source| match (source, plugin) {
+            (source @ kube::Error::Auth(_), Some(program)) => ConnectError::Plugin {
+                program,
+                source: Box::new(source),
+            },
+            (source, _) => ConnectError::Client {
+                address: address.clone(),
+                source: Box::new(source),
+            },
         })?;
         Ok(Self { client, address })
     }
@@ -257,5 +268,31 @@ impl Api for HttpApi {
     async fn raw(&self, path: &str) -> Result<Vec<u8>, Status> {
         let (_, body) = self.send(request::raw(path, "*/*")).await?;
         Ok(body.to_vec())
+    }
+
+    async fn raw_stream(&self, path: &str) -> Result<ByteStream, Status> {
+        let mut request = request::raw(path, "*/*");
+        // What is compressed comes in blocks, not as it is written.
+        let identity = header::HeaderValue::from_static("identity");
+        request.headers_mut().insert(header::ACCEPT_ENCODING, identity);
+        let (parts, body) = self.send_retrying(request).await?.into_parts();
+        if !parts.status.is_success() {
+            let body = body.collect_bytes().await;
+            let body = body.map_err(|error| self.unreachable(&error))?;
+            return Err(answer::refusal(parts.status, &body));
+        }
+        Ok(Box::pin(
+            data_frames(body).map(|frame| frame.map_err(std::io::Error::other)),
+        ))
+    }
+
+    async fn exec(
+        &self,
+        target: &Target,
+        container: &str,
+        request: &ExecRequest,
+    ) -> Result<ExecSession, Status> {
+        let opened = streams::open(&self.client, target, container, request).await;
+        opened.map_err(|error| streams::refusal(&error).unwrap_or_else(|| self.unreachable(&error)))
     }
 }

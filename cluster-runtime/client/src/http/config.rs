@@ -61,6 +61,14 @@ pub enum ConnectError {
         /// Why.
         source: ::http::uri::InvalidUri,
     },
+    /// The program that the kubeconfig gets credentials from gave none.
+    #[error("no credentials from `{program}`, which the kubeconfig names")]
+    Plugin {
+        /// The program.
+        program: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
     /// Certificates, keys or the proxy cannot be used.
     #[error("cannot make a client for `{address}`")]
     Client {

@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod discovery;
 mod request;
+mod streams;
 mod watch;
 
 pub use client::HttpApi;

@@ -51,11 +51,11 @@ struct Obstacle {
 }
 
 impl Obstacle {
-    fn inactive(reason: &'static str, message: impl ToString) -> Self {
+    fn inactive(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind: "ScalingActive",
             reason,
-            message: message.to_string(),
+            message: message.into(),
         }
     }
 }

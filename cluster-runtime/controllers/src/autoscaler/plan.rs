@@ -90,7 +90,8 @@ pub(crate) fn propose(samples: &[Sample], wish: Wish, current: i64) -> Option<Pr
     let ceiling = |amount: f64| amount.ceil().clamp(0.0, f64::from(i32::MAX)) as i64;
     let unready = samples.iter().any(|one| !one.ready);
     let missing = samples.iter().any(|one| one.ready && one.used.is_none());
-    if !missing && !(unready && ratio > 1.0) {
+    let is_guessed = missing || (unready && ratio > 1.0);
+    if !is_guessed {
         let next = if is_near(ratio) {
             current
         } else {
@@ -292,6 +293,7 @@ pub(crate) fn whole(value: Option<&Value>) -> i64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests {
     use super::*;
     use serde_json::json;

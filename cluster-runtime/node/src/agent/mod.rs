@@ -21,6 +21,7 @@ mod plan_tests;
 mod pod;
 mod probes;
 mod registration;
+mod seeding;
 mod status;
 mod streams;
 mod tasks;

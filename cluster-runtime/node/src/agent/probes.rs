@@ -8,7 +8,10 @@ use tokio::time::{Instant, sleep_until};
 use super::patient::Patient;
 use super::pod::Probe;
 
-const EAGER_FIRST: Duration = Duration::from_millis(15);
+/// The shortest distance between looks that come sooner than the period says.
+const EAGER_MIN: Duration = Duration::from_millis(15);
+/// What came up is seen after a fifth of the time that it took, at the latest.
+const EAGER_SHARE: u32 = 5;
 
 /// Which probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +79,14 @@ impl Patient {
     async fn follow(&self, kind: ProbeKind, probe: &Probe, news: &mpsc::Sender<ProbeNews>) -> bool {
         let period = probe.period();
         let initial = Duration::from_secs(probe.initial_delay_seconds);
-        let mut eager = (kind != ProbeKind::Liveness).then_some(EAGER_FIRST);
+        let mut eager = kind != ProbeKind::Liveness;
         let begin = Instant::now() + initial;
-        let mut regular = if eager.is_some() || initial.is_zero() {
+        let mut regular = if eager || initial.is_zero() {
             begin + period
         } else {
             begin
         };
-        let mut next = if eager.is_some() { begin } else { regular };
+        let mut next = if eager { begin } else { regular };
         let (mut successes, mut failures) = (0, 0);
         let mut said = None;
         loop {
@@ -96,7 +99,7 @@ impl Patient {
                 Ok(()) => {
                     (successes, failures) = (successes + 1, 0);
                     if successes >= probe.success_threshold() {
-                        eager = None;
+                        eager = false;
                         match kind {
                             ProbeKind::Startup => {
                                 let _ = news.send(ProbeNews::Started).await;
@@ -128,10 +131,10 @@ impl Patient {
                 }
             }
             next = regular;
-            if let Some(wait) = &mut eager {
-                let sooner = Instant::now() + *wait;
-                *wait *= 2;
-                next = sooner.min(regular);
+            if eager {
+                let now = Instant::now();
+                let passed = now.saturating_duration_since(begin);
+                next = regular.min(now + (passed / EAGER_SHARE).max(EAGER_MIN));
             }
         }
     }

@@ -20,6 +20,7 @@ use super::network::HostPort;
 use super::node::Shared;
 use super::patient::Patient;
 use super::pod::{ContainerConfig, Pod};
+use super::seeding;
 use super::volumes::{self, VolumePaths};
 use crate::image::Image;
 use crate::runtime::{Container, ContainerExit, ContainerId, Runtime, RuntimeError, Sandbox};
@@ -211,6 +212,16 @@ pub(crate) async fn start_container(
     let spec = spec.map_err(config_error)?;
     let termination = folder.termination(&container.name, attempt);
     make_writable_file(&termination).map_err(|error| create_error(error.to_string()))?;
+    let seeds = seeding::wanted(pod, container, &spec);
+    if !seeds.is_empty() {
+        let (layers, folder) = (
+            spec.layers.clone(),
+            folder.path.join("seeding").join(&container.name),
+        );
+        let filled = tokio::task::spawn_blocking(move || seeding::seed(&seeds, &layers, &folder)).await;
+        let filled = filled.map_err(io::Error::other).flatten();
+        filled.map_err(|error| create_error(format!("cannot fill the volumes from the image: {error}")))?;
+    }
     let id = spec.id.clone();
     let (store, held) = (shared.images.store().clone(), image.clone());
     let holder = id.to_string();

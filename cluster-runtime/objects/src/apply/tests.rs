@@ -373,3 +373,42 @@ fn err_configurations_without_form_are_refused() {
     let nameless = deployment(template(json!([{"image": "a"}])));
     assert_eq!(story.try_apply("helm", &nameless, false).unwrap_err().code, 400);
 }
+
+#[test]
+fn applying_twice_changes_nothing_where_nobody_owns_the_key_of_an_item() {
+    let mut story = Story::new();
+    let owned = json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}}}}});
+    let live = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "a", "managedFields": [{
+            "manager": "m", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": owned,
+        }]},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    story.object = Some(Object::from_value(live).unwrap());
+    let wish = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"},
+        "spec": {"containers": [{"name": "a", "image": "j"}]},
+    });
+    let once = story.apply("other", wish.clone());
+    assert_eq!(once["spec"]["containers"].as_array().unwrap().len(), 2);
+    assert_eq!(story.apply("other", wish), once);
+}
+
+#[test]
+fn err_long_lists_are_looked_through_in_time() {
+    let many: Vec<String> = (0..20_000)
+        .map(|number| format!("example.com/{number}"))
+        .collect();
+    let wish =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": many}});
+    let start = std::time::Instant::now();
+    let mut story = Story::new();
+    story.apply("one", wish.clone());
+    story.apply("one", wish);
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
+}

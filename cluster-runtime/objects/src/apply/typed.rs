@@ -3,7 +3,7 @@
 //! The rules are those of `sigs.k8s.io/structured-merge-diff`: a map has its keys, a list of a set or with keys has its
 //! items, and everything else (scalars, atomic lists and maps, lists that nothing is known of) is one field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -305,7 +305,16 @@ impl<'a> Typed<'a> {
                     .filter_map(|(element, value)| match set.child(&element) {
                         None => Some(value),
                         Some(below) if below.is_member() => None,
-                        Some(below) => item.without(value, below),
+                        Some(below) => {
+                            let keys = key_fields(list, &value);
+                            let mut left = item.without(value, below)?;
+                            // An item that stays keeps what tells it apart, whoever owns that: without it, the whole
+                            // list would be one value.
+                            if let Some(fields) = left.as_object_mut() {
+                                fields.extend(keys);
+                            }
+                            Some(left)
+                        }
                     })
                     .collect();
                 (!items.is_empty()).then_some(Value::Array(items))
@@ -360,6 +369,7 @@ fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Val
     let names = |items: &[Value]| elements(list, items).unwrap_or_default();
     let (live_names, applied_names) = (names(&live), names(applied));
     let mut live_items: BTreeMap<&String, Value> = live_names.iter().zip(live).collect();
+    let is_applied: HashSet<&String> = applied_names.iter().collect();
     let shared: Vec<&String> = applied_names
         .iter()
         .filter(|name| live_items.contains_key(name))
@@ -374,7 +384,7 @@ fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Val
         None => value.clone(),
     };
     for name in &live_names {
-        if !applied_names.contains(name) {
+        if !is_applied.contains(name) {
             merged.extend(live_items.remove(name));
         } else if shared.next_if(|next| *next == name).is_some() {
             for (applied, value) in rest.by_ref() {
@@ -391,9 +401,22 @@ fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Val
     merged
 }
 
+/// The fields by which an item is told apart, as far as it has them.
+fn key_fields(list: &ListShape, item: &Value) -> Vec<(String, Value)> {
+    let ListKind::Map(keys) = &list.kind else {
+        return Vec::new();
+    };
+    let present = keys
+        .iter()
+        .filter_map(|key| Some((key.clone().into_owned(), item.get(key.as_ref())?.clone())));
+    present.collect()
+}
+
 /// The path elements of the items of a list.
 fn elements(list: &ListShape, items: &[Value]) -> Result<Vec<String>, String> {
     let mut elements = Vec::with_capacity(items.len());
+    // Looked up and not searched: a list of a stranger may be long.
+    let mut seen = HashSet::with_capacity(items.len());
     for item in items {
         let element = match &list.kind {
             ListKind::Set if item.is_array() || item.is_object() => {
@@ -403,7 +426,7 @@ fn elements(list: &ListShape, items: &[Value]) -> Result<Vec<String>, String> {
             ListKind::Map(keys) => format!("k:{}", keys_of(list, keys, item)?),
             ListKind::Atomic => return Err("an atomic list has no items of its own".to_owned()),
         };
-        if elements.contains(&element) {
+        if !seen.insert(element.clone()) {
             let readable = element.split_at(2).1;
             return Err(format!("duplicate entries for key {}", readable_keys(readable)));
         }

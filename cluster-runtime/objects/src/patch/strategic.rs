@@ -2,6 +2,8 @@
 //!
 //! The rules and directives are those of `k8s.io/apimachinery/pkg/util/strategicpatch`.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use crate::nesting;
@@ -171,7 +173,8 @@ fn order_lists(original: &mut Fields, patch: &mut Fields, shape: &Shape) -> Resu
 fn check_order(items: &[Value], order: &[Value], merge_key: Option<&str>) -> Result<(), Status> {
     let mut rest = order.iter();
     for item in items.iter().filter(|item| item.get(PATCH).is_none()) {
-        if !rest.any(|wanted| same(wanted, item, merge_key)) {
+        let own = identity(item, merge_key);
+        if own.is_none() || !rest.any(|wanted| identity(wanted, merge_key) == own) {
             let (items, order) = (Value::from(items), Value::from(order));
             return Err(Status::bad_request(format!(
                 "The order in patch list:\n{items}\n doesn't match $setElementOrder list:\n{order}\n"
@@ -189,17 +192,18 @@ fn merge_list(
     shape: &Shape,
 ) -> Result<Vec<Value>, Status> {
     let Some(merge_key) = strategy.merge_key.as_deref() else {
-        let mut merged: Vec<Value> = Vec::new();
-        for value in original.iter().chain(&patch) {
-            if !merged.contains(value) {
-                merged.push(value.clone());
-            }
-        }
+        let mut seen = HashSet::new();
+        let all = original.iter().chain(&patch);
+        let merged = all
+            .filter(|value| seen.insert(value.to_string()))
+            .cloned()
+            .collect();
         return Ok(interleave(merged, &patch, original, None));
     };
     let item = item_shape(shape);
     let mut merged = original.to_vec();
     let mut plain = Vec::new();
+    let mut deleted = HashSet::new();
     let mut replace = false;
     for value in patch {
         let Value::Object(mut fields) = value else {
@@ -213,7 +217,7 @@ fn merge_list(
                 let key = fields
                     .get(merge_key)
                     .ok_or_else(|| no_merge_key(&fields, merge_key))?;
-                merged.retain(|existing| existing.get(merge_key) != Some(key));
+                deleted.insert(key.to_string());
             }
             Some(Value::String(directive)) if directive == "replace" => replace = true,
             Some(Value::String(directive)) if directive == "merge" => plain.push(fields),
@@ -223,18 +227,23 @@ fn merge_list(
     if replace {
         return Ok(without_directives(plain.into_iter().map(Value::Object).collect()));
     }
+    merged.retain(|existing| {
+        existing
+            .get(merge_key)
+            .is_none_or(|key| !deleted.contains(&key.to_string()))
+    });
     let order: Vec<Value> = plain.iter().cloned().map(Value::Object).collect();
+    let mut places = places(&merged, Some(merge_key));
     for fields in plain {
         let key = fields
             .get(merge_key)
-            .cloned()
+            .map(|key| format!("{key}:"))
             .ok_or_else(|| no_merge_key(&fields, merge_key))?;
-        let existing = merged
-            .iter_mut()
-            .find(|existing| existing.get(merge_key) == Some(&key));
+        let existing = places.get(&key).and_then(|place| merged.get_mut(*place));
         if let Some(Value::Object(existing)) = existing {
             merge_map(existing, fields, &item)?;
         } else {
+            places.entry(key).or_insert(merged.len());
             merged.extend(without_directive(Value::Object(fields)));
         }
     }
@@ -244,18 +253,21 @@ fn merge_list(
 /// Orders a merged list: items that the patch names in the order of the patch, the others where the original list had
 /// them among those.
 fn interleave(merged: Vec<Value>, order: &[Value], before: &[Value], merge_key: Option<&str>) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| list.iter().position(|other| same(other, item, merge_key));
+    // Looked up and not searched: a list of a stranger may be long.
+    let (ordered, present) = (places(order, merge_key), places(before, merge_key));
+    let place =
+        |places: &HashMap<String, usize>, item: &Value| places.get(&identity(item, merge_key)?).copied();
     let (mut named, mut others): (Vec<_>, Vec<_>) = merged
         .into_iter()
-        .map(|item| (place(order, &item), item))
+        .map(|item| (place(&ordered, &item), item))
         .partition(|(place, _)| place.is_some());
     named.sort_by_key(|(place, _)| *place);
-    others.sort_by_key(|(_, item)| place(before, item).unwrap_or(usize::MAX));
+    others.sort_by_cached_key(|(_, item)| place(&present, item).unwrap_or(usize::MAX));
     let mut all = Vec::with_capacity(named.len() + others.len());
     let mut others = others.into_iter().map(|(_, item)| item).peekable();
     for (_, item) in named {
-        let here = place(before, &item);
-        while let Some(other) = others.next_if(|other| match (place(before, other), here) {
+        let here = place(&present, &item);
+        while let Some(other) = others.next_if(|other| match (place(&present, other), here) {
             (Some(other), Some(here)) => other < here,
             _ => false,
         }) {
@@ -267,12 +279,23 @@ fn interleave(merged: Vec<Value>, order: &[Value], before: &[Value], merge_key: 
     all
 }
 
-/// Whether two items are the same one: by their key, or as values.
-fn same(a: &Value, b: &Value, merge_key: Option<&str>) -> bool {
+/// What makes two items the same one: their key, or their value. Nothing where the key is missing.
+fn identity(item: &Value, merge_key: Option<&str>) -> Option<String> {
     match merge_key {
-        Some(key) if a.is_object() || b.is_object() => a.get(key).is_some() && a.get(key) == b.get(key),
-        _ => a == b,
+        Some(key) if item.is_object() => item.get(key).map(|key| format!("{key}:")),
+        _ => Some(item.to_string()),
     }
+}
+
+/// Where the items of a list are; the first one counts.
+fn places(list: &[Value], merge_key: Option<&str>) -> HashMap<String, usize> {
+    let mut places = HashMap::with_capacity(list.len());
+    for (place, item) in list.iter().enumerate() {
+        if let Some(identity) = identity(item, merge_key) {
+            places.entry(identity).or_insert(place);
+        }
+    }
+    places
 }
 
 fn delete_values(original: &mut Fields, key: &str, values: &Value) -> Result<(), Status> {
@@ -280,7 +303,8 @@ fn delete_values(original: &mut Fields, key: &str, values: &Value) -> Result<(),
         return Err(Status::bad_request("invalid patch format of primitive list"));
     };
     if let Some(Value::Array(list)) = original.get_mut(key) {
-        list.retain(|value| !values.contains(value));
+        let values: HashSet<String> = values.iter().map(Value::to_string).collect();
+        list.retain(|value| !values.contains(&value.to_string()));
     }
     Ok(())
 }
@@ -353,6 +377,24 @@ mod tests {
 
     fn containers(list: Value) -> Value {
         json!({"spec": {"containers": list}})
+    }
+
+    #[test]
+    fn err_long_lists_are_merged_in_time() {
+        let many = |from: u32| -> Value {
+            (from..from + 60_000)
+                .map(|one| json!(format!("e/{one}")))
+                .collect()
+        };
+        let target = json!({"metadata": {"finalizers": many(0)}, "spec": {"containers": []}});
+        let start = std::time::Instant::now();
+        let patch = json!({"metadata": {"finalizers": many(30_000), "$deleteFromPrimitiveList/finalizers": many(10)}});
+        patched(&target, &patch).unwrap();
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(30),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[test]

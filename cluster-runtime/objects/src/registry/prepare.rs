@@ -102,6 +102,9 @@ fn initial_status(table: &str) -> Option<Value> {
         "poddisruptionbudgets.policy" => json!({
             "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
         }),
+        "customresourcedefinitions.apiextensions.k8s.io" => json!({
+            "conditions": [], "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": [],
+        }),
         "deployments.apps"
         | "jobs.batch"
         | "cronjobs.batch"

@@ -15,10 +15,11 @@ mod engine {
 }
 
 #[allow(dead_code, unused_imports, reason = "the target uses a part of the files")]
+#[path = "."]
 mod http {
-    #[path = "../../../../../cluster-runtime/apiserver/src/http/decode.rs"]
+    #[path = "../../../../cluster-runtime/apiserver/src/http/decode.rs"]
     pub mod decode;
-    #[path = "../../../../../cluster-runtime/apiserver/src/http/protobuf/mod.rs"]
+    #[path = "../../../../cluster-runtime/apiserver/src/http/protobuf/mod.rs"]
     pub mod protobuf;
 }
 

@@ -177,7 +177,7 @@ fn compare(item: &Value, kind: &str, requests: &Amounts, limits: &Amounts, fault
         match (requests.get(&resource), limits.get(&resource)) {
             (None, _) => faults.push(format!("{rule}.  No request is specified")),
             (Some(request), _) if *request < least => {
-                faults.push(format!("{rule}, but request is {request}"))
+                faults.push(format!("{rule}, but request is {request}"));
             }
             (_, Some(limit)) if *limit < least => faults.push(format!("{rule}, but limit is {limit}")),
             _ => {}
@@ -214,6 +214,7 @@ fn share(amount: Quantity, of: Quantity) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests {
     use super::*;
     use serde_json::json;

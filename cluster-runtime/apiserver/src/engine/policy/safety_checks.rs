@@ -662,6 +662,7 @@ fn seccomp_restricted(pod: &Pod<'_>) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "cases are made in place")]
 mod tests {
     use super::*;
     use serde_json::json;
