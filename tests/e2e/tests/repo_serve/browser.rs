@@ -60,15 +60,15 @@ impl Browser {
             last: 0,
             complaints: Vec::new(),
         };
-        let target = browser.order("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.order("Target.createTarget", &json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.order("Target.attachToTarget", target);
+        let session = browser.order("Target.attachToTarget", &target);
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Log", "DOM", "Runtime"] {
-            browser.order(&format!("{domain}.enable"), json!({}));
+            browser.order(&format!("{domain}.enable"), &json!({}));
         }
         let no_scripts = json!({"value": !with_scripts});
-        browser.order("Emulation.setScriptExecutionDisabled", no_scripts);
+        browser.order("Emulation.setScriptExecutionDisabled", &no_scripts);
         browser
     }
 
@@ -91,13 +91,8 @@ impl Browser {
     }
 
     /// Gives an order and waits until it is done.
-    fn order(&mut self, method: &str, parameters: Value) -> Value {
-        self.last += 1;
-        let mut order = json!({"id": self.last, "method": method, "params": parameters});
-        if let Some(session) = &self.session {
-            order["sessionId"] = session.as_str().into();
-        }
-        self.orders.write_all(format!("{order}\0").as_bytes()).unwrap();
+    fn order(&mut self, method: &str, parameters: &Value) -> Value {
+        self.send(method, parameters);
         loop {
             let message = self.hear();
             if message["id"] == self.last {
@@ -116,22 +111,27 @@ impl Browser {
 
     fn visit(&mut self, url: &str) {
         self.and_load(|browser| {
-            browser.send("Page.navigate", json!({"url": url}));
+            browser.send("Page.navigate", &json!({"url": url}));
         });
     }
 
     /// Gives an order without waiting: the answer may come after what it leads to.
-    fn send(&mut self, method: &str, parameters: Value) {
+    fn send(&mut self, method: &str, parameters: &Value) {
         self.last += 1;
-        let session = self.session.as_deref();
-        let order = json!({"id": self.last, "method": method, "params": parameters, "sessionId": session});
+        let mut order = json!({"id": self.last, "method": method, "params": parameters});
+        if let Some(session) = &self.session {
+            order["sessionId"] = session.as_str().into();
+        }
         self.orders.write_all(format!("{order}\0").as_bytes()).unwrap();
     }
 
     fn find(&mut self, selector: &str) -> Value {
-        let document = self.order("DOM.getDocument", json!({}));
+        let document = self.order("DOM.getDocument", &json!({}));
         let root = &document["root"]["nodeId"];
-        let found = self.order("DOM.querySelector", json!({"nodeId": root, "selector": selector}));
+        let found = self.order(
+            "DOM.querySelector",
+            &json!({"nodeId": root, "selector": selector}),
+        );
         assert_ne!(found["nodeId"], 0, "nothing is `{selector}`");
         found["nodeId"].clone()
     }
@@ -139,15 +139,15 @@ impl Browser {
     /// What is at some place of the page, as the browser has it.
     fn html(&mut self, selector: &str) -> String {
         let node = self.find(selector);
-        let html = self.order("DOM.getOuterHTML", json!({"nodeId": node}));
+        let html = self.order("DOM.getOuterHTML", &json!({"nodeId": node}));
         html["outerHTML"].as_str().unwrap().to_owned()
     }
 
     /// The middle of something, where it is seen.
     fn middle(&mut self, selector: &str) -> (f64, f64) {
         let node = self.find(selector);
-        self.order("DOM.scrollIntoViewIfNeeded", json!({"nodeId": node}));
-        let quads = self.order("DOM.getContentQuads", json!({"nodeId": node}));
+        self.order("DOM.scrollIntoViewIfNeeded", &json!({"nodeId": node}));
+        let quads = self.order("DOM.getContentQuads", &json!({"nodeId": node}));
         let quad: Vec<f64> = serde_json::from_value(quads["quads"][0].clone()).unwrap();
         ((quad[0] + quad[4]) / 2.0, (quad[1] + quad[5]) / 2.0)
     }
@@ -157,14 +157,14 @@ impl Browser {
         let (x, y) = self.middle(selector);
         for kind in ["mousePressed", "mouseReleased"] {
             let click = json!({"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1});
-            self.send("Input.dispatchMouseEvent", click);
+            self.send("Input.dispatchMouseEvent", &click);
         }
     }
 
     fn type_into(&mut self, selector: &str, text: &str) {
         let node = self.find(selector);
-        self.order("DOM.focus", json!({"nodeId": node}));
-        self.order("Input.insertText", json!({"text": text}));
+        self.order("DOM.focus", &json!({"nodeId": node}));
+        self.order("Input.insertText", &json!({"text": text}));
     }
 }
 
