@@ -90,26 +90,28 @@ pub(super) fn run(arguments: &WatchArgs, project: &ProjectArgs, settings: &Setti
             .settings
             .console
             .say(format!("watching {} folders", folders.paths.len()));
-        loop {
-            let changed = tokio::select! {
-                changed = folders.changes() => changed?,
-                _ = tokio::signal::ctrl_c() => return Ok(()),
-            };
-            for (service, work) in decide(&rules, &changed) {
-                if !arguments.quiet {
-                    place
-                        .settings
-                        .console
-                        .say(format!("`{service}`: {}", work.words()));
-                }
-                let done = work
-                    .carry_out(&service, &place, &cluster, &loaded, is_bundled)
-                    .await;
-                // The next change may succeed where this one did not.
-                if let Err(failure) = done {
-                    place.settings.console.failure(&failure);
+        let follow = async {
+            loop {
+                let changed = folders.changes().await?;
+                for (service, work) in decide(&rules, &changed) {
+                    if !arguments.quiet {
+                        let words = work.words();
+                        place.settings.console.say(format!("`{service}`: {words}"));
+                    }
+                    let done = work
+                        .carry_out(&service, &place, &cluster, &loaded, is_bundled)
+                        .await;
+                    // The next change may succeed where this one did not.
+                    if let Err(failure) = done {
+                        place.settings.console.failure(&failure);
+                    }
                 }
             }
+        };
+        // An interrupt ends the work that is under way, too.
+        tokio::select! {
+            failed = follow => failed,
+            _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })
 }
