@@ -29,6 +29,11 @@ pub enum Helps {
     Volume,
 }
 
+impl Helps {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Node, Self::PodGone, Self::PodPlaced, Self::Volume];
+}
+
 /// One filter.
 #[derive(Debug)]
 pub struct Filter {
@@ -38,6 +43,8 @@ pub struct Filter {
     pub helped_by: &'static [Helps],
     /// Whether it looks at the node alone, and not at what is elsewhere in the cluster.
     pub(crate) local: bool,
+    /// Whether it can refuse any node for this pod.
+    applies: fn(&Prepared<'_>) -> bool,
     check: fn(&Prepared<'_>, &NodeInfo, &mut Vec<Reason>),
 }
 
@@ -47,54 +54,63 @@ pub fn filters() -> &'static [Filter] {
     const FILTERS: &[Filter] = &[
         Filter {
             name: "NodeUnschedulable",
+            applies: |_| true,
             helped_by: &[Node],
             local: true,
             check: unschedulable,
         },
         Filter {
             name: "NodeName",
+            applies: |prepared| !prepared.pod.node_name.is_empty(),
             helped_by: &[Node],
             local: true,
             check: node_name,
         },
         Filter {
             name: "TaintToleration",
+            applies: |_| true,
             helped_by: &[Node],
             local: true,
             check: taints,
         },
         Filter {
             name: "NodeAffinity",
+            applies: |prepared| !prepared.pod.demand.is_none(),
             helped_by: &[Node],
             local: true,
             check: node_affinity,
         },
         Filter {
             name: "NodePorts",
+            applies: |prepared| !prepared.pod.ports.is_empty(),
             helped_by: &[Node, PodGone],
             local: true,
             check: ports,
         },
         Filter {
             name: "NodeResourcesFit",
+            applies: |_| true,
             helped_by: &[Node, PodGone],
             local: true,
             check: resources,
         },
         Filter {
             name: "VolumeBinding",
+            applies: |prepared| !prepared.volumes.is_empty(),
             helped_by: &[Node, Volume],
             local: false,
             check: volumes,
         },
         Filter {
             name: "PodTopologySpread",
+            applies: |prepared| !prepared.spread.refuses_nothing(),
             helped_by: &[Node, PodGone, PodPlaced],
             local: false,
             check: spread,
         },
         Filter {
             name: "InterPodAffinity",
+            applies: |prepared| !prepared.affinity.is_indifferent(),
             helped_by: &[Node, PodGone, PodPlaced],
             local: false,
             check: affinity,
@@ -104,6 +120,11 @@ pub fn filters() -> &'static [Filter] {
 }
 
 impl Filter {
+    /// Whether it can refuse any node for this pod.
+    pub(crate) fn applies(&self, prepared: &Prepared<'_>) -> bool {
+        (self.applies)(prepared)
+    }
+
     /// Adds the reasons for which the node cannot take the pod; adds none where it can.
     pub(crate) fn check(&self, prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Reason>) {
         (self.check)(prepared, node, reasons);
@@ -120,7 +141,7 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Prepares a pod; the error is why no node can take it whatever the node is like.
+    /// Prepares a pod whose choices the state remembers; the error is why no node can take it whatever the node is like.
     pub(crate) fn new(state: &'a ClusterState, pod: &'a PodInfo) -> Result<Self, (&'static str, String)> {
         Ok(Self {
             pod,

@@ -94,7 +94,8 @@ fn enough(nodes: usize) -> usize {
 /// Decides where a pod goes.
 ///
 /// Every filter is asked of every node, until enough nodes (all of a small cluster, a part of a large one) can take
-/// the pod; the best of them by `profile` takes it. Does no IO and changes nothing.
+/// the pod; the best of them by `profile` takes it. Does no IO and changes nothing; a state that does not remember the
+/// choices of the pod ([`ClusterState::remember_choices`]) is copied and counted first, which takes its time.
 pub fn schedule(
     state: &ClusterState,
     pod: &PodInfo,
@@ -109,6 +110,11 @@ pub fn schedule(
     if nodes.is_empty() {
         return Err(refusals);
     }
+    if !state.remembers(pod) {
+        let mut remembering = state.clone();
+        remembering.remember_choices(pod);
+        return schedule(&remembering, pod, profile, chance);
+    }
     let prepared = match Prepared::new(state, pod) {
         Ok(prepared) => prepared,
         Err((filter, why)) => {
@@ -119,7 +125,11 @@ pub fn schedule(
     };
     let mut search = Search {
         prepared: &prepared,
-        feasible: Vec::new(),
+        filters: filters()
+            .iter()
+            .filter(|filter| filter.applies(&prepared))
+            .collect(),
+        feasible: Vec::with_capacity(enough(nodes.len())),
         examined: 0,
         reasons: Vec::new(),
         counts: BTreeMap::new(),
@@ -184,6 +194,8 @@ pub(crate) fn may_fit(state: &ClusterState, pod: &PodInfo, node: &str) -> bool {
 
 struct Search<'a> {
     prepared: &'a Prepared<'a>,
+    /// Those that can refuse any node for this pod.
+    filters: Vec<&'static Filter>,
     feasible: Vec<&'a NodeInfo>,
     examined: usize,
     /// Reasons of the filter that is being asked.
@@ -195,7 +207,7 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn look_at(&mut self, node: &'a NodeInfo) {
         self.examined += 1;
-        for filter in filters() {
+        for filter in &self.filters {
             filter.check(self.prepared, node, &mut self.reasons);
             if !self.reasons.is_empty() {
                 self.refused_by.insert(filter.name);

@@ -22,6 +22,7 @@ use crate::filter::waits_for_pod;
 use crate::pod::PodInfo;
 use crate::queue::PendingPods;
 use crate::schedule::{Chance, may_fit, schedule};
+use crate::templates::Templates;
 use crate::{ClusterState, Helps, Profile};
 
 /// Says on a claim which node its pod will be on.
@@ -81,6 +82,7 @@ impl Scheduler {
             inner: Mutex::new(Inner {
                 state: ClusterState::new(),
                 pending: PendingPods::new(),
+                templates: Templates::default(),
             }),
             woken: Notify::new(),
             name: options.name.clone(),
@@ -131,6 +133,7 @@ struct Shared {
 struct Inner {
     state: ClusterState,
     pending: PendingPods,
+    templates: Templates,
 }
 
 /// Puts every change of what the scheduler looks at into its state.
@@ -163,7 +166,7 @@ impl Shared {
 
     fn node_changed(&self, change: &Change) {
         let mut inner = self.inner();
-        let Inner { state, pending } = &mut *inner;
+        let Inner { state, pending, .. } = &mut *inner;
         let node = change.object();
         match change {
             Change::Deleted(_) => return state.remove_node(node.name()),
@@ -206,7 +209,7 @@ impl Shared {
     }
 
     fn help(&self, inner: &mut Inner, change: Helps) {
-        let Inner { state, pending } = inner;
+        let Inner { state, pending, .. } = inner;
         let mut helped = pending.helped(change, Instant::now(), |_| false);
         if change == Helps::Volume {
             helped |= pending.volumes_came(|pod| claims_are_settled(state, pod));
@@ -239,7 +242,7 @@ impl Shared {
         let Some(node) = inner.state.remove_pod(&key) else {
             return;
         };
-        let Inner { state, pending } = inner;
+        let Inner { state, pending, .. } = inner;
         if pending.helped(Helps::PodGone, Instant::now(), |pod| may_fit(state, pod, &node)) {
             self.woken.notify_one();
         }
@@ -252,14 +255,16 @@ impl Shared {
         inner.pending.remove(&key);
         let labels_changed = change.old().is_some_and(|old| old.labels() != pod.labels());
         let known = inner.state.node_of(&key).is_some_and(|known| **known == *node);
-        let resized = change
-            .old()
-            .is_some_and(|old| old.at(&["spec"]) != pod.at(&["spec"]));
+        let resized = change.old().is_some_and(|old| !same_containers(old, pod));
+        if pod.deletion_timestamp().is_some() {
+            inner.state.leaving(&key);
+        }
         if known && !labels_changed && !resized {
             return;
         }
-        inner.state.put_pod(&Arc::new(PodInfo::new(pod)), &node.into());
-        let Inner { state, pending } = inner;
+        let read = inner.templates.read(pod);
+        inner.state.put_pod(&read, &node.into());
+        let Inner { state, pending, .. } = inner;
         let now = Instant::now();
         let mut helped = pending.helped(Helps::PodPlaced, now, |_| false);
         if labels_changed || resized {
@@ -284,9 +289,21 @@ impl Shared {
             inner.pending.remove(&key);
             return;
         }
-        inner.pending.add(Arc::new(PodInfo::new(pod)));
+        let read = inner.templates.read(pod);
+        inner.pending.add(Arc::new(read));
         self.woken.notify_one();
     }
+}
+
+/// Whether two states of a pod ask for the same amounts; nothing else of its spec changes once it has a node.
+fn same_containers(old: &Object, new: &Object) -> bool {
+    [
+        ["spec", "containers"],
+        ["spec", "initContainers"],
+        ["spec", "overhead"],
+    ]
+    .iter()
+    .all(|path| old.at(path) == new.at(path))
 }
 
 fn put<K: std::hash::Hash + Eq>(
@@ -352,7 +369,7 @@ impl Worker {
     /// Decides for the next waiting pod; the state shows it on its node at once.
     fn decide(&self, start: &mut usize) -> Option<Decision> {
         let mut inner = self.shared.inner();
-        let Inner { state, pending } = &mut *inner;
+        let Inner { state, pending, .. } = &mut *inner;
         let pod = pending.pop(Instant::now())?;
         state.remember_choices(&pod);
         let chance = Chance {
@@ -449,7 +466,7 @@ impl Worker {
         if inner
             .state
             .pod(&pod.key)
-            .is_some_and(|placed| placed.object.uid() == pod.object.uid())
+            .is_some_and(|placed| *placed.uid == *pod.object.uid())
         {
             inner.state.remove_pod(&pod.key);
         }

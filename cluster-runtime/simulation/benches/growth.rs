@@ -16,13 +16,20 @@ fn main() {
     }
     // Nobody else can have installed one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let pods = arguments.first().map_or(20_000, |word| word.parse().unwrap());
     let workloads: Vec<Workload> = match arguments.get(1).map(String::as_str) {
         None | Some("all") => vec![Workload::Plain, Workload::AntiAffinityAndTopologySpread],
         Some(word) => vec![workload(word)],
     };
-    let mut nodes: Vec<u32> = arguments.iter().skip(2).filter_map(|word| word.parse().ok()).collect();
+    let mut nodes: Vec<u32> = arguments
+        .iter()
+        .skip(2)
+        .filter_map(|word| word.parse().ok())
+        .collect();
     if nodes.is_empty() {
         nodes = vec![500, 1_000, 5_000];
     }
@@ -38,13 +45,28 @@ fn main() {
                 nodes: *nodes,
                 pods,
                 workload,
-                source: if has("bare") { Source::Bare } else { Source::Deployments },
-                arrival: if has("waiting") { Arrival::Waiting } else { Arrival::Flowing },
+                source: if has("bare") {
+                    Source::Bare
+                } else {
+                    Source::Deployments
+                },
+                arrival: if has("waiting") {
+                    Arrival::Waiting
+                } else {
+                    Arrival::Flowing
+                },
                 profile: Profile::Spread,
-                store: if has("memory") { StorePlace::Memory } else { StorePlace::Folder(dir.path().join("store")) },
+                store: if has("memory") {
+                    StorePlace::Memory
+                } else {
+                    StorePlace::Folder(dir.path().join("store"))
+                },
                 ..SimulationOptions::default()
             };
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             let report = runtime.block_on(simulate(&options, &|_| {})).unwrap();
             print_line(&report);
         }

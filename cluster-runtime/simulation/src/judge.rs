@@ -52,7 +52,13 @@ pub(crate) fn faults(nodes: &[Arc<Object>], pods: &[Arc<Object>], workload: Work
         *in_zone.entry(application).or_default().entry(zone).or_default() += 1;
     }
     for (name, load) in &loads {
-        let has = |what: &str| amount(known[name].at(&["status", "allocatable", what]).unwrap_or(&Value::Null));
+        let has = |what: &str| {
+            amount(
+                known[name]
+                    .at(&["status", "allocatable", what])
+                    .unwrap_or(&Value::Null),
+            )
+        };
         let (pods, cpu, memory) = (has("pods").units(), has("cpu").milli(), has("memory").units());
         if load.pods > pods || load.cpu_milli > cpu || load.memory > memory {
             faults.push(format!(
@@ -112,7 +118,10 @@ mod tests {
     fn node(name: &str, zone: &str) -> Arc<Object> {
         let mut node = Object::new("v1", "Node", None, name);
         node.set(&["metadata", "labels", "topology.kubernetes.io/zone"], zone);
-        node.set(&["status", "allocatable"], json!({"cpu": "1", "memory": "1Gi", "pods": "3"}));
+        node.set(
+            &["status", "allocatable"],
+            json!({"cpu": "1", "memory": "1Gi", "pods": "3"}),
+        );
         Arc::new(node)
     }
 
@@ -121,7 +130,10 @@ mod tests {
         pod.set(&["metadata", "labels", APPLICATION], application);
         pod.set(&["spec", "nodeName"], node);
         let requests = json!({"cpu": cpu, "memory": "1Mi"});
-        pod.set(&["spec", "containers"], json!([{"resources": {"requests": requests}}]));
+        pod.set(
+            &["spec", "containers"],
+            json!([{"resources": {"requests": requests}}]),
+        );
         Arc::new(pod)
     }
 
@@ -150,7 +162,9 @@ mod tests {
         check(
             &[pod("one", "web", "n1", "600m"), pod("two", "db", "n1", "600m")],
             Workload::Plain,
-            &["n1 has 2 pods that ask for 1200m of cpu and 2097152 bytes, and can take 3, 1000m and 1073741824"],
+            &[
+                "n1 has 2 pods that ask for 1200m of cpu and 2097152 bytes, and can take 3, 1000m and 1073741824",
+            ],
         );
         let together = [pod("one", "web", "n1", "1m"), pod("two", "web", "n1", "1m")];
         check(&together, Workload::Plain, &[]);

@@ -40,9 +40,14 @@ pub(crate) async fn register(api: &dyn Api, options: &SimulationOptions) -> Resu
         let (write, nodes, leases) = (&write, &nodes, &leases);
         async move {
             let now = Timestamp::now();
-            let made = api
-                .create(nodes, node::node(number, options, now), write)
-                .await?;
+            let node = node::node(number, options, now);
+            let made = api.create(nodes, node.clone(), write).await?;
+            // A new node says nothing of itself until its status is written.
+            let mut told = Object::clone(&made);
+            told.set(&["status"], node.at(&["status"]).cloned().unwrap_or_default());
+            told.remove(&["metadata", "resourceVersion"]);
+            let status = nodes.target(node.name()).subresource("status");
+            api.update(&status, told, write).await?;
             let lease = lease(&made, now);
             api.create(leases, lease, write).await.map(drop)
         }
@@ -122,7 +127,10 @@ fn see(change: &Change, timeline: &Timeline) -> Option<Order> {
     if matches!(change, Change::Deleted(_)) {
         return None;
     }
-    let placed = |pod: &Object| pod.text(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
+    let placed = |pod: &Object| {
+        pod.text(&["spec", "nodeName"])
+            .is_some_and(|node| !node.is_empty())
+    };
     let running = |pod: &Object| pod.text(&["status", "phase"]) == Some("Running");
     let leaving = |pod: &Object| pod.deletion_timestamp().is_some();
     let before = |holds: &dyn Fn(&Object) -> bool| change.old().is_some_and(|old| holds(old));

@@ -95,9 +95,7 @@ impl Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, timeline) = (stop.clone(), timeline.clone());
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.map_or_else(
                 |_| Vec::new(),
                 |runtime| runtime.block_on(sample(&config, &timeline, &stopped)),

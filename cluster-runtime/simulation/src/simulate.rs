@@ -269,9 +269,9 @@ async fn create(
         }
         Source::Bare => {
             let pods = &Collection::namespaced("v1", "pods", NAMESPACE);
-            let numbered = applications.iter().flat_map(|application| {
-                (0..application.replicas).map(move |number| (application, number))
-            });
+            let numbered = applications
+                .iter()
+                .flat_map(|application| (0..application.replicas).map(move |number| (application, number)));
             let made = stream::iter(numbered).map(|(application, number)| async move {
                 let pod = pod(application, number, options);
                 api.create(pods, pod, write).await.map(drop)
