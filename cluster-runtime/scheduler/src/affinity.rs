@@ -7,6 +7,9 @@ use crate::tally::Tally;
 use crate::terms::Term;
 use crate::topology::{NO_DOMAIN, TopologyId};
 
+/// Company that is missing, which no pod that goes brings.
+pub(crate) const UNMATCHED: &str = "node(s) didn't match pod affinity rules";
+
 /// Pods of some sort by the domains of a topology.
 struct Company<'a> {
     topology: TopologyId,
@@ -76,7 +79,7 @@ impl<'a> Affinity<'a> {
             !alone && !company.is_at(node)
         };
         if self.wanted.iter().any(missing) {
-            return Some("node(s) didn't match pod affinity rules");
+            return Some(UNMATCHED);
         }
         if self.unwanted.iter().any(|company| company.is_at(node)) {
             return Some("node(s) didn't match pod anti-affinity rules");

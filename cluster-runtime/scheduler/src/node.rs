@@ -31,6 +31,8 @@ pub struct NodeInfo {
     pub(crate) by_controller: NumberMap<u64, u32>,
     /// The domain that it is in, for each topology that is known.
     pub(crate) domains: Vec<DomainId>,
+    /// Pods for which room is being made here.
+    pub(crate) nominees: Vec<(ObjectKey, Arc<Ask>)>,
 }
 
 /// A pod that is on a node: no more of it is kept than is looked at again.
@@ -58,6 +60,7 @@ impl NodeInfo {
             ports: Vec::new(),
             by_controller: NumberMap::default(),
             domains: Vec::new(),
+            nominees: Vec::new(),
         };
         node.update(object);
         node

@@ -180,6 +180,14 @@ impl PendingPods {
         self.rest(pod, due, tries);
     }
 
+    /// Whether this very pod waits for a change.
+    pub(crate) fn is_refused(&self, pod: &PodInfo) -> bool {
+        let entry = self.pods.get(&pod.key);
+        entry.is_some_and(|entry| {
+            matches!(entry.waiting, Waiting::Refused(_)) && entry.pod.object.uid() == pod.object.uid()
+        })
+    }
+
     /// The pod has its node.
     pub(crate) fn placed(&mut self, key: &ObjectKey) {
         self.trying.remove(key);

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Helps;
+use crate::affinity::UNMATCHED;
 use crate::filter::{Filter, NODE_AFFINITY, Prepared, Reason, filters};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::score::{Profile, scores};
+use crate::spread::UNLABELLED;
 use crate::state::ClusterState;
 
 /// The randomness of one decision, given by the caller.
@@ -123,6 +125,16 @@ pub fn schedule(
             return Err(refusals);
         }
     };
+    // Where room was made for it, it goes if it can.
+    let nominated = state
+        .nominated_node(&pod.key)
+        .and_then(|name| state.position(name));
+    if let Some(place) = nominated.filter(|place| look_at_one(state, pod, *place).is_ok()) {
+        return Ok(Placement {
+            node: nodes[place].name.clone(),
+            examined: 1,
+        });
+    }
     let mut search = Search {
         prepared: &prepared,
         filters: filters()
@@ -177,6 +189,33 @@ pub fn schedule(
         node: equals[pick].name.clone(),
         examined: search.examined,
     })
+}
+
+/// Why one node cannot take a pod.
+pub(crate) struct Refusal {
+    pub(crate) reasons: Vec<String>,
+    /// Whether it stands whatever pods are driven away from the node.
+    pub(crate) is_final: bool,
+}
+
+/// Whether one node can take a pod whose choices the state remembers.
+pub(crate) fn look_at_one(state: &ClusterState, pod: &PodInfo, place: usize) -> Result<(), Refusal> {
+    let prepared = Prepared::new(state, pod).map_err(|(_, why)| Refusal {
+        reasons: vec![why],
+        is_final: true,
+    })?;
+    let mut reasons = Vec::new();
+    for filter in filters().iter().filter(|filter| filter.applies(&prepared)) {
+        filter.check(&prepared, &state.nodes()[place], &mut reasons);
+        if !reasons.is_empty() {
+            let stands = |reason: &Reason| [UNMATCHED, UNLABELLED].contains(&&**reason);
+            return Err(Refusal {
+                is_final: filter.is_final || reasons.iter().any(stands),
+                reasons: reasons.into_iter().map(Reason::into_owned).collect(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether the filters that look at a node alone let the pod on it: a cheap sign that trying again is worth it.

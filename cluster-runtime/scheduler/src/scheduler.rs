@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster_client::{
-    Api, Change, Clock, EventType, InformerOptions, Informers, Jitter, ObjectKey, Patch, Recorder,
-    RecorderOptions, Target, WriteOptions,
+    Api, Change, Clock, DeleteOptions, EventType, InformerOptions, Informers, Jitter, ObjectKey, Patch,
+    Recorder, RecorderOptions, Target, WriteOptions,
 };
 use cluster_objects::{Object, Status};
 use futures::future::BoxFuture;
@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::budget::Budget;
 use crate::filter::waits_for_pod;
 use crate::pod::PodInfo;
+use crate::preempt::{Preemption, Victim, preempt};
 use crate::queue::PendingPods;
 use crate::schedule::{Chance, may_fit, schedule};
 use crate::templates::Templates;
@@ -139,7 +141,7 @@ struct Inner {
 /// Puts every change of what the scheduler looks at into its state.
 fn follow(informers: &Informers, shared: &Arc<Shared>) {
     type Handler = fn(&Shared, &Change);
-    let handlers: [(&str, &str, Handler); 6] = [
+    let handlers: [(&str, &str, Handler); 7] = [
         ("v1", "nodes", Shared::node_changed),
         ("v1", "namespaces", Shared::namespace_changed),
         ("v1", "persistentvolumeclaims", Shared::claim_changed),
@@ -149,6 +151,7 @@ fn follow(informers: &Informers, shared: &Arc<Shared>) {
             "storageclasses",
             Shared::storage_class_changed,
         ),
+        ("policy/v1", "poddisruptionbudgets", Shared::budget_changed),
         ("v1", "pods", Shared::pod_changed),
     ];
     for (api_version, resource, handler) in handlers {
@@ -187,6 +190,17 @@ impl Shared {
         inner
             .state
             .put_namespace(object.name(), present.then_some(&**object));
+    }
+
+    fn budget_changed(&self, change: &Change) {
+        let budgets = &mut self.inner().state.budgets;
+        let key = ObjectKey::of(change.object());
+        match change {
+            Change::Deleted(_) => budgets.remove(&key),
+            Change::Added(object) | Change::Updated { new: object, .. } => {
+                budgets.insert(key, Budget::of(object))
+            }
+        };
     }
 
     fn volume_changed(&self, change: &Change) {
@@ -232,14 +246,15 @@ impl Shared {
         {
             self.pod_placed(&mut inner, change);
         } else {
-            self.pod_waits(&mut inner, pod);
+            self.pod_waits(&mut inner, change);
         }
     }
 
     fn pod_over(&self, inner: &mut Inner, pod: &Object) {
         let key = ObjectKey::of(pod);
         inner.pending.remove(&key);
-        let Some(node) = inner.state.remove_pod(&key) else {
+        let nominated = inner.state.forget_nomination(&key);
+        let Some(node) = inner.state.remove_pod(&key).or(nominated) else {
             return;
         };
         let Inner { state, pending, .. } = inner;
@@ -275,7 +290,9 @@ impl Shared {
         }
     }
 
-    fn pod_waits(&self, inner: &mut Inner, pod: &Arc<Object>) {
+    fn pod_waits(&self, inner: &mut Inner, change: &Change) {
+        let pod = change.object();
+        let change_is_first = change.old().is_none();
         let key = ObjectKey::of(pod);
         let ours = pod
             .text(&["spec", "schedulerName"])
@@ -287,9 +304,17 @@ impl Shared {
         }
         if pod.deletion_timestamp().is_some() || !pod.list(&["spec", "schedulingGates"]).is_empty() {
             inner.pending.remove(&key);
+            inner.state.forget_nomination(&key);
             return;
         }
         let read = inner.templates.read(pod);
+        if let Some(node) = pod.text(&["status", "nominatedNodeName"])
+            && inner.state.nominated_node(&key).is_none()
+            && change_is_first
+        {
+            // Made by a scheduler before this one.
+            inner.state.nominate(&read, node);
+        }
         inner.pending.add(Arc::new(read));
         self.woken.notify_one();
     }
@@ -332,6 +357,14 @@ enum Decision {
     Refuse {
         pod: Arc<PodInfo>,
         message: String,
+    },
+    /// Pods are driven away, and the pod is placed once they are gone.
+    Preempt {
+        pod: Arc<PodInfo>,
+        message: String,
+        preemption: Preemption,
+        /// Pods for which room was made there before, which is no longer theirs.
+        displaced: Vec<ObjectKey>,
     },
 }
 
@@ -394,9 +427,33 @@ impl Worker {
                 })
             }
             Err(refusals) => {
-                let message = refusals.to_string();
+                let mut message = refusals.to_string();
+                // What keeps a pod from every node has nothing to do with other pods.
+                let helps = refusals.nodes > 0 && refusals.every.is_none();
                 pending.refuse(pod.clone(), refusals);
-                Some(Decision::Refuse { pod, message })
+                if !helps {
+                    return Some(Decision::Refuse { pod, message });
+                }
+                match preempt(state, &pod, *start) {
+                    Ok(preemption) => {
+                        let displaced = state.nominees_below(&preemption.node, pod.priority);
+                        for key in &displaced {
+                            state.forget_nomination(key);
+                        }
+                        state.nominate(&pod, &preemption.node);
+                        Some(Decision::Preempt {
+                            pod,
+                            message,
+                            preemption,
+                            displaced,
+                        })
+                    }
+                    Err(why) => {
+                        message.push_str(" preemption: ");
+                        message.push_str(&why);
+                        Some(Decision::Refuse { pod, message })
+                    }
+                }
             }
         }
     }
@@ -425,18 +482,93 @@ impl Worker {
                 self.recorder
                     .record(&pod.object, EventType::Normal, "Scheduled", message);
             }
-            Decision::Refuse { pod, message } => {
-                self.recorder.record(
-                    &pod.object,
-                    EventType::Warning,
-                    "FailedScheduling",
-                    message.as_str(),
-                );
-                if let Err(status) = self.tell(&pod, &message).await {
-                    debug!(pod = %pod.key, "cannot say why the pod waits: {status}");
+            Decision::Refuse { pod, message } => self.refuse(&pod, &message, None).await,
+            Decision::Preempt {
+                pod,
+                message,
+                preemption,
+                displaced,
+            } => {
+                for key in displaced {
+                    if let Err(status) = self.clear_nomination(&key).await {
+                        debug!(pod = %key, "cannot take back a nomination: {status}");
+                    }
+                }
+                self.refuse(&pod, &message, Some(&preemption.node)).await;
+                let mut gone = false;
+                for victim in preemption.victims.iter().filter(|victim| !victim.leaving) {
+                    match self.drive_away(victim, &pod, &preemption.node).await {
+                        Ok(()) => {}
+                        Err(status) if status.is_not_found() || status.is_conflict() => gone = true,
+                        Err(status) => {
+                            warn!(pod = %victim.key, "cannot preempt: {status}");
+                            gone = true;
+                        }
+                    }
+                }
+                if gone {
+                    // What was planned no longer holds: the pod is decided anew after a while.
+                    let inner = &mut *self.shared.inner();
+                    inner.state.forget_nomination(&pod.key);
+                    if inner.pending.is_refused(&pod) {
+                        inner.pending.remove(&pod.key);
+                        inner
+                            .pending
+                            .retry(pod, Instant::now(), self.options.jitter.next());
+                    }
+                    self.shared.woken.notify_one();
                 }
             }
         }
+    }
+
+    /// Tells a pod and its readers why it waits, and where room is being made for it.
+    async fn refuse(&self, pod: &PodInfo, message: &str, nominated: Option<&str>) {
+        self.recorder
+            .record(&pod.object, EventType::Warning, "FailedScheduling", message);
+        if let Err(status) = self.tell(pod, message, nominated).await {
+            debug!(pod = %pod.key, "cannot say why the pod waits: {status}");
+        }
+    }
+
+    /// Deletes a pod in favour of another one.
+    async fn drive_away(&self, victim: &Victim, pod: &PodInfo, node: &str) -> Result<(), Status> {
+        let target = Target::namespaced("v1", "pods", &victim.key.namespace, &victim.key.name);
+        let found = self.api.get(&target).await?;
+        if found.uid() != &*victim.uid {
+            return Err(Status::not_found(&target.resource, &target.name));
+        }
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": format!("{}: preempting to accommodate a higher priority pod", self.options.name),
+            "lastProbeTime": null, "lastTransitionTime": seconds(self.options.clock.now()),
+        });
+        let conditions = found.list(&["status", "conditions"]).iter();
+        let others = conditions.filter(|condition| condition["type"] != "DisruptionTarget");
+        let conditions: Vec<Value> = others.cloned().chain([condition]).collect();
+        let patch = json!({"metadata": {"uid": *victim.uid}, "status": {"conditions": conditions}});
+        let status = target.clone().subresource("status");
+        self.api
+            .patch(&status, Patch::Merge(patch), &WriteOptions::default())
+            .await?;
+        let options = DeleteOptions {
+            uid: Some(victim.uid.to_string()),
+            ..DeleteOptions::default()
+        };
+        self.api.delete(&target, &options).await?;
+        let message = format!("Preempted by pod {} on node {node}", pod.object.uid());
+        self.recorder
+            .record(&found, EventType::Normal, "Preempted", message);
+        Ok(())
+    }
+
+    async fn clear_nomination(&self, key: &ObjectKey) -> Result<(), Status> {
+        let target = Target::namespaced("v1", "pods", &key.namespace, &key.name).subresource("status");
+        let patch = Patch::Merge(json!({"status": {"nominatedNodeName": null}}));
+        self.api
+            .patch(&target, patch, &WriteOptions::default())
+            .await
+            .map(drop)
     }
 
     async fn tell_node(&self, claim: &Target, node: &str) -> Result<(), Status> {
@@ -485,12 +617,12 @@ impl Worker {
     }
 
     /// Sets the condition `PodScheduled` where it does not say the same already.
-    async fn tell(&self, pod: &PodInfo, message: &str) -> Result<(), Status> {
+    async fn tell(&self, pod: &PodInfo, message: &str, nominated: Option<&str>) -> Result<(), Status> {
         let conditions = pod.object.list(&["status", "conditions"]);
         let present = conditions
             .iter()
             .find(|condition| condition["type"] == "PodScheduled");
-        if present.is_some_and(|condition| condition["message"] == message) {
+        if present.is_some_and(|condition| condition["message"] == message) && nominated.is_none() {
             return Ok(());
         }
         let since = present
@@ -507,7 +639,10 @@ impl Worker {
             .iter()
             .filter(|condition| condition["type"] != "PodScheduled");
         let conditions: Vec<Value> = others.cloned().chain([condition]).collect();
-        let patch = json!({"metadata": {"uid": pod.object.uid()}, "status": {"conditions": conditions}});
+        let mut patch = json!({"metadata": {"uid": pod.object.uid()}, "status": {"conditions": conditions}});
+        if let Some(node) = nominated {
+            patch["status"]["nominatedNodeName"] = node.into();
+        }
         let target = target_of(pod).subresource("status");
         self.api
             .patch(&target, Patch::Merge(patch), &WriteOptions::default())

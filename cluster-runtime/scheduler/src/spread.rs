@@ -8,6 +8,10 @@ use crate::state::ClusterState;
 use crate::tally::Tally;
 use crate::topology::{NO_DOMAIN, TopologyId};
 
+/// A node outside the topology, which no pod that goes brings into it.
+pub(crate) const UNLABELLED: &str =
+    "node(s) didn't match pod topology spread constraints (missing required label)";
+
 /// One constraint with the pods counted in each domain that counts.
 struct Counted<'a> {
     constraint: &'a SpreadConstraint,
@@ -55,7 +59,7 @@ impl<'a> Spread<'a> {
         for counted in &self.required {
             let domain = node.domains[counted.topology];
             if domain == NO_DOMAIN {
-                return Some("node(s) didn't match pod topology spread constraints (missing required label)");
+                return Some(UNLABELLED);
             }
             let there = i64::from(counted.pods.on(domain));
             let itself = i64::from(counted.constraint.chooses_self);

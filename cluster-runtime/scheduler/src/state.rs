@@ -1,11 +1,12 @@
 //! The state of the cluster as the scheduler sees it, kept up to date change by change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cluster_client::ObjectKey;
 use cluster_objects::Object;
 
+use crate::budget::Budget;
 use crate::company::Company;
 use crate::node::{NodeInfo, PlacedPod};
 use crate::pod::PodInfo;
@@ -24,6 +25,11 @@ pub struct ClusterState {
     homeless: HashMap<ObjectKey, PlacedPod>,
     pub(crate) namespaces: NamespaceLabels,
     pub(crate) company: Company,
+    /// How many placed pods have each priority.
+    priorities: BTreeMap<i64, usize>,
+    /// Nodes on which room is being made for pods, by pod.
+    nominated: HashMap<ObjectKey, Arc<str>>,
+    pub(crate) budgets: HashMap<ObjectKey, Budget>,
     /// Claims and volumes, as far as placement depends on them.
     pub(crate) volumes: HashMap<ObjectKey, Arc<Object>>,
     pub(crate) claims: HashMap<ObjectKey, Arc<Object>>,
@@ -110,6 +116,9 @@ impl ClusterState {
             self.index.insert(moved.name.clone(), at);
         }
         self.company.forget_node(&node);
+        for (key, _) in &node.nominees {
+            self.nominated.remove(key);
+        }
         self.homeless.extend(node.pods);
     }
 
@@ -117,35 +126,89 @@ impl ClusterState {
     pub fn put_pod(&mut self, pod: &PodInfo, node: &Arc<str>) {
         self.remove_pod(&pod.key);
         self.remember_choices(pod);
-        let placed = PlacedPod::new(pod);
+        self.forget_nomination(&pod.key);
+        self.put_back(&pod.key, PlacedPod::new(pod), node);
+    }
+
+    /// Puts a pod on a node, whose choices are remembered.
+    pub(crate) fn put_back(&mut self, key: &ObjectKey, pod: PlacedPod, node: &Arc<str>) {
+        *self.priorities.entry(pod.ask.priority).or_default() += 1;
         let node = match self.index.get(node) {
             Some(at) => {
                 let node = &mut self.nodes[*at];
-                node.add(&pod.key, placed);
                 self.company.come(&pod.ask, node);
+                node.add(key, pod);
                 node.name.clone()
             }
             None => {
-                self.homeless.insert(pod.key.clone(), placed);
+                self.homeless.insert(key.clone(), pod);
                 node.clone()
             }
         };
-        self.placed.insert(pod.key.clone(), node);
+        self.placed.insert(key.clone(), node);
     }
 
     /// Removes a pod from its node, and gives the name of the node.
     pub fn remove_pod(&mut self, key: &ObjectKey) -> Option<Arc<str>> {
         let name = self.placed.remove(key)?;
-        match self.index.get(&name) {
+        let pod = match self.index.get(&name) {
             Some(at) => {
                 let node = &mut self.nodes[*at];
-                if let Some(pod) = node.remove(key) {
+                let pod = node.remove(key);
+                if let Some(pod) = &pod {
                     self.company.go(&pod.ask, node);
                 }
+                pod
             }
-            None => _ = self.homeless.remove(key),
+            None => self.homeless.remove(key),
+        };
+        if let Some(pod) = pod
+            && let Some(count) = self.priorities.get_mut(&pod.ask.priority)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&pod.ask.priority);
+            }
         }
         Some(name)
+    }
+
+    /// Whether any pod on a node has a lower priority.
+    pub(crate) fn has_pods_below(&self, priority: i64) -> bool {
+        self.priorities
+            .first_key_value()
+            .is_some_and(|(lowest, _)| *lowest < priority)
+    }
+
+    /// Keeps the room of a pod on a node from pods of lower priority.
+    pub fn nominate(&mut self, pod: &PodInfo, node: &str) {
+        self.forget_nomination(&pod.key);
+        if let Some(at) = self.index.get(node) {
+            let node = &mut self.nodes[*at];
+            node.nominees.push((pod.key.clone(), pod.ask.clone()));
+            self.nominated.insert(pod.key.clone(), node.name.clone());
+        }
+    }
+
+    /// The node on which room is being made for a pod.
+    pub fn nominated_node(&self, pod: &ObjectKey) -> Option<&Arc<str>> {
+        self.nominated.get(pod)
+    }
+
+    /// Takes back a nomination.
+    pub fn forget_nomination(&mut self, pod: &ObjectKey) -> Option<Arc<str>> {
+        let name = self.nominated.remove(pod)?;
+        if let Some(at) = self.index.get(&name) {
+            self.nodes[*at].nominees.retain(|(key, _)| key != pod);
+        }
+        Some(name)
+    }
+
+    /// The pods of lower priority for which room was made on a node: it is no longer theirs.
+    pub(crate) fn nominees_below(&self, node: &str, priority: i64) -> Vec<ObjectKey> {
+        let nominees = self.node(node).into_iter().flat_map(|node| &node.nominees);
+        let lower = nominees.filter(|(_, ask)| ask.priority < priority);
+        lower.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes the labels of a namespace, or `None` when it is gone.
