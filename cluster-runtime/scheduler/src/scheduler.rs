@@ -30,6 +30,9 @@ use crate::{ClusterState, Helps, Profile};
 /// Says on a claim which node its pod will be on.
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
+/// Decisions that are made in a row, before others may run.
+const DECISIONS_MAX: usize = 32;
+
 /// What the scheduler is given beside the cluster.
 #[derive(Clone, Debug)]
 pub struct SchedulerOptions {
@@ -382,11 +385,18 @@ impl Worker {
         let mut start = 0;
         loop {
             let woken = worker.shared.woken.notified();
-            while running.len() < worker.options.bindings_max {
+            let mut decided = 0;
+            while running.len() < worker.options.bindings_max && decided < DECISIONS_MAX {
+                decided += 1;
                 let Some(decision) = worker.decide(&mut start) else {
                     break;
                 };
                 running.push(worker.clone().carry_out(decision).boxed());
+            }
+            if decided == DECISIONS_MAX {
+                // There may be more: the others on this thread come first.
+                worker.shared.woken.notify_one();
+                tokio::task::yield_now().await;
             }
             let due = worker.shared.inner().pending.next_due();
             tokio::select! {

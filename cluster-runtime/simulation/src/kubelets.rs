@@ -7,11 +7,10 @@ use cluster_client::{
     Api, Change, Collection, DeleteOptions, Informer, InformerOptions, ObjectKey, Patch, Target, WriteOptions,
 };
 use cluster_objects::{GroupVersionResource, Object, Status};
-use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::timeline::Timeline;
@@ -78,7 +77,7 @@ fn renewal(now: Timestamp) -> String {
 /// What a kubelet has to do about a pod.
 enum Order {
     /// The pod is on a node and must be run.
-    Run { key: ObjectKey, uid: String },
+    Run { pod: Arc<Object> },
     /// The pod is to go.
     Remove { key: ObjectKey, uid: String },
 }
@@ -152,26 +151,25 @@ fn see(change: &Change, timeline: &Timeline) -> Option<Order> {
         return None;
     }
     timeline.placed(&key());
-    (!running(pod)).then(|| Order::Run {
-        key: key(),
-        uid: uid(),
-    })
+    (!running(pod)).then(|| Order::Run { pod: pod.clone() })
 }
 
 async fn carry_out(api: Arc<dyn Api>, mut orders: mpsc::UnboundedReceiver<Order>) {
-    let mut running = FuturesUnordered::new();
+    let places = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
+    let mut running = JoinSet::new();
     let mut number = 0_u32;
-    loop {
-        tokio::select! {
-            order = orders.recv(), if running.len() < REQUESTS_AT_ONCE => match order {
-                Some(order) => {
-                    number = number.wrapping_add(1);
-                    running.push(request(&*api, order, number));
-                }
-                None => break,
-            },
-            Some(()) = running.next(), if !running.is_empty() => {}
-        }
+    while let Some(order) = orders.recv().await {
+        // Nobody closes it.
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        number = number.wrapping_add(1);
+        let api = api.clone();
+        running.spawn(async move {
+            request(&*api, order, number).await;
+            drop(place);
+        });
+        while running.try_join_next().is_some() {}
     }
 }
 
@@ -180,15 +178,14 @@ async fn request(api: &dyn Api, order: Order, number: u32) {
     let target = |key: &ObjectKey| Target::namespaced("v1", "pods", &key.namespace, &key.name);
     // A pod that is gone or another by now needs nothing; one that is refused stays as it is, and is counted so.
     match order {
-        Order::Run { key, uid } => {
+        Order::Run { pod } => {
             let options = WriteOptions {
                 field_manager: "kubelet".to_owned(),
                 ..WriteOptions::default()
             };
-            let patch = Patch::Strategic(running(&uid, number, Timestamp::now()));
-            let _ = api
-                .patch(&target(&key).subresource("status"), patch, &options)
-                .await;
+            let target = target(&ObjectKey::of(&pod)).subresource("status");
+            let told = running(&pod, number, Timestamp::now());
+            let _ = api.update(&target, told, &options).await;
         }
         Order::Remove { key, uid } => {
             let options = DeleteOptions {
@@ -201,26 +198,38 @@ async fn request(api: &dyn Api, order: Order, number: u32) {
     }
 }
 
-/// What a kubelet says of a pod whose containers run.
-fn running(uid: &str, number: u32, now: Timestamp) -> serde_json::Value {
+/// A pod as its kubelet writes it once its containers run.
+fn running(pod: &Object, number: u32, now: Timestamp) -> Object {
     let since = node::time(now);
     let [_, second, third, fourth] = number.to_be_bytes();
     let address = format!("10.{second}.{third}.{fourth}");
     let holds = |kind: &str| json!({"type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": since});
-    json!({
-        "metadata": {"uid": uid},
-        "status": {
+    let known = pod.list(&["status", "conditions"]).iter().cloned();
+    let conditions: Vec<_> = known
+        .chain(
+            [
+                "PodReadyToStartContainers",
+                "Initialized",
+                "Ready",
+                "ContainersReady",
+            ]
+            .map(holds),
+        )
+        .collect();
+    let mut running = Object::clone(pod);
+    running.set(
+        &["status"],
+        json!({
             "phase": "Running", "startTime": since, "hostIP": "172.16.0.1", "podIP": address, "podIPs": [{"ip": address}],
-            "conditions": [
-                holds("PodReadyToStartContainers"), holds("Initialized"), holds("Ready"), holds("ContainersReady"),
-            ],
+            "qosClass": pod.at(&["status", "qosClass"]), "conditions": conditions,
             "containerStatuses": [{
                 "name": "main", "image": "registry.example/simulated:1", "imageID": "registry.example/simulated@sha256:0",
                 "containerID": format!("simulated://{number}"), "ready": true, "started": true, "restartCount": 0,
                 "state": {"running": {"startedAt": since}}, "lastState": {},
             }],
-        },
-    })
+        }),
+    );
+    running
 }
 
 /// Renews the leases of all nodes, again and again.
