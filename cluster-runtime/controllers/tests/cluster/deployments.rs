@@ -198,7 +198,8 @@ async fn pods_that_fit_nowhere_wait_and_say_why_until_a_node_comes() {
     hungry["spec"]["template"]["spec"]["nodeSelector"] = json!({"disk": "ssd"});
     cluster.create("deployments", hungry).await;
     let said = |pods: &[Arc<Object>]| {
-        let message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.";
+        let message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. preemption: \
+                       0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
         let conditions = pods
             .first()
             .map_or(&[][..], |pod| pod.list(&["status", "conditions"]));
