@@ -1,5 +1,6 @@
 //! The kubelets of all simulated nodes: they register, renew their leases, and say of every pod that it runs.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,15 @@ use cluster_objects::{GroupVersionResource, Object, Status};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::apart::Apart;
 use crate::timeline::Timeline;
 use crate::{SimulationOptions, node};
 
 /// Requests of kubelets that are under way at once; each node of a real cluster has its own.
-const REQUESTS_AT_ONCE: usize = 256;
+const REQUESTS_AT_ONCE: usize = 128;
 /// Between two renewals of a node's lease.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The renewals of all nodes are spread over so many turns.
@@ -82,41 +84,46 @@ enum Order {
     Remove { key: ObjectKey, uid: String },
 }
 
-/// The running kubelets; they end when this is dropped.
+/// The running kubelets, in a thread of their own: in a real cluster they are not in the process of the API.
 pub(crate) struct Kubelets {
-    _pods: Informer,
-    _tasks: JoinSet<()>,
+    apart: Apart,
 }
 
 impl Kubelets {
-    /// Follows the pods, in tasks of the current tokio runtime, and tells the timeline what it sees.
+    /// Follows the pods, and tells the timeline what it sees.
     pub(crate) async fn start(
         api: Arc<dyn Api>,
         options: &SimulationOptions,
         timeline: &Arc<Timeline>,
-    ) -> Self {
-        // No more orders wait than there are pods, which whoever simulates has chosen.
-        let (send, orders) = mpsc::unbounded_channel();
-        let pods = Informer::start(
-            api.clone(),
-            Collection::all("v1", "pods"),
-            InformerOptions::default(),
-        );
-        pods.synced().await;
-        let timeline = timeline.clone();
-        pods.add_handler(move |change| {
-            if let Some(order) = see(change, &timeline) {
-                // The receiver ends with the simulation, and what comes later does not matter.
-                let _ = send.send(order);
+    ) -> io::Result<Self> {
+        let (timeline, nodes) = (timeline.clone(), options.nodes);
+        let (ready, is_ready) = oneshot::channel();
+        let apart = Apart::start("kubelets", move |stop| async move {
+            // No more orders wait than there are pods, which whoever simulates has chosen.
+            let (send, orders) = mpsc::unbounded_channel();
+            let collection = Collection::all("v1", "pods");
+            let pods = Informer::start(api.clone(), collection, InformerOptions::default());
+            pods.synced().await;
+            pods.add_handler(move |change| {
+                if let Some(order) = see(change, &timeline) {
+                    // The receiver ends with the simulation, and what comes later does not matter.
+                    let _ = send.send(order);
+                }
+            });
+            // Whoever waits for it may have given up.
+            let _ = ready.send(());
+            tokio::select! {
+                () = carry_out(api.clone(), orders) => {}
+                () = beat(api, nodes) => {}
+                () = stop.cancelled() => {}
             }
-        });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(carry_out(api.clone(), orders));
-        tasks.spawn(beat(api, options.nodes));
-        Self {
-            _pods: pods,
-            _tasks: tasks,
-        }
+        })?;
+        is_ready.await.map_err(io::Error::other)?;
+        Ok(Self { apart })
+    }
+
+    pub(crate) async fn stop(self) {
+        self.apart.stop().await;
     }
 }
 

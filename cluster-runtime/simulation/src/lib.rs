@@ -4,6 +4,7 @@
 //! Start with [`simulate`]: it takes [`SimulationOptions`] and gives a [`Report`] of how fast pods were placed, how
 //! long single requests took meanwhile, what memory it cost, and whether every placement was right.
 
+mod apart;
 mod judge;
 mod kubelets;
 mod latency;

@@ -1,7 +1,9 @@
 //! How long single reads take while the cluster is busy, asked as a stranger asks: over HTTPS.
+//!
+//! The server has a thread of its own, and so has the reader.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,10 +16,8 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
+use crate::apart::Apart;
 use crate::timeline::Timeline;
 
 /// Between two reads.
@@ -29,12 +29,11 @@ const TOKEN_BYTES: usize = 16;
 pub(crate) struct Served {
     address: SocketAddr,
     token: String,
-    stop: CancellationToken,
-    server: JoinHandle<io::Result<()>>,
+    apart: Apart,
 }
 
 impl Served {
-    pub(crate) async fn start(engine: &Engine) -> io::Result<Self> {
+    pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let token: String = key.serialize_der()[..]
             .iter()
@@ -53,28 +52,30 @@ impl Served {
                 PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             )
             .map_err(io::Error::other)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let mut tokens = TokenTable::default();
         tokens.insert(
             token.clone(),
             User::authenticated("simulation", [MASTERS.to_owned()]),
         );
-        let stop = CancellationToken::new();
         let server = ApiServer::new(engine.clone()).tokens(tokens);
-        let server = tokio::spawn(server.serve(listener, tls, stop.clone()));
+        let apart = Apart::start("api", move |stop| async move {
+            // Where it cannot serve, no read succeeds, and the report tells that there was none.
+            if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+                let _ = server.serve(listener, tls, stop).await;
+            }
+        })?;
         Ok(Self {
             address,
             token,
-            stop,
-            server,
+            apart,
         })
     }
 
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        // A server that panicked has stopped as well.
-        let _ = self.server.await;
+        self.apart.stop().await;
     }
 }
 

@@ -67,8 +67,8 @@ pub async fn simulate(
     register(&*api("kubelet"), options).await?;
     make_namespace(&*user).await?;
     let timeline = Arc::new(Timeline::new());
-    let kubelets = Kubelets::start(api("kubelet"), options, &timeline).await;
-    let served = Served::start(&engine).await?;
+    let kubelets = Kubelets::start(api("kubelet"), options, &timeline).await?;
+    let served = Served::start(&engine)?;
     let applications = applications(options);
     let mut counts = timeline.counts();
 
@@ -170,7 +170,7 @@ pub async fn simulate(
             },
         },
     };
-    drop(kubelets);
+    kubelets.stop().await;
     served.stop().await;
     scheduler.stop().await;
     controllers.stop().await;
