@@ -139,6 +139,15 @@ impl Reader<'_> {
         let shown = shown(name).to_owned();
         let mut resets = Vec::new();
         for document in self.documents(name)? {
+            for at in document.forgotten {
+                self.warn(
+                    format!(
+                        "`!reset` does not reach line {} by its alias, as in docker compose: write it there",
+                        at.line
+                    ),
+                    at,
+                );
+            }
             let mut file = document.root;
             if file.as_map().is_none() {
                 return Err(self.fault("top-level object must be a mapping", file.at));
