@@ -1,10 +1,11 @@
-//! The cluster's process is killed at any moment: what was acknowledged is there, and containers run on.
+//! The cluster's process is killed at any moment, or its disk is full: what was acknowledged is there, and containers
+//! run on.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
@@ -233,4 +234,98 @@ fn everything_acknowledged_survives_kill_9() {
 #[ignore = "takes minutes"]
 fn everything_acknowledged_survives_two_hundred_kills() {
     kill_while_writing(200);
+}
+
+/// Makes config maps, big ones and then small ones, until there is no room for either; gives how many there are then,
+/// and the last refusal.
+async fn fill(client: Client, first: usize) -> (usize, Box<kube::core::Status>) {
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let mut bytes = 500_000;
+    for number in first..first + 1000 {
+        let mut refusal = None;
+        while bytes > 1000 {
+            let map = ConfigMap {
+                data: Some([("filler".to_owned(), "x".repeat(bytes))].into()),
+                ..config_map(number)
+            };
+            match maps.create(&PostParams::default(), &map).await {
+                Ok(_) => break,
+                Err(kube::Error::Api(status)) => refusal = Some(status),
+                Err(error) => panic!("{error}"),
+            }
+            bytes /= 10;
+        }
+        if let Some(refusal) = refusal.filter(|_| bytes <= 1000) {
+            return (number, refusal);
+        }
+    }
+    panic!("the disk never gets full");
+}
+
+fn config_map(number: usize) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(format!("map-{number}"));
+    map
+}
+
+fn count(lab: &Lab) -> usize {
+    with_client(lab, |client| async {
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        let listed = maps.list_metadata(&ListParams::default()).await.unwrap();
+        let ours = |map: &&kube::core::PartialObjectMeta<ConfigMap>| {
+            map.metadata
+                .name
+                .as_ref()
+                .is_some_and(|name| name.starts_with("map-"))
+        };
+        listed.items.iter().filter(ours).count()
+    })
+}
+
+#[test]
+fn err_a_full_disk_makes_the_cluster_read_only() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(lab) = Lab::open() else { return };
+    lab.small_disk(80);
+    let ballast = lab.data_dir().join("ballast");
+    let path = ballast.clone();
+    lab.inside(move || std::fs::write(path, vec![1; 24 << 20]))
+        .unwrap();
+    lab.tug(["cluster", "start"]).ok();
+    let store = lab.data_dir().join("store").display().to_string();
+
+    let (written, refusal) = with_client(&lab, |client| fill(client, 0));
+    assert!(written > 5, "{written}");
+    assert_eq!(refusal.code, 507, "{refusal:?}");
+    assert!(
+        refusal.message.contains(&store) && refusal.message.contains("No space left"),
+        "{refusal:?}"
+    );
+    // Whoever writes is told the same, and whoever reads is served.
+    let refused = lab.client(&kubectl, ["create", "cm", "small"]);
+    assert!(refused.err().contains(&store), "{}", refused.stderr);
+    let ready = || lab.client(&kubectl, ["get", "--raw", "/readyz?verbose"]);
+    assert!(
+        ready().err().contains("[-]store failed: read-only"),
+        "{}",
+        ready().stderr
+    );
+    assert_eq!(count(&lab), written);
+
+    // Room is noticed without a restart.
+    let path = ballast.clone();
+    lab.inside(move || std::fs::remove_file(path)).unwrap();
+    until("room is noticed", LIMIT, || (ready().code == 0).then_some(()));
+    lab.client(&kubectl, ["create", "cm", "small"]).ok();
+    let (written, refusal) = with_client(&lab, move |client| fill(client, written));
+    assert_eq!(refusal.code, 507, "{refusal:?}");
+    assert_eq!(count(&lab), written);
+
+    // Killed and started on the full disk, it has everything.
+    kill(&lab);
+    lab.tug(["cluster", "start"]).ok();
+    assert_eq!(count(&lab), written);
+    lab.client(&kubectl, ["get", "cm", "small"]).ok();
 }
