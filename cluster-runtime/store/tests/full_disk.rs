@@ -172,6 +172,10 @@ async fn a_disk_full_of_log_is_healed_by_a_snapshot() {
 }
 
 /// Runs one test of this program again, as a child with a small file system of its own.
+#[expect(
+    clippy::print_stdout,
+    reason = "the output of a test is where its reader looks"
+)]
 fn on_a_small_disk(test: &str) {
     let dir = TempDir::new().unwrap();
     let mut child = Command::new("unshare");
