@@ -1,6 +1,7 @@
 //! What a store offers: reads from memory, transactions with preconditions, and watches.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -177,6 +178,14 @@ pub enum StoreError {
         /// How much it may hold.
         bytes_max: usize,
     },
+    /// The disk has no room for a write; nothing was written, and the store goes on when there is room.
+    #[error("no room for the store in `{}`: {reason}", .dir.display())]
+    NoRoom {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the disk said.
+        reason: String,
+    },
     /// The disk refused; the store is read-only until it is started again.
     #[error("storage failed: {reason}")]
     Storage {
@@ -192,9 +201,10 @@ pub enum StoreStatus {
     Ready,
     /// Reads are served; writes wait for a leader or are refused.
     NoLeader,
-    /// Reads are served, writes are refused until the store is started again.
+    /// Reads are served, writes are refused: until there is room on the disk, or, where a write failed, until the
+    /// store is started again.
     ReadOnly {
-        /// What happened, as the disk said it.
+        /// What happened, and what the disk said.
         reason: String,
     },
     /// The store was stopped.

@@ -1,8 +1,10 @@
 //! A disk that is really full: a small file system in a mount namespace of its own.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_objects::Object;
 use cluster_store::{
@@ -37,33 +39,74 @@ async fn put(store: &RaftStore, number: usize) -> Result<(), StoreError> {
     store.commit(Transaction { writes }).await.map(|_| ())
 }
 
-async fn fill(dir: &Path) {
-    let store = RaftStore::open(config(dir)).await.unwrap();
-    let mut written = 0;
+/// Writes until the store refuses; gives how many were written in all.
+async fn fill(store: &RaftStore, mut written: usize) -> usize {
+    let before = written;
     let error = loop {
-        match put(&store, written).await {
+        match put(store, written).await {
             Ok(()) => written += 1,
             Err(error) => break error,
         }
         assert!(written < 10_000, "the disk never gets full");
     };
+    let told = error.to_string();
+    assert!(matches!(&error, StoreError::NoRoom { .. }), "{told}");
+    assert!(told.contains("No space left") && told.contains("/data"), "{told}");
+    assert!(matches!(store.status(), StoreStatus::ReadOnly { reason } if reason == told));
+    assert!(written > before + 50, "{before} {written}");
+    check(store, written, "reads are served");
+    written
+}
+
+fn check(store: &RaftStore, written: usize, what: &str) {
+    for number in 0..written {
+        assert!(
+            store.get(&key(number)).is_some(),
+            "{what}: {number} of {written} is missing"
+        );
+    }
     assert!(
-        matches!(&error, StoreError::Storage { reason } if reason.contains("No space left")),
-        "{error}"
+        store.get(&key(written)).is_none(),
+        "{what}: what was refused is not there"
     );
-    assert!(matches!(store.status(), StoreStatus::ReadOnly { reason } if reason.contains("No space left")));
-    assert!(
-        written > 100 && store.get(&key(written - 1)).is_some(),
-        "reads are served"
-    );
+}
+
+/// Waits until writes are taken again.
+async fn until_ready(store: &RaftStore) {
+    let waiting = async {
+        while store.status() != StoreStatus::Ready {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .expect("room is noticed");
+}
+
+async fn survive(dir: &Path) {
+    let ballast = dir.join("ballast");
+    fs::write(&ballast, vec![1; 1500 << 10]).unwrap();
+    let store = RaftStore::open(config(dir)).await.unwrap();
+    let written = fill(&store, 0).await;
+    // It stays so, whoever asks, and a snapshot that has no room either changes nothing.
+    for _ in 0..3 {
+        assert!(matches!(
+            put(&store, written).await,
+            Err(StoreError::NoRoom { .. })
+        ));
+    }
+    assert!(matches!(store.snapshot().await, Err(StoreError::NoRoom { .. })));
+    check(&store, written, "still");
+
+    fs::remove_file(&ballast).unwrap();
+    until_ready(&store).await;
+    let written = fill(&store, written).await;
     store.shutdown().await;
     drop(store);
 
+    // Still full, it opens and serves.
     let store = RaftStore::open(config(dir)).await.unwrap();
-    assert!(
-        (0..written).all(|number| store.get(&key(number)).is_some()),
-        "still full, it opens and serves"
-    );
+    check(&store, written, "opened on a full disk");
     store.shutdown().await;
     drop(store);
 
@@ -74,19 +117,66 @@ async fn fill(dir: &Path) {
         .unwrap();
     assert!(mount.success());
     let store = RaftStore::open(config(dir)).await.unwrap();
-    assert_eq!(store.status(), StoreStatus::Ready);
+    until_ready(&store).await;
     put(&store, written).await.unwrap();
-    assert!((0..=written).all(|number| store.get(&key(number)).is_some()));
+    store.snapshot().await.unwrap();
+    check(&store, written + 1, "with room");
+    store.shutdown().await;
+}
+
+/// A log that grew by changes of a few objects is replaced by a small snapshot, and makes the room that it lacks.
+async fn heal(dir: &Path) {
+    let mut config = config(dir);
+    // What is left when no further segment fits is enough for the snapshot, as it is with segments of usual size.
+    config.segment_bytes = 1 << 20;
+    let store = RaftStore::open(config.clone()).await.unwrap();
+    let mut refused = 0;
+    for step in 0..1_000 {
+        match put(&store, step % 10).await {
+            Ok(()) => {}
+            Err(StoreError::NoRoom { .. }) => {
+                refused += 1;
+                until_ready(&store).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0, "twice as much was written as the disk holds");
+    store.shutdown().await;
+    drop(store);
+    let store = RaftStore::open(config).await.unwrap();
+    check(&store, 10, "after a restart");
     store.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_survived() {
-    if let Some(dir) = std::env::var_os(CHILD_DIR) {
-        fill(Path::new(&dir)).await;
-        println!("{PASSED}");
-        return;
+    match std::env::var_os(CHILD_DIR) {
+        Some(dir) => {
+            survive(Path::new(&dir)).await;
+            println!("{PASSED}");
+        }
+        None => on_a_small_disk("a_full_disk_is_survived"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_full_of_log_is_healed_by_a_snapshot() {
+    match std::env::var_os(CHILD_DIR) {
+        Some(dir) => {
+            heal(Path::new(&dir)).await;
+            println!("{PASSED}");
+        }
+        None => on_a_small_disk("a_disk_full_of_log_is_healed_by_a_snapshot"),
+    }
+}
+
+/// Runs one test of this program again, as a child with a small file system of its own.
+#[expect(
+    clippy::print_stdout,
+    reason = "the output of a test is where its reader looks"
+)]
+fn on_a_small_disk(test: &str) {
     let dir = TempDir::new().unwrap();
     let mut child = Command::new("unshare");
     child.args([
@@ -97,7 +187,7 @@ async fn a_full_disk_is_survived() {
     ]);
     child.arg(dir.path()).arg(std::env::current_exe().unwrap());
     child
-        .args(["a_full_disk_is_survived", "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture"])
         .env(CHILD_DIR, dir.path());
     let output = match Command::new("unshare").args(["--mount", "true"]).output() {
         Ok(probe) if probe.status.success() => child.output().unwrap(),

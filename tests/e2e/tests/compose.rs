@@ -265,13 +265,18 @@ fn commands_run_in_containers_and_in_new_ones_and_volumes_begin_with_the_files_o
             .err()
             .contains("--user")
     );
-    let input = |words: [&str; 5]| {
+    let with_input = |input: &str, words: &[&str]| {
         let mut command = lab.command(test_support::tug());
-        command.args(["compose", "-f", &file]).args(words);
-        command.stdin(std::fs::File::open(&file).unwrap());
+        command
+            .args(["compose", "-f", &file, "exec", "-T", "box"])
+            .args(words);
+        command.stdin(std::fs::File::open(input).unwrap());
         lab.run(command)
     };
-    assert_eq!(input(["exec", "-T", "box", "cat", "-"]).ok(), TICKING);
+    assert_eq!(with_input(&file, &["cat", "-"]).ok(), TICKING);
+    // Input without end does not outlive the command.
+    let ended = with_input("/dev/zero", &["sh", "-c", "echo said; exit 3"]);
+    assert_eq!((ended.stdout.as_str(), ended.code), ("said\n", 3));
 
     // What is written into a volume that has something is kept, whatever the image has.
     compose(&["exec", "-T", "box", "sh", "-c", "echo mine > /seeded/file"]).ok();
@@ -483,28 +488,9 @@ const SHOP_PORT: u16 = 30091;
 
 /// Builds the shop's images and loads them; `false`, with a word, where their packages are not installed.
 fn load_shop(lab: &Lab) -> bool {
-    for (program, package) in [
-        ("busybox", "busybox-static"),
-        ("nginx", "nginx-light"),
-        ("redis-server", "redis-server"),
-        ("python3", "python3"),
-    ] {
-        if peer(program).is_none() {
-            skip(&format!(
-                "{package} is not installed, from which an image is made"
-            ));
-            return false;
-        }
-    }
-    if !std::path::Path::new("/usr/lib/postgresql/15/bin/postgres").exists() {
-        skip("postgresql-15 is not installed, from which an image is made");
+    let Some(images) = lab.shop_images() else {
         return false;
-    }
-    let images = lab.folder().join("images");
-    std::fs::create_dir(&images).unwrap();
-    let mut build = lab.command("bash");
-    build.arg(shop().join("images.sh")).arg(&images);
-    lab.run(build).ok();
+    };
     for archive in std::fs::read_dir(&images).unwrap() {
         let archive = archive.unwrap().path();
         lab.tug(["image".as_ref(), "load".as_ref(), archive.as_os_str()])

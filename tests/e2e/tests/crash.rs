@@ -1,8 +1,16 @@
-//! The cluster's process is killed at any moment: what was acknowledged is there, and containers run on.
+//! The cluster's process is killed at any moment, or its disk is full: what was acknowledged is there, and containers
+//! run on.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::json;
 use test_support::{Lab, Output, peer, repository, skip, until};
+use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,45 +54,278 @@ fn running_containers_are_adopted_not_restarted() {
     assert_eq!(lab.tug(["list", "-q"]).ok(), "hello\n");
 }
 
+/// Clients that write at the same time, each its own object.
+const WRITERS: usize = 16;
+
+/// What a writer knows of its object. Its changes have numbers; every seventh one is a deletion.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    acknowledged: u64,
+    /// What the object holds after the last change of which the outcome is known; nothing where it is not there.
+    known: Option<u64>,
+    /// The number of the last change; it may be done or not.
+    tried: u64,
+}
+
+/// What an object holds after a change.
+fn state_after(change: u64) -> Option<u64> {
+    (!change.is_multiple_of(7)).then_some(change)
+}
+
+/// Numbers that look random and are the same in every run.
+fn next(seed: &mut u64) -> u64 {
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    *seed >> 33
+}
+
+/// Does something with a client inside the network of a lab.
+fn with_client<T: Send + 'static, F: Future<Output = T>>(
+    lab: &Lab,
+    scenario: impl FnOnce(Client) -> F + Send + 'static,
+) -> T {
+    let path = lab.kubeconfig();
+    lab.inside(move || {
+        // On one thread, which is the one that lives in the lab's network.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let kubeconfig = Kubeconfig::read_from(path).unwrap();
+            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .unwrap();
+            scenario(Client::try_from(config).unwrap()).await
+        })
+    })
+}
+
+/// Changes an object again and again until the server is gone.
+async fn write(
+    maps: Api<ConfigMap>,
+    writer: usize,
+    written: Arc<Mutex<Vec<Written>>>,
+    done: mpsc::UnboundedSender<()>,
+) {
+    let name = format!("writer-{writer}");
+    loop {
+        let change = {
+            let mut written = written.lock().unwrap();
+            written[writer].tried += 1;
+            written[writer].tried
+        };
+        let outcome = match state_after(change) {
+            None => maps.delete(&name, &DeleteParams::default()).await.map(drop),
+            Some(change) => {
+                let object = json!({
+                    "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+                    "data": {"change": change.to_string(), "filler": "x".repeat((change * 37 % 700) as usize)},
+                });
+                let as_writer = PatchParams::apply("writer").force();
+                maps.patch(&name, &as_writer, &Patch::Apply(object))
+                    .await
+                    .map(drop)
+            }
+        };
+        if outcome.is_err() {
+            return;
+        }
+        {
+            let written = &mut written.lock().unwrap()[writer];
+            written.known = state_after(change);
+            written.acknowledged += 1;
+        }
+        if done.send(()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Kills the server again and again while many write to it.
+fn kill_while_writing(kills: usize) {
+    let Some(lab) = Lab::open() else { return };
+    lab.tug(["cluster", "start"]).ok();
+    let mut written = vec![Written::default(); WRITERS];
+    let mut seed = 20_261_122;
+    let (mut acknowledged, mut unknown, mut unknown_done) = (0_u64, 0, 0);
+    let mut longest_start = Duration::ZERO;
+    for round in 0..kills {
+        let pid = server_pid(&lab);
+        let changes = next(&mut seed) % 100;
+        let before = written.clone();
+        written = with_client(&lab, move |client| async move {
+            let written = Arc::new(Mutex::new(before));
+            let (done, mut changed) = mpsc::unbounded_channel();
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    let maps = Api::default_namespaced(client.clone());
+                    tokio::spawn(write(maps, writer, written.clone(), done.clone()))
+                })
+                .collect();
+            for _ in 0..=changes {
+                let change = tokio::time::timeout(LIMIT, changed.recv()).await;
+                change.expect("the server answers");
+            }
+            let killed = std::process::Command::new("kill").args(["-9", &pid]).status();
+            assert!(killed.unwrap().success());
+            for writer in writers {
+                tokio::time::timeout(LIMIT, writer)
+                    .await
+                    .expect("a request ends with its server")
+                    .unwrap();
+            }
+            let written = written.lock().unwrap();
+            written.clone()
+        });
+        let begin = Instant::now();
+        lab.tug(["cluster", "start"]).ok();
+        longest_start = longest_start.max(begin.elapsed());
+        let found = with_client(&lab, |client| async {
+            let maps: Api<ConfigMap> = Api::default_namespaced(client);
+            maps.list(&ListParams::default()).await.unwrap().items
+        });
+        for (writer, known) in written.iter_mut().enumerate() {
+            let name = format!("writer-{writer}");
+            let object = found.iter().find(|map| map.metadata.name.as_ref() == Some(&name));
+            let state = object.map(|map| map.data.as_ref().unwrap()["change"].parse().unwrap());
+            let may_be = [known.known, state_after(known.tried)];
+            assert!(
+                may_be.contains(&state),
+                "round {round}: {name} is {state:?} after {known:?}"
+            );
+            if may_be[0] != may_be[1] {
+                unknown += 1;
+                unknown_done += usize::from(state == may_be[1]);
+            }
+            known.known = state;
+        }
+        acknowledged = written.iter().map(|known| known.acknowledged).sum();
+    }
+    println_outcome(kills, acknowledged, unknown, unknown_done, longest_start);
+    assert!(acknowledged > kills as u64 * 20, "{written:?}");
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "figures for who looks at the output of the test"
+)]
+fn println_outcome(
+    kills: usize,
+    acknowledged: u64,
+    unknown: usize,
+    unknown_done: usize,
+    longest_start: Duration,
+) {
+    println!(
+        "{kills} kills during {acknowledged} changes: none that was acknowledged is lost; of {unknown} under way \
+         {unknown_done} were done; the longest start took {longest_start:.2?}"
+    );
+}
+
 #[test]
 fn everything_acknowledged_survives_kill_9() {
+    kill_while_writing(6);
+}
+
+/// `cargo test -p test-e2e --test crash -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes"]
+fn everything_acknowledged_survives_two_hundred_kills() {
+    kill_while_writing(200);
+}
+
+/// Makes config maps, big ones and then small ones, until there is no room for either; gives how many there are then,
+/// and the last refusal.
+async fn fill(client: Client, first: usize) -> (usize, Box<kube::core::Status>) {
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let mut bytes = 500_000;
+    for number in first..first + 1000 {
+        let mut refusal = None;
+        while bytes > 1000 {
+            let map = ConfigMap {
+                data: Some([("filler".to_owned(), "x".repeat(bytes))].into()),
+                ..config_map(number)
+            };
+            match maps.create(&PostParams::default(), &map).await {
+                Ok(_) => break,
+                Err(kube::Error::Api(status)) => refusal = Some(status),
+                Err(error) => panic!("{error}"),
+            }
+            bytes /= 10;
+        }
+        if let Some(refusal) = refusal.filter(|_| bytes <= 1000) {
+            return (number, refusal);
+        }
+    }
+    panic!("the disk never gets full");
+}
+
+fn config_map(number: usize) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(format!("map-{number}"));
+    map
+}
+
+fn count(lab: &Lab) -> usize {
+    with_client(lab, |client| async {
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        let listed = maps.list_metadata(&ListParams::default()).await.unwrap();
+        let ours = |map: &&kube::core::PartialObjectMeta<ConfigMap>| {
+            map.metadata
+                .name
+                .as_ref()
+                .is_some_and(|name| name.starts_with("map-"))
+        };
+        listed.items.iter().filter(ours).count()
+    })
+}
+
+#[test]
+fn err_a_full_disk_makes_the_cluster_read_only() {
     let Some(kubectl) = peer("kubectl") else {
         return skip("`kubectl` is not installed");
     };
     let Some(lab) = Lab::open() else { return };
+    lab.small_disk(80);
+    let ballast = lab.data_dir().join("ballast");
+    let path = ballast.clone();
+    lab.inside(move || std::fs::write(path, vec![1; 24 << 20]))
+        .unwrap();
     lab.tug(["cluster", "start"]).ok();
-    let mut acknowledged = Vec::new();
-    for round in 0..4 {
-        // A writer that prints what was acknowledged, killed together with the server in the middle of it.
-        let mut writer = lab.command("sh");
-        writer.env("KUBECONFIG", lab.kubeconfig()).args(["-c", &format!(
-            "n=0; while {} create cm round-{round}-$n >/dev/null 2>&1; do echo round-{round}-$n; n=$((n+1)); done",
-            kubectl.display()
-        )]);
-        writer.stdout(std::process::Stdio::piped());
-        let writing = lab.inside(move || writer.spawn()).unwrap();
-        until("some writes", LIMIT, || {
-            let listed = lab.client(&kubectl, ["get", "cm", "-o", "name"]);
-            listed
-                .stdout
-                .contains(&format!("round-{round}-{}", 2 + round))
-                .then_some(())
-        });
-        kill(&lab);
-        let printed = writing.wait_with_output().unwrap().stdout;
-        acknowledged.extend(String::from_utf8_lossy(&printed).lines().map(str::to_owned));
-        lab.tug(["cluster", "start"]).ok();
-        let listed = lab.client(&kubectl, ["get", "cm", "-o", "name"]);
-        let present: Vec<_> = listed
-            .ok()
-            .lines()
-            .filter_map(|line| line.strip_prefix("configmap/"))
-            .collect();
-        let lost: Vec<_> = acknowledged
-            .iter()
-            .filter(|name| !present.contains(&name.as_str()))
-            .collect();
-        assert!(lost.is_empty(), "lost after round {round}: {lost:?}");
-    }
-    assert!(acknowledged.len() >= 12, "{acknowledged:?}");
+    let store = lab.data_dir().join("store").display().to_string();
+
+    let (written, refusal) = with_client(&lab, |client| fill(client, 0));
+    assert!(written > 5, "{written}");
+    assert_eq!(refusal.code, 507, "{refusal:?}");
+    assert!(
+        refusal.message.contains(&store) && refusal.message.contains("No space left"),
+        "{refusal:?}"
+    );
+    // Whoever writes is told the same, and whoever reads is served.
+    let refused = lab.client(&kubectl, ["create", "cm", "small"]);
+    assert!(refused.err().contains(&store), "{}", refused.stderr);
+    let ready = || lab.client(&kubectl, ["get", "--raw", "/readyz?verbose"]);
+    assert!(
+        ready().err().contains("[-]store failed: read-only"),
+        "{}",
+        ready().stderr
+    );
+    assert_eq!(count(&lab), written);
+
+    // Room is noticed without a restart.
+    let path = ballast.clone();
+    lab.inside(move || std::fs::remove_file(path)).unwrap();
+    until("room is noticed", LIMIT, || (ready().code == 0).then_some(()));
+    lab.client(&kubectl, ["create", "cm", "small"]).ok();
+    let (written, refusal) = with_client(&lab, move |client| fill(client, written));
+    assert_eq!(refusal.code, 507, "{refusal:?}");
+    assert_eq!(count(&lab), written);
+
+    // Killed and started on the full disk, it has everything.
+    kill(&lab);
+    lab.tug(["cluster", "start"]).ok();
+    assert_eq!(count(&lab), written);
+    lab.client(&kubectl, ["get", "cm", "small"]).ok();
 }

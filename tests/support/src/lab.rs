@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
@@ -80,6 +81,35 @@ impl Lab {
             Ok(value) => value,
             Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    /// Puts the data folder on a file system of its own that holds so many MiB. Only what runs inside the lab sees it.
+    ///
+    /// # Panics
+    /// When it cannot be mounted.
+    pub fn small_disk(&self, mebibytes: u32) {
+        let dir = self.data_dir();
+        let mounted = self.inside(move || {
+            std::fs::create_dir(&dir).expect("the data folder is new");
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let nothing = None::<&str>;
+            mount(
+                nothing,
+                "/",
+                nothing,
+                MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+                nothing,
+            )?;
+            let size = format!("size={mebibytes}m");
+            mount(
+                nothing,
+                &dir,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some(size.as_str()),
+            )
+        });
+        mounted.expect("a small file system can be mounted");
     }
 
     /// The lab's own folder, for files of the test.

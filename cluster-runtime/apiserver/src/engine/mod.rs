@@ -331,7 +331,9 @@ fn store_failure(error: StoreError) -> Status {
         StoreError::TooLarge { .. } => {
             Status::new(413, StatusReason::RequestEntityTooLarge, error.to_string())
         }
-        StoreError::Full { .. } => Status::new(507, StatusReason::Unknown, error.to_string()),
+        StoreError::Full { .. } | StoreError::NoRoom { .. } => {
+            Status::new(507, StatusReason::Unknown, error.to_string())
+        }
         StoreError::SlowWatcher
         | StoreError::Storage { .. }
         | StoreError::Invalid { .. }

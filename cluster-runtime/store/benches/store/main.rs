@@ -6,15 +6,21 @@
 //!
 //! `cargo bench -p cluster-store -- start` measures only how long a store with many objects takes to open.
 //!
-//! What is compared: the store is called in this process, as the API server calls it, and etcd over gRPC from this
-//! process, as a Kubernetes API server calls it (requests are encoded by hand, with no client library between, and
-//! the clients share 16 connections). So etcd's figures hold the cost of its protocol on both sides, ours have no
-//! such cost.
+//! What is compared: each store in a process of its own, called by the same client over the same protocol (etcd's:
+//! gRPC on loopback, up to 16 connections), with the same keys and values. A read shows every write that was
+//! acknowledged before it; that is etcd's default, and its weaker `serializable` reads are measured besides. Ours
+//! keeps a Kubernetes object around the value, as it does in a cluster.
+//!
+//! The lines "in this process" call the store as the API server does, without any protocol, beside the same figures
+//! of etcd, which a Kubernetes API server has to call over gRPC. That is what a cluster gains by having its store
+//! inside; it is no comparison of the stores.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod etcd;
 mod measure;
+mod served;
+mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,13 +32,18 @@ use cluster_store::{
 };
 
 use crate::etcd::Etcd;
-use crate::measure::{Figures, measure, median};
+use crate::measure::{Figures, measure, median, processor_time};
+use crate::served::Served;
+use crate::wire::Call;
 
 const KEYS: usize = 10_000;
 const VALUE_BYTES: usize = 256;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(3);
 const START_OBJECTS: usize = 100_000;
+
+/// Who asks how many at a time.
+const CLIENTS: [usize; 2] = [1, 256];
 
 /// One line of the table.
 struct Comparison {
@@ -54,6 +65,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
+        ["--bench", "serve", dir] => runtime.block_on(served::serve(Path::new(dir))),
         ["--bench", "open", how, dir] => runtime.block_on(open(how, Path::new(dir))),
         ["start", ..] => runtime.block_on(run(true)),
         _ => runtime.block_on(run(false)),
@@ -65,69 +77,105 @@ async fn run(only_start: bool) {
     if only_start {
         return start(dir.path()).await;
     }
-    let store = RaftStore::open(RaftStoreConfig::new(dir.path().join("store")))
-        .await
-        .unwrap();
-    let store = Arc::new(store);
     let etcd = Etcd::start(&dir.path().join("etcd")).await;
-    if etcd.is_none() {
-        println!("etcd is not here: only the store is measured");
+    match &etcd {
+        Some(etcd) => println!("{}", etcd.version),
+        None => println!("etcd is not here: only the store is measured"),
     }
+    println!(
+        "{VALUE_BYTES}-byte values, {KEYS} keys, median of {ROUNDS} rounds of {} s",
+        ROUND.as_secs()
+    );
     let line = |what, clients| Comparison {
         what,
         clients,
         store: Vec::new(),
         etcd: Vec::new(),
     };
-    let mut writes = [line("write", 1), line("write", 256)];
-    let mut reads = [line("read", 1), line("read", 256)];
-    for _ in 0..ROUNDS {
-        for comparison in &mut writes {
-            comparison
-                .store
-                .push(write_store(&store, comparison.clients).await);
+    let served = Served::start(&dir.path().join("served"));
+    let calls = [
+        ("write", Call::Put),
+        ("read", Call::Range),
+        ("read (etcd: serializable)", Call::SerializableRange),
+    ];
+    for (what, call) in calls {
+        if call == Call::Range {
+            wire::fill(&served.address).await;
             if let Some(etcd) = &etcd {
-                comparison.etcd.push(etcd.write(comparison.clients).await);
+                wire::fill(&etcd.address).await;
             }
         }
-    }
-    for key in 0..KEYS {
-        store.commit(put(key)).await.unwrap();
-    }
-    if let Some(etcd) = &etcd {
-        etcd.fill().await;
-    }
-    for _ in 0..ROUNDS {
-        for comparison in &mut reads {
-            comparison
-                .store
-                .push(read_store(&store, comparison.clients).await);
-            if let Some(etcd) = &etcd {
-                comparison.etcd.push(etcd.read(comparison.clients, false).await);
-            }
-        }
-    }
-    let mut serializable = line("read (etcd: serializable)", 256);
-    if let Some(etcd) = &etcd {
+        let mut lines = CLIENTS.map(|clients| line(what, clients));
         for _ in 0..ROUNDS {
-            serializable.store.push(read_store(&store, 256).await);
-            serializable.etcd.push(etcd.read(256, true).await);
+            for comparison in &mut lines {
+                comparison.take_turns(call, &served, etcd.as_ref()).await;
+            }
+        }
+        lines.iter().for_each(Comparison::print);
+        if call == Call::SerializableRange {
+            continue;
+        }
+        // The same of etcd, beside the store without a protocol.
+        for of_etcd in &mut lines {
+            let inside = format!("inside-{what}-{}", of_etcd.clients);
+            let mut inside_line = line(
+                if call == Call::Put {
+                    "write, in this process"
+                } else {
+                    "read, in this process"
+                },
+                of_etcd.clients,
+            );
+            inside_line.etcd = std::mem::take(&mut of_etcd.etcd);
+            let store = RaftStore::open(RaftStoreConfig::new(dir.path().join(inside)))
+                .await
+                .unwrap();
+            let store = Arc::new(store);
+            fill(&store, call).await;
+            for _ in 0..ROUNDS {
+                inside_line.store.push(match call {
+                    Call::Put => write_store(&store, of_etcd.clients).await,
+                    _ => read_store(&store, of_etcd.clients).await,
+                });
+            }
+            store.shutdown().await;
+            inside_line.print();
         }
     }
-    println!(
-        "{VALUE_BYTES}-byte values, {KEYS} keys, median of {ROUNDS} rounds of {} s",
-        ROUND.as_secs()
-    );
-    for comparison in writes.iter().chain(&reads).chain([&serializable]) {
-        comparison.print();
-    }
-    store.shutdown().await;
+    drop(served);
     drop(etcd);
     batches(dir.path()).await;
     start(dir.path()).await;
 }
 
+async fn fill(store: &RaftStore, call: Call) {
+    if call == Call::Put {
+        return;
+    }
+    for chunk in 0..KEYS / 1000 {
+        let transactions = (0..1000).map(|step| put(chunk * 1000 + step));
+        let writes = transactions.flat_map(|transaction| transaction.writes).collect();
+        store.commit(Transaction { writes }).await.unwrap();
+    }
+}
+
 impl Comparison {
+    /// A round of each.
+    async fn take_turns(&mut self, call: Call, served: &Served, etcd: Option<&Etcd>) {
+        let round = async |address: &str, process: u32| {
+            let before = processor_time(process);
+            let figures = wire::measure(address, call, self.clients, ROUND).await;
+            figures.of_server(processor_time(process) - before, ROUND)
+        };
+        let of_store = round(&served.address, served.process()).await;
+        let of_etcd = match etcd {
+            Some(etcd) => Some(round(&etcd.address, etcd.process()).await),
+            None => None,
+        };
+        self.store.push(of_store);
+        self.etcd.extend(of_etcd);
+    }
+
     fn print(&self) {
         let Some(store) = median(&self.store) else {
             return;
@@ -144,16 +192,22 @@ fn key(number: usize) -> Key {
     Key::new("configmaps", "default", &format!("key-{:06}", number % KEYS))
 }
 
-fn object(key: &Key) -> Arc<Object> {
+/// A config map that holds a value.
+fn object(key: &Key, value: impl Into<String>) -> Arc<Object> {
     let mut object = Object::new("v1", "ConfigMap", Some(&key.namespace), &key.name);
-    object.set(&["data", "value"], "x".repeat(VALUE_BYTES));
+    object.set(&["data", "value"], value.into());
     Arc::new(object)
+}
+
+/// The value that [`object`] put into it.
+fn text_of(object: &Object) -> &str {
+    object.text(&["data", "value"]).unwrap()
 }
 
 fn put(number: usize) -> Transaction {
     let key = key(number);
     let writes = vec![Write {
-        change: Change::Put(object(&key)),
+        change: Change::Put(object(&key, "x".repeat(VALUE_BYTES))),
         precondition: Precondition::None,
         key,
     }];
@@ -241,7 +295,7 @@ async fn open(how: &str, dir: &Path) {
     let started = Instant::now();
     let store = RaftStore::open(RaftStoreConfig::new(dir)).await.unwrap();
     let took = started.elapsed();
-    let processor = measure::processor_time();
+    let processor = processor_time(std::process::id());
     let selection = Selection {
         table: "pods".into(),
         namespace: None,

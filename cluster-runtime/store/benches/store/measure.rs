@@ -10,6 +10,8 @@ pub(crate) struct Figures {
     pub(crate) per_second: f64,
     half_us: u32,
     most_us: u32,
+    /// Processor time of the server for each call, where it has a process of its own.
+    processor_us: Option<f64>,
 }
 
 /// Lets clients call for a while, each with numbers of its own.
@@ -43,12 +45,26 @@ where
     for task in tasks.collect::<Vec<_>>() {
         took_us.extend(task.await.unwrap());
     }
-    let seconds = started.elapsed().as_secs_f64();
-    took_us.sort_unstable();
-    Figures {
-        per_second: took_us.len() as f64 / seconds,
-        half_us: took_us[took_us.len() / 2],
-        most_us: took_us[took_us.len() * 99 / 100],
+    Figures::new(took_us, started.elapsed())
+}
+
+impl Figures {
+    /// From how long each call took, and all of them.
+    pub(crate) fn new(mut took_us: Vec<u32>, all: Duration) -> Self {
+        took_us.sort_unstable();
+        Self {
+            per_second: took_us.len() as f64 / all.as_secs_f64(),
+            half_us: took_us[took_us.len() / 2],
+            most_us: took_us[took_us.len() * 99 / 100],
+            processor_us: None,
+        }
+    }
+
+    /// With the processor time that the server used in a round.
+    pub(crate) fn of_server(mut self, used: Duration, round: Duration) -> Self {
+        let calls = self.per_second * round.as_secs_f64();
+        self.processor_us = Some(used.as_micros() as f64 / calls);
+        self
     }
 }
 
@@ -59,9 +75,9 @@ pub(crate) fn median(rounds: &[Figures]) -> Option<Figures> {
     rounds.get(rounds.len() / 2).cloned()
 }
 
-/// Processor time of this process, of all its threads.
-pub(crate) fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Processor time of a process, of all its threads.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks = fields
         .skip(11)
@@ -83,8 +99,12 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0}/s (p50 {} us, p99 {} us)",
+            "{:.0}/s (p50 {} us, p99 {} us",
             self.per_second, self.half_us, self.most_us
-        )
+        )?;
+        match self.processor_us {
+            Some(processor_us) => write!(f, ", processor {processor_us:.0} us)"),
+            None => write!(f, ")"),
+        }
     }
 }

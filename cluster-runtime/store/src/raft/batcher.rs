@@ -1,10 +1,12 @@
 //! Gathers transactions that wait into entries of the log.
 
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::error::ClientWriteError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::StoreError;
 use crate::raft::batch::{Batch, Proposal};
@@ -22,7 +24,16 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Entries under way: one is written while the one before it is done and the next gathers.
 const IN_FLIGHT_MAX: usize = 2;
 
+/// Room in the log that transactions leave: for what raft writes by itself, as when a snapshot took the place of a
+/// part of the log and room is made by that.
+const ROOM_LEFT_BYTES: u64 = 64 << 10;
+
+/// How often a disk without room is looked at again; it does not tell by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Takes transactions from the queue until it is closed.
+///
+/// A transaction is only begun when the log has room for it: a full disk refuses transactions, and harms nothing.
 pub(crate) struct Batcher {
     pub(crate) queue: mpsc::Receiver<Proposal>,
     pub(crate) raft: Raft,
@@ -43,19 +54,38 @@ pub(crate) struct LogGrowth {
 impl Batcher {
     pub(crate) async fn run(mut self) {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let unwritten = Arc::new(AtomicU64::new(0));
         let mut waiting = Vec::new();
         loop {
             // The place first: whatever comes in while there is none goes into one entry.
             let Ok(place) = in_flight.clone().acquire_owned().await else {
                 return;
             };
-            if waiting.is_empty() && self.queue.recv_many(&mut waiting, BATCH_MAX).await == 0 {
-                return;
+            if waiting.is_empty() {
+                tokio::select! {
+                    count = self.queue.recv_many(&mut waiting, BATCH_MAX) => if count == 0 {
+                        return;
+                    },
+                    () = tokio::time::sleep(LOOK_AGAIN), if self.health.waits_for_room() => {
+                        self.look_for_room(0).await;
+                        continue;
+                    }
+                }
             }
             let batch = Batch::from(next_batch(&mut waiting));
+            let bytes = log_bytes(&batch);
+            let before = unwritten.fetch_add(bytes, Ordering::SeqCst);
+            if let Err(error) = self.reserve(before + bytes).await {
+                unwritten.fetch_sub(bytes, Ordering::SeqCst);
+                // There may be room for less.
+                self.look_for_room(before).await;
+                batch.refuse(&self.health.no_room(error.to_string()));
+                continue;
+            }
             let (raft, health) = (self.raft.clone(), self.health.clone());
             // Sent from here, so that entries keep the order of the queue.
             let answer = raft.client_write_ff(batch.clone()).await;
+            let unwritten = unwritten.clone();
             tokio::spawn(async move {
                 let error = match answer {
                     Ok(answer) => match answer.await {
@@ -72,6 +102,7 @@ impl Batcher {
                     health.look_at(&raft);
                     batch.refuse(&health.refusal().unwrap_or(error));
                 }
+                unwritten.fetch_sub(bytes, Ordering::SeqCst);
                 drop(place);
             });
             if self.log.is_enough() {
@@ -80,6 +111,40 @@ impl Batcher {
             }
         }
     }
+
+    /// Makes sure that the log has room for so many bytes and a little more.
+    async fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let wal = &self.log.wal;
+        let bytes = bytes + ROOM_LEFT_BYTES;
+        if wal.has_room(bytes) {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        wal.reserve(bytes, Box::new(move |outcome| _ = sender.send(outcome)));
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the log was closed")))
+    }
+
+    /// Finds out whether small transactions can be written; where they cannot, the log may make room itself.
+    async fn look_for_room(&self, bytes: u64) {
+        let missing = self.reserve(bytes + ROOM_LEFT_BYTES).await.err();
+        let is_new = missing.is_some() && !self.health.waits_for_room();
+        self.health.set_room(missing.map(|error| error.to_string()));
+        if is_new {
+            // A snapshot takes the place of the log before it, and may be much smaller.
+            _ = self.raft.trigger().snapshot().await;
+        }
+    }
+}
+
+/// Bytes that a batch takes in the log at most.
+fn log_bytes(batch: &Batch) -> u64 {
+    const OF_PROPOSAL: usize = 10;
+    const OF_ENTRY: usize = 512;
+    let proposals = batch.proposals().iter();
+    let bytes: usize = proposals.map(|proposal| proposal.bytes() + OF_PROPOSAL).sum();
+    (bytes + OF_ENTRY) as u64
 }
 
 /// Takes as many from the front as one entry holds.

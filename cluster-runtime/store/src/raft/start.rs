@@ -13,7 +13,7 @@ use std::time::Duration;
 use openraft::storage::RaftLogStorage;
 use openraft::{BasicNode, Config, SnapshotPolicy};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::raft::batch::Proposal;
@@ -115,7 +115,7 @@ impl Opened {
         directory: &Directory,
         runtime: Handle,
     ) -> Result<Self, OpenError> {
-        let health = Health::default();
+        let health = Health::new(config.dir.clone());
         let (snapshots, meta, tables) = open_snapshots(&directory.snapshots(), config, &health)?;
         let tables = Arc::new(SharedTables::of(tables));
         let options = WalOptions {
@@ -326,6 +326,7 @@ fn open_snapshots(
         bytes: AtomicU64::new(bytes.map_or(0, |metadata| metadata.len())),
         current: Mutex::new(newest.map(|path| (SnapshotMeta::clone(&meta), path))),
         is_building: AtomicBool::new(false),
+        outcome: watch::Sender::new(Ok(())),
         received: AtomicU64::new(0),
     };
     Ok((Arc::new(snapshots), meta, tables))

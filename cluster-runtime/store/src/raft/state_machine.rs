@@ -1,7 +1,7 @@
 //! The tables as openraft's state machine.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +10,14 @@ use std::thread;
 use openraft::storage::RaftStateMachine;
 use openraft::{Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder};
 
+use tokio::sync::watch;
+
 use crate::Limits;
 use crate::directory::sync_directory;
 use crate::raft::health::Health;
 use crate::raft::types::{Membership, Snapshot, SnapshotFile, SnapshotMeta, StorageError, TypeConfig};
 use crate::shared_tables::SharedTables;
-use crate::snapshot::{read_snapshot, remove_others, snapshot_path, write_snapshot};
+use crate::snapshot::{Past, read_snapshot, remove_others, snapshot_path, write_snapshot};
 use crate::tables::TablesView;
 
 /// Below this, one thread decodes faster than several are started.
@@ -40,6 +42,8 @@ pub(crate) struct Snapshots {
     pub(crate) bytes: AtomicU64,
     /// Whether one is being written.
     pub(crate) is_building: AtomicBool,
+    /// How the last one that was written ended.
+    pub(crate) outcome: watch::Sender<Result<(), String>>,
     /// Numbers what is being received.
     pub(crate) received: AtomicU64,
 }
@@ -133,7 +137,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             snapshots.replace(meta, &path, bytes)?;
             Ok(tables)
         };
-        let tables = self.snapshots.blocking(work).await?;
+        let tables = blocking(work)
+            .await
+            .map_err(|error| self.snapshots.failed(error))?;
         self.tables.change(|old| old.replace(tables));
         self.last_applied = installed.last_log_id;
         self.membership = installed.last_membership;
@@ -186,18 +192,40 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             snapshot: Box::new(SnapshotFile { path: path.clone() }),
         };
         let (view, snapshots) = (self.view.take(), self.snapshots.clone());
+        let past = if snapshots.health.waits_for_room() {
+            Past::Nothing
+        } else {
+            Past::Newest
+        };
         let work = move || {
             let Some(view) = view else {
                 return Err(io::Error::other("a snapshot is built only once"));
             };
             let log = serde_json::to_value(&meta)?;
-            let bytes = write_snapshot(&path, log, &view)?;
+            let bytes = write_snapshot(&path, log, &view, past)?;
             snapshots.replace(meta, &path, bytes)
         };
-        let outcome = self.snapshots.blocking(work).await;
-        self.snapshots.is_building.store(false, Ordering::SeqCst);
-        outcome.map(|()| snapshot)
+        let outcome = blocking(work).await;
+        let snapshots = &self.snapshots;
+        snapshots.is_building.store(false, Ordering::SeqCst);
+        let told = outcome.as_ref().map(|&()| ()).map_err(ToString::to_string);
+        _ = snapshots.outcome.send_replace(told);
+        match outcome {
+            Ok(()) => Ok(snapshot),
+            // The one before and the log after it still hold everything.
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                tracing::warn!(%error, "a snapshot could not be written, the one before stays");
+                Ok(snapshots.before())
+            }
+            Err(error) => Err(snapshots.failed(error)),
+        }
     }
+}
+
+/// Does what waits for the disk away from the log's own thread.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 impl Snapshots {
@@ -221,16 +249,22 @@ impl Snapshots {
         remove_others(&self.dir, Some(path))
     }
 
-    /// Does what waits for the disk away from the log's own thread.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let outcome = tokio::task::spawn_blocking(work).await;
-        let outcome = outcome.unwrap_or_else(|error| Err(io::Error::other(error)));
-        outcome.map_err(|error| {
-            self.health.fail(&error.to_string());
-            StorageError::from_io_error(ErrorSubject::Snapshot(None), ErrorVerb::Write, error)
-        })
+    /// The one that is there, or one of nothing.
+    fn before(&self) -> Snapshot {
+        let current = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let (meta, path) = current.unwrap_or_default();
+        Snapshot {
+            meta,
+            snapshot: Box::new(SnapshotFile { path }),
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> StorageError {
+        self.health.fail(&error.to_string());
+        StorageError::from_io_error(ErrorSubject::Snapshot(None), ErrorVerb::Write, error)
     }
 }

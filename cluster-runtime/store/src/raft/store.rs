@@ -170,15 +170,26 @@ impl RaftStore {
     pub async fn snapshot(&self) -> Result<(), StoreError> {
         let raft = &self.running.raft;
         let applied = raft.metrics().borrow().last_applied;
-        raft.trigger()
-            .snapshot()
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let mut outcome = self.running.snapshots.outcome.subscribe();
+        let asked = raft.trigger().snapshot().await;
+        asked.map_err(|error| unavailable(&error))?;
+        let failed = async {
+            // The sender is kept by the store.
+            while outcome.changed().await.is_ok() {
+                if let Err(reason) = &*outcome.borrow_and_update() {
+                    return reason.clone();
+                }
+            }
+            String::new()
+        };
         let wait = raft.wait(None);
-        let made = wait.metrics(|metrics| metrics.snapshot >= applied, "a snapshot");
-        made.await
-            .map_err(|error| self.running.health.refusal().unwrap_or(unavailable(&error)))?;
-        Ok(())
+        tokio::select! {
+            made = wait.metrics(|metrics| metrics.snapshot >= applied, "a snapshot") => match made {
+                Ok(_) => Ok(()),
+                Err(error) => Err(self.running.health.refusal().unwrap_or(unavailable(&error))),
+            },
+            reason = failed => Err(self.running.health.no_room(reason)),
+        }
     }
 
     /// Puts a transaction into the log as one entry.

@@ -25,7 +25,7 @@ async fn put(store: &RaftStore, name: &str) -> Result<Committed, StoreError> {
 }
 
 #[tokio::test]
-async fn err_a_full_disk_leaves_a_store_that_can_be_read() {
+async fn err_a_write_that_fails_leaves_a_store_that_can_be_read() {
     let dir = TempDir::new().unwrap();
     let is_full = Arc::new(AtomicBool::new(false));
     let full = is_full.clone();
@@ -46,7 +46,7 @@ async fn err_a_full_disk_leaves_a_store_that_can_be_read() {
         assert!(store.get(&key(name)).is_none(), "what was refused is not there");
     }
     assert!(store.get(&key("before")).is_some());
-    let reason = "no storage space".to_owned();
+    let reason = "storage failed: no storage space".to_owned();
     assert_eq!(store.status(), StoreStatus::ReadOnly { reason });
     is_full.store(false, Ordering::SeqCst);
     assert!(

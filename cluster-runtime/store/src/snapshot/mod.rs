@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::Revision;
 
 pub(crate) use read::read_snapshot;
-pub(crate) use write::write_snapshot;
+pub(crate) use write::{Past, write_snapshot};
 
 const HEADER: u8 = 0;
 const TABLE: u8 = 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cluster_objects::Object;
 use serde_json::json;
 
-use crate::snapshot::{read_snapshot, write_snapshot};
+use crate::snapshot::{Past, read_snapshot, write_snapshot};
 use crate::tables::Tables;
 use crate::{Change, Key, Limits, ListAnswer, Precondition, Revision, Transaction, Write};
 
@@ -54,7 +54,7 @@ fn list(tables: &Tables, table: &str, at: Revision) -> ListAnswer {
 }
 
 fn write(tables: &Tables, path: &Path) {
-    let bytes = write_snapshot(path, json!({"index": 7}), &tables.view()).unwrap();
+    let bytes = write_snapshot(path, json!({"index": 7}), &tables.view(), Past::Newest).unwrap();
     assert_eq!(bytes, fs::metadata(path).unwrap().len());
 }
 
@@ -121,6 +121,29 @@ fn of_a_long_past_the_newest_part_is_kept() {
                 "{name} at {at}"
             );
         }
+    }
+}
+
+#[test]
+fn a_snapshot_without_the_past_shows_the_present() {
+    let dir = tempfile::tempdir().unwrap();
+    let (small, usual) = (
+        dir.path().join("small.snapshot"),
+        dir.path().join("usual.snapshot"),
+    );
+    let tables = filled();
+    let bytes = write_snapshot(&small, json!({}), &tables.view(), Past::Nothing).unwrap();
+    assert!(bytes < write_snapshot(&usual, json!({}), &tables.view(), Past::Newest).unwrap());
+    let (_, read) = read_snapshot(&small, Limits::default()).unwrap();
+    let newest = tables.revision();
+    assert_eq!(read.revision(), newest);
+    for name in ["configmaps", "secrets", "namespaces"] {
+        assert_eq!(
+            list(&read, name, newest).objects,
+            list(&tables, name, newest).objects
+        );
+        let before = Revision(read.table(name).unwrap().compacted().0 - 1);
+        assert!(read.table(name).unwrap().sequence_after(before).is_err());
     }
 }
 

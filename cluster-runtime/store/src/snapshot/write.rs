@@ -23,11 +23,37 @@ const FRAME_BYTES: usize = 256 << 10;
 const EVENTS_MAX: usize = 4096;
 const EVENTS_BYTES_MAX: usize = 16 << 20;
 
+/// How much of the past goes into a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// The newest part.
+    Newest,
+    /// Nothing, to be small: watchers that come back after a restart begin anew.
+    Nothing,
+}
+
 /// Writes the tables into a file; when this returns, the file is durable under its name.
-pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesView) -> io::Result<u64> {
+pub(crate) fn write_snapshot(
+    path: &Path,
+    log: serde_json::Value,
+    view: &TablesView,
+    past: Past,
+) -> io::Result<u64> {
     let temporary = path.with_extension("tmp");
+    let written = write_frames(&temporary, log, view, past).and_then(|bytes| {
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), sync_directory)?;
+        Ok(bytes)
+    });
+    written.inspect_err(|_| {
+        // On a full disk the room is needed.
+        _ = fs::remove_file(&temporary);
+    })
+}
+
+fn write_frames(path: &Path, log: serde_json::Value, view: &TablesView, past: Past) -> io::Result<u64> {
     let mut frames = Frames {
-        file: File::create(&temporary)?,
+        file: File::create(path)?,
         buffer: Vec::with_capacity(FRAME_BYTES * 2),
         sequence: 0,
         bytes: 0,
@@ -39,7 +65,7 @@ pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesV
     frames.begin(HEADER);
     put_bytes(&mut frames.buffer, &serde_json::to_vec(&header)?);
     frames.end()?;
-    let (forgotten, events) = split_events(view);
+    let (forgotten, events) = split_events(view, past);
     let forgotten = forgotten.iter().map(|event| (&event.key.table, event.revision));
     let forgotten: HashMap<_, _> = forgotten.collect();
     let begin =
@@ -92,18 +118,20 @@ pub(crate) fn write_snapshot(path: &Path, log: serde_json::Value, view: &TablesV
     put_number(&mut frames.buffer, events.len() as u64);
     frames.end()?;
     frames.file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), sync_directory)?;
     Ok(frames.bytes)
 }
 
 /// The retained events in order, cut in two: those that are left out, and those that are written.
-fn split_events(view: &TablesView) -> (Vec<&Arc<Event>>, Vec<&Arc<Event>>) {
+fn split_events(view: &TablesView, past: Past) -> (Vec<&Arc<Event>>, Vec<&Arc<Event>>) {
     let tables = view.tables.iter();
     let mut events: Vec<&Arc<Event>> = tables.flat_map(|(_, _, table)| table.events()).collect();
     events.sort_unstable_by_key(|event| event.revision);
     let mut bytes = 0;
-    let written = events.iter().rev().take(EVENTS_MAX).take_while(|event| {
+    let count_max = match past {
+        Past::Newest => EVENTS_MAX,
+        Past::Nothing => 0,
+    };
+    let written = events.iter().rev().take(count_max).take_while(|event| {
         bytes += weigh(&event.object);
         bytes <= EVENTS_BYTES_MAX
     });

@@ -15,7 +15,7 @@ use crc32fast::hash as crc32;
 use crate::wal::index::{Index, Slot};
 use crate::wal::record::{Entry, Position};
 use crate::wal::recovery::{RecoveryError, recover};
-use crate::wal::segment::{remove_spare, segment_path};
+use crate::wal::segment::{remove_spare, room_of_segment, segment_path};
 use crate::wal::writer::{Command, Writer, serve};
 
 /// Bytes that are read from a segment at once.
@@ -43,7 +43,7 @@ pub(crate) struct WalOptions {
 ///
 /// Writing happens in the order of the calls, by a thread of its own or, where it is little, at once. After a write
 /// fails nothing more is written: what the failed sync left behind is not known, and only reading the disk anew can
-/// tell.
+/// tell. A full disk need not come to that: room is [reserved](Self::reserve) first.
 #[derive(Clone)]
 pub(crate) struct Wal {
     shared: Arc<Shared>,
@@ -65,6 +65,10 @@ pub(crate) struct Shared {
     pub(crate) bytes: AtomicU64,
     /// Bytes of frames that were there at the start or written since.
     pub(crate) written: AtomicU64,
+    /// Bytes of the current segment that are not written yet.
+    pub(crate) rest: AtomicU64,
+    /// Bytes of the segment that is prepared.
+    pub(crate) spare: AtomicU64,
 }
 
 impl Wal {
@@ -84,6 +88,8 @@ impl Wal {
             committed: Mutex::new(recovered.committed),
             bytes: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            rest: AtomicU64::new(0),
+            spare: AtomicU64::new(0),
         });
         let committed = recovered.committed;
         let (commands, inbox) = mpsc::channel();
@@ -113,6 +119,26 @@ impl Wal {
         } else {
             self.send(command);
         }
+    }
+
+    /// Whether so many bytes of frames can be appended without asking the disk for room.
+    ///
+    /// Who asks counts what is appended and not written yet.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let spare = self.shared.spare.load(Ordering::SeqCst);
+        // A segment that is begun meanwhile takes the spare away before it shows what it has.
+        self.shared
+            .rest
+            .load(Ordering::SeqCst)
+            .max(room_of_segment(spare))
+            >= bytes
+    }
+
+    /// Makes room for so many bytes of frames after those that were appended before.
+    ///
+    /// A failure harms nothing: nothing was written to the log, and it goes on as before.
+    pub(crate) fn reserve(&self, bytes: u64, done: Done) {
+        self.send(Command::Reserve { bytes, done });
     }
 
     /// Notes how far the log is committed; it becomes durable with whatever is written next.

@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crc32fast::hash as crc32;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use crate::directory::sync_directory;
 
@@ -14,6 +16,19 @@ pub(crate) const SEGMENT_HEADER_BYTES: u64 = 64;
 const MAGIC: [u8; 8] = *b"tug wal\x01";
 const SUFFIX: &str = ".wal";
 const SPARE: &str = "spare.tmp";
+
+/// Bytes that the first frame of a segment, which says what older ones say, takes at most.
+const NOTES_BYTES_MAX: u64 = 256;
+
+/// Bytes of frames that an empty segment takes for sure.
+pub(crate) fn room_of_segment(bytes: u64) -> u64 {
+    bytes.saturating_sub(SEGMENT_HEADER_BYTES + NOTES_BYTES_MAX)
+}
+
+/// Bytes of a segment that takes so many bytes of frames.
+pub(crate) fn segment_with_room(bytes: u64) -> u64 {
+    bytes + SEGMENT_HEADER_BYTES + NOTES_BYTES_MAX
+}
 
 /// What stands at the front of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +65,26 @@ pub(crate) fn list_segments(dir: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Makes a file of zeros that can become a segment at once.
+/// Makes a file of zeros that can become a segment at once; where there is no room for it, nothing of it is left.
 ///
 /// The zeros are really written: a first write into a hole would change the file system's own records, and a sync
 /// would have to wait for those too.
 pub(crate) fn make_spare(dir: &Path, bytes: u64) -> io::Result<()> {
+    write_zeros(&dir.join(SPARE), bytes).inspect_err(|_| {
+        // What cannot be removed either is written anew by the next try.
+        _ = remove_spare(dir);
+    })
+}
+
+fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let zeros = vec![0; 1 << 20];
-    let mut file = File::create(dir.join(SPARE))?;
+    let mut file = File::create(path)?;
+    // Asked for first, so that a disk without room is not filled to the last byte by trying. Some file systems
+    // cannot tell.
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(error) if error != Errno::OPNOTSUPP => return Err(error.into()),
+        _ => {}
+    }
     let mut left = bytes;
     while left > 0 {
         let count = left.min(zeros.len() as u64);

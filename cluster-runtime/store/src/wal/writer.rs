@@ -14,7 +14,9 @@ use crate::wal::index::Slot;
 use crate::wal::log::{Done, Shared, WalOptions};
 use crate::wal::record::{Entry, Position, put_committed, put_entry, put_purge, put_truncate};
 use crate::wal::recovery::Recovered;
-use crate::wal::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, make_spare, segment_path};
+use crate::wal::segment::{
+    SEGMENT_HEADER_BYTES, Segment, SegmentHeader, make_spare, segment_path, segment_with_room,
+};
 
 /// Entries are gathered into one frame up to this size.
 const FRAME_BYTES_MAX: usize = 8 << 20;
@@ -36,6 +38,11 @@ pub(crate) enum Command {
         upto: Position,
         done: Done,
     },
+    /// Room for so many bytes of frames.
+    Reserve {
+        bytes: u64,
+        done: Done,
+    },
     Run {
         work: Box<dyn FnOnce() -> io::Result<()> + Send>,
         done: Done,
@@ -54,7 +61,7 @@ pub(crate) struct Writer {
     sequence: u64,
     /// How far the log on disk says that it is committed.
     committed: Option<Position>,
-    spare: Option<JoinHandle<io::Result<u64>>>,
+    spare: Option<Spare>,
     frame: Frame,
     failure: Option<io::Error>,
 }
@@ -69,6 +76,14 @@ pub(crate) fn serve(writer: &Mutex<Writer>, inbox: &Receiver<Command>, waiting: 
         }
     }
     writer().close();
+}
+
+/// The segment that comes next.
+enum Spare {
+    /// It is being made by another thread.
+    Making(JoinHandle<io::Result<u64>>),
+    /// It is there, with so many bytes.
+    Ready(u64),
 }
 
 /// What is written next.
@@ -178,6 +193,10 @@ impl Writer {
                     writer.remove_segments()
                 });
             }
+            Command::Reserve { bytes, done } => {
+                self.flush();
+                done(self.reserve(bytes));
+            }
             Command::Run { work, done } => {
                 self.flush();
                 let outcome = self.before_write().and_then(|()| work());
@@ -280,21 +299,10 @@ impl Writer {
         }
         let notes_bytes = frame::padded(notes.len() - frame::HEADER_BYTES) as u64;
         let wanted = SEGMENT_HEADER_BYTES + notes_bytes + frame_bytes;
-        // Where preparing one aside failed, it is tried once more below.
-        let spare = self.spare.take().map(JoinHandle::join);
-        let spare_bytes = spare.and_then(Result::ok).and_then(Result::ok).unwrap_or(0);
+        let bytes = self.ensure_spare(wanted)?;
+        self.spare = None;
+        self.shared.spare.store(0, Ordering::SeqCst);
         let dir = &self.shared.dir;
-        let bytes = if spare_bytes >= wanted {
-            spare_bytes
-        } else {
-            let usual = match self.segment {
-                Some(_) => self.options.segment_bytes,
-                None => self.options.first_segment_bytes,
-            };
-            let bytes = usual.max(wanted);
-            make_spare(dir, bytes)?;
-            bytes
-        };
         let header = SegmentHeader {
             number: self.segment.as_ref().map_or(1, |segment| segment.number + 1),
             first_sequence: self.sequence,
@@ -311,13 +319,54 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes room for so many bytes of frames, in this segment or the next one.
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let rest = self
+            .segment
+            .as_ref()
+            .map_or(0, |segment| segment.bytes - self.offset);
+        if rest < bytes {
+            self.ensure_spare(segment_with_room(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a spare of at least so many bytes is there; gives how many it has.
+    fn ensure_spare(&mut self, wanted: u64) -> io::Result<u64> {
+        let ready = match self.spare.take() {
+            Some(Spare::Ready(bytes)) => bytes,
+            // Where preparing one aside failed, it is tried once more.
+            Some(Spare::Making(thread)) => thread.join().ok().and_then(Result::ok).unwrap_or(0),
+            None => 0,
+        };
+        let bytes = if ready >= wanted {
+            ready
+        } else {
+            let usual = match self.segment {
+                Some(_) => self.options.segment_bytes,
+                None => self.options.first_segment_bytes,
+            };
+            self.shared.spare.store(0, Ordering::SeqCst);
+            self.before_write()?;
+            make_spare(&self.shared.dir, usual.max(wanted))?;
+            usual.max(wanted)
+        };
+        self.spare = Some(Spare::Ready(bytes));
+        self.shared.spare.store(bytes, Ordering::SeqCst);
+        Ok(bytes)
+    }
+
     /// Prepares the next segment while this one is filled.
     fn make_spare_aside(&mut self) {
-        let (dir, bytes) = (self.shared.dir.clone(), self.options.segment_bytes);
+        let (shared, bytes) = (self.shared.clone(), self.options.segment_bytes);
         let thread = std::thread::Builder::new().name("store-log-spare".to_owned());
-        let thread = thread.spawn(move || make_spare(&dir, bytes).map(|()| bytes));
+        let thread = thread.spawn(move || {
+            make_spare(&shared.dir, bytes)?;
+            shared.spare.store(bytes, Ordering::SeqCst);
+            Ok(bytes)
+        });
         // Without a thread the segment is made when it is needed.
-        self.spare = thread.ok();
+        self.spare = thread.ok().map(Spare::Making);
     }
 
     /// Removes the segments whose entries are all purged, oldest first.
@@ -346,8 +395,8 @@ impl Writer {
             self.flush();
         }
         // A spare that is still being made must not appear after the directory was given up.
-        if let Some(spare) = self.spare.take() {
-            _ = spare.join();
+        if let Some(Spare::Making(thread)) = self.spare.take() {
+            _ = thread.join();
         }
         self.failure
             .get_or_insert_with(|| io::Error::other("the log is closed"));
@@ -356,6 +405,11 @@ impl Writer {
     fn count_bytes(&self) {
         let older: u64 = self.older.iter().map(|(_, bytes)| bytes).sum();
         self.shared.bytes.store(older + self.offset, Ordering::Relaxed);
+        let rest = self
+            .segment
+            .as_ref()
+            .map_or(0, |segment| segment.bytes - self.offset);
+        self.shared.rest.store(rest, Ordering::SeqCst);
     }
 
     fn before_write(&self) -> io::Result<()> {
@@ -373,6 +427,7 @@ impl Command {
             Self::Append { done, .. }
             | Self::Truncate { done, .. }
             | Self::Purge { done, .. }
+            | Self::Reserve { done, .. }
             | Self::Run { done, .. } => done(Err(same_error(error))),
             Self::Close => {}
         }

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Measures how long a cluster of OBJECTS objects (default 100000 config maps) takes to start, RUNS times (default 5): from
+# the start of the server's process to an answered /readyz, once after it was stopped and then each time after a kill -9.
+# The cluster has a network namespace and a data folder of its own.
+# Usage: scripts/measure-start.sh [OBJECTS [RUNS]]      as root, after `cargo build --release --bin tug`
+#        TUG=target/debug/tug scripts/measure-start.sh 10000   measures another binary
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+objects=${1:-100000} runs=${2:-5}
+tug=${TUG:-$PWD/target/release/tug}
+[[ $tug = /* ]] || tug=$PWD/$tug
+[[ -x $tug ]] || { echo "build it first: cargo build --release --bin tug" >&2; exit 1; }
+command -v python3 >/dev/null || { echo "python3 is not installed" >&2; exit 1; }
+
+if [[ ${INSIDE:-} != 1 ]]; then
+  exec env INSIDE=1 unshare --net "$0" "$@"
+fi
+
+export TUG_DATA_DIR HOME
+TUG_DATA_DIR=$(mktemp -d) HOME=$TUG_DATA_DIR
+trap '"$tug" cluster delete >/dev/null 2>&1; rm -rf "$TUG_DATA_DIR"' EXIT
+"$tug" cluster start >/dev/null
+pid() { "$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'; }
+
+python3 - "$TUG_DATA_DIR/kubeconfig" "$objects" <<'PYTHON'
+"""Makes config maps of usual size, by a few connections at a time."""
+import base64, http.client, json, re, ssl, sys, tempfile, threading
+kubeconfig, objects = open(sys.argv[1]).read(), int(sys.argv[2])
+field = lambda name: re.search(name + r':\s*"?([^\s"]+)', kubeconfig).group(1)
+def file_of(name):
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(base64.b64decode(field(name)))
+    return file.name
+tls = ssl.create_default_context(cafile=file_of('certificate-authority-data'))
+tls.load_cert_chain(file_of('client-certificate-data'), file_of('client-key-data'))
+host = field('server').removeprefix('https://')
+def make(first, step):
+    connection = http.client.HTTPSConnection(host, context=tls)
+    for number in range(first, objects, step):
+        body = json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap',
+                           'metadata': {'name': f'map-{number}', 'labels': {'app': 'many', 'part': str(number % 100)}},
+                           'data': {'text': 'x' * 400}})
+        connection.request('POST', '/api/v1/namespaces/default/configmaps', body, {'content-type': 'application/json'})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 201, answer.status
+threads = [threading.Thread(target=make, args=(first, 8)) for first in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+PYTHON
+
+api=$(sed -n 's/^ *server: *"\?\([^"]*\)"\?$/\1/p' "$TUG_DATA_DIR/kubeconfig")
+printf '%s objects, %s MiB on disk\n' "$objects" "$(du -sm "$TUG_DATA_DIR" | cut -f1)"
+"$tug" cluster stop >/dev/null 2>&1
+printf '%-6s %14s %16s %16s\n' run 'started (ms)' 'processor (ms)' 'resident (MiB)'
+for ((run = 1; run <= runs; run++)); do
+  begin=$(date +%s%N)
+  "$tug" cluster start >/dev/null 2>&1
+  curl --silent --insecure --fail --max-time 30 "$api/readyz" >/dev/null
+  end=$(date +%s%N)
+  server=$(pid)
+  processor=$(sed 's/.*) //' "/proc/$server/stat" | awk '{ print ($12 + $13) * 10 }')
+  resident=$(awk '/^VmRSS:/ { print int($2 / 1024) }' "/proc/$server/status")
+  printf '%-6s %14s %16s %16s\n' "$run" $(((end - begin) / 1000000)) "$processor" "$resident"
+  kill -9 "$server"
+done
