@@ -6,3 +6,4 @@ mod compose;
 mod hostile;
 mod rendering;
 mod sandbox;
+mod simulations;
