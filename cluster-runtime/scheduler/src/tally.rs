@@ -35,12 +35,10 @@ impl Tally {
             self.pods.insert(domain, new)
         };
         let old = old.unwrap_or_default();
-        if old > 0 {
-            if let Some(domains) = self.domains_with.get_mut(&old) {
-                *domains -= 1;
-                if *domains == 0 {
-                    self.domains_with.remove(&old);
-                }
+        if let Some(domains) = self.domains_with.get_mut(&old) {
+            *domains -= 1;
+            if *domains == 0 {
+                self.domains_with.remove(&old);
             }
         }
         if new > 0 {
