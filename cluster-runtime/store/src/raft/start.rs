@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::raft::batch::Proposal;
-use crate::raft::batcher::{Batcher, LogGrowth};
+use crate::raft::batcher::{Batcher, LogGrowth, room_left};
 use crate::raft::health::Health;
 use crate::raft::log_storage::LogStorage;
 use crate::raft::network::Peers;
@@ -207,6 +207,7 @@ impl Opened {
             raft: self.raft.clone(),
             health: self.health.clone(),
             log: growth,
+            room_left: room_left(config.segment_bytes),
         };
         if ready.send(Ok(running)).is_ok() {
             tokio::select! {
