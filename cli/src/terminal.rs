@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::pin::pin;
 
 use cluster_client::{ExecExit, ExecSession, TerminalSize};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -45,7 +46,7 @@ pub(crate) async fn join(session: ExecSession, tty: bool) -> ExecExit {
         stdout,
         stderr,
         resize,
-        exit,
+        mut exit,
     } = session;
     let input = async {
         if let Some(mut stdin) = stdin {
@@ -68,9 +69,20 @@ pub(crate) async fn join(session: ExecSession, tty: bool) -> ExecExit {
         std::future::pending::<()>().await;
     };
     let output = async {
-        tokio::join!(copy(stdout, io::stdout()), copy(stderr, io::stderr()));
-        exit.await
-            .unwrap_or_else(|_| ExecExit::Failed("the connection was lost".to_owned()))
+        let mut copies = pin!(async { tokio::join!(copy(stdout, io::stdout()), copy(stderr, io::stderr())) });
+        let lost = || ExecExit::Failed("the connection was lost".to_owned());
+        tokio::select! {
+            _ = &mut copies => exit.await.unwrap_or_else(|_| lost()),
+            ended = &mut exit => match ended.unwrap_or_else(|_| lost()) {
+                // What was said before the end is still on its way.
+                ended @ ExecExit::Code(_) => {
+                    copies.await;
+                    ended
+                }
+                // Where a connection is lost the streams have no end.
+                failed @ ExecExit::Failed(_) => failed,
+            },
+        }
     };
     let ended = tokio::select! {
         ended = output => ended,

@@ -30,6 +30,7 @@ mod time;
 mod transaction;
 pub mod values;
 pub mod wait;
+mod way_back;
 
 pub use chunks::{Chunks, Layout};
 pub use codec::{DecodeError, SECRET_TYPE, SYSTEM_LABELS, decode, encode, secret_name, to_json};

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use cluster_server::{ClusterOptions, StopPods};
 use serde::Serialize;
 
+use super::simulate::{self, SimulateArgs};
 use crate::bundled;
 use crate::failure::Failure;
 use crate::output::{OutputArgs, OutputFormat, to_json, to_yaml};
@@ -24,6 +25,7 @@ enum ClusterCommand {
     Status(StatusArgs),
     Delete(DeleteArgs),
     Kubeconfig(KubeconfigArgs),
+    Simulate(SimulateArgs),
 }
 
 /// Start the bundled cluster in the background and wait until it is ready
@@ -110,6 +112,7 @@ pub(super) fn run(arguments: ClusterArgs, settings: &Settings) -> Result<(), Fai
         ClusterCommand::Status(status) => run_status(&status, settings),
         ClusterCommand::Delete(DeleteArgs {}) => run_delete(settings),
         ClusterCommand::Kubeconfig(kubeconfig) => run_kubeconfig(&kubeconfig, settings),
+        ClusterCommand::Simulate(arguments) => simulate::run(&arguments, settings),
     }
 }
 

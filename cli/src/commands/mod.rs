@@ -28,6 +28,7 @@ mod rollback;
 mod search;
 mod server;
 mod show;
+mod simulate;
 mod status;
 mod template;
 mod test;

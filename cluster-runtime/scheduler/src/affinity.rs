@@ -1,63 +1,34 @@
 //! Company that pods want or refuse: pod affinity and anti-affinity, both ways.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::state::ClusterState;
-use crate::terms::{Counts, Term};
+use crate::tally::Tally;
+use crate::terms::Term;
+use crate::topology::{NO_DOMAIN, TopologyId};
 
-/// The topology in which every node is alone.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+/// Company that is missing, which no pod that goes brings.
+pub(crate) const UNMATCHED: &str = "node(s) didn't match pod affinity rules";
 
-/// The topology domains in which chosen pods are.
-enum Domains<'a> {
-    /// One domain a node: the counts answer for themselves.
-    Nodes(Cow<'a, Counts>),
-    /// The values of the topology key that have such pods.
-    Values(HashSet<&'a str>),
-}
-
+/// Pods of some sort by the domains of a topology.
 struct Company<'a> {
-    topology_key: &'a str,
-    domains: Domains<'a>,
+    topology: TopologyId,
+    pods: &'a Tally,
 }
 
 impl<'a> Company<'a> {
-    fn new(state: &'a ClusterState, topology_key: &'a str, counts: Cow<'a, Counts>) -> Self {
-        let domains = if topology_key == HOSTNAME {
-            Domains::Nodes(counts)
-        } else {
-            let nodes = counts.iter().filter_map(|(node, _)| state.node(node));
-            Domains::Values(nodes.filter_map(|node| node.topology(topology_key)).collect())
-        };
-        Self {
-            topology_key,
-            domains,
-        }
+    fn of_term(state: &'a ClusterState, term: &Term) -> Option<Self> {
+        let (topology, pods) = state.company.chosen(&term.choice, &term.topology_key)?;
+        Some(Self { topology, pods })
     }
 
-    fn of_term(state: &'a ClusterState, term: &'a Term) -> Self {
-        Self::new(state, &term.topology_key, state.counts(&term.choice))
-    }
-
-    /// Whether chosen pods are in the domain of a node.
+    /// Whether such pods are in the domain of a node.
     fn is_at(&self, node: &NodeInfo) -> bool {
-        let Some(value) = node.topology(self.topology_key) else {
-            return false;
-        };
-        match &self.domains {
-            Domains::Nodes(counts) => counts.on(&node.name) > 0,
-            Domains::Values(values) => values.contains(value),
-        }
+        self.count_at(node) > 0
     }
 
-    fn is_nowhere(&self) -> bool {
-        match &self.domains {
-            Domains::Nodes(counts) => counts.is_empty(),
-            Domains::Values(values) => values.is_empty(),
-        }
+    fn count_at(&self, node: &NodeInfo) -> u32 {
+        self.pods.on(node.domains[self.topology])
     }
 }
 
@@ -71,40 +42,44 @@ pub(crate) struct Affinity<'a> {
 }
 
 impl<'a> Affinity<'a> {
-    pub(crate) fn prepare(state: &'a ClusterState, pod: &'a PodInfo) -> Self {
-        let wanted: Vec<_> = pod
-            .affinity
-            .iter()
-            .map(|term| Company::of_term(state, term))
-            .collect();
+    /// Prepares a pod whose choices the state remembers.
+    pub(crate) fn prepare(state: &'a ClusterState, pod: &PodInfo) -> Self {
+        let companies = |terms: &[Term]| -> Vec<Company<'a>> {
+            let found = terms.iter().filter_map(|term| Company::of_term(state, term));
+            found.collect()
+        };
+        let wanted = companies(&pod.affinity);
         let chooses = |term: &Term| {
             term.choice
-                .chooses(pod.namespace(), pod.labels(), &state.namespaces)
+                .chooses(pod.namespace(), Some(&pod.labels), &state.namespaces)
         };
-        let first_of_its_kind = wanted.iter().all(Company::is_nowhere) && pod.affinity.iter().all(chooses);
-        let refusing = state.refusing().filter(|(term, _)| chooses(term));
-        let unwelcome =
-            refusing.map(|(term, counts)| Company::new(state, &term.topology_key, Cow::Borrowed(counts)));
+        let first_of_its_kind =
+            wanted.iter().all(|company| company.pods.is_empty()) && pod.affinity.iter().all(chooses);
+        let refusing = state.company.refusing(&pod.ask);
         Self {
             wanted,
             first_of_its_kind,
-            unwanted: pod
-                .anti_affinity
-                .iter()
-                .map(|term| Company::of_term(state, term))
+            unwanted: companies(&pod.anti_affinity),
+            unwelcome: refusing
+                .map(|(topology, pods)| Company { topology, pods })
+                .filter(|company| !company.pods.is_empty())
                 .collect(),
-            unwelcome: unwelcome.collect(),
         }
+    }
+
+    /// Whether no node is refused.
+    pub(crate) fn is_indifferent(&self) -> bool {
+        self.wanted.is_empty() && self.unwelcome.is_empty() && self.unwanted.is_empty()
     }
 
     /// Why a node cannot take the pod.
     pub(crate) fn refusal(&self, node: &NodeInfo) -> Option<&'static str> {
         let missing = |company: &Company<'_>| {
-            let alone = self.first_of_its_kind && node.topology(company.topology_key).is_some();
+            let alone = self.first_of_its_kind && node.domains[company.topology] != NO_DOMAIN;
             !alone && !company.is_at(node)
         };
         if self.wanted.iter().any(missing) {
-            return Some("node(s) didn't match pod affinity rules");
+            return Some(UNMATCHED);
         }
         if self.unwanted.iter().any(|company| company.is_at(node)) {
             return Some("node(s) didn't match pod anti-affinity rules");
@@ -118,23 +93,14 @@ impl<'a> Affinity<'a> {
 
 /// How much a pod likes the company at a node, prepared once for all nodes.
 pub(crate) struct Liking<'a> {
-    terms: Vec<(i64, &'a str, HashMap<&'a str, i64>)>,
+    terms: Vec<(i64, Company<'a>)>,
 }
 
 impl<'a> Liking<'a> {
-    pub(crate) fn prepare(state: &'a ClusterState, pod: &'a PodInfo) -> Self {
-        let terms = pod.preferred.iter().map(|(weight, term)| {
-            let mut domains: HashMap<&str, i64> = HashMap::new();
-            for (node, count) in state.counts(&term.choice).iter() {
-                let value = state
-                    .node(node)
-                    .and_then(|node| node.topology(&term.topology_key));
-                if let Some(value) = value {
-                    *domains.entry(value).or_default() += i64::from(count);
-                }
-            }
-            (*weight, term.topology_key.as_str(), domains)
-        });
+    /// Prepares a pod whose choices the state remembers.
+    pub(crate) fn prepare(state: &'a ClusterState, pod: &PodInfo) -> Self {
+        let terms = pod.preferred.iter();
+        let terms = terms.filter_map(|(weight, term)| Some((*weight, Company::of_term(state, term)?)));
         Self {
             terms: terms.collect(),
         }
@@ -145,10 +111,7 @@ impl<'a> Liking<'a> {
     }
 
     pub(crate) fn of(&self, node: &NodeInfo) -> i64 {
-        let liking = |(weight, key, domains): &(i64, &str, HashMap<&str, i64>)| {
-            let value = node.topology(key)?;
-            Some(weight * domains.get(value)?)
-        };
-        self.terms.iter().filter_map(liking).sum()
+        let liking = |(weight, company): &(i64, Company<'_>)| weight * i64::from(company.count_at(node));
+        self.terms.iter().map(liking).sum()
     }
 }

@@ -1,6 +1,7 @@
 //! The filters: each may refuse a node, and says why in kube-scheduler's words.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use cluster_client::ObjectKey;
 use serde_json::Value;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::affinity::Affinity;
 use crate::node::NodeInfo;
 use crate::node_selector::NodeSelector;
-use crate::pod::PodInfo;
+use crate::pod::{Ask, PodInfo};
 use crate::spread::Spread;
 use crate::state::ClusterState;
 use crate::taint::Taint;
@@ -29,6 +30,11 @@ pub enum Helps {
     Volume,
 }
 
+impl Helps {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Node, Self::PodGone, Self::PodPlaced, Self::Volume];
+}
+
 /// One filter.
 #[derive(Debug)]
 pub struct Filter {
@@ -38,6 +44,10 @@ pub struct Filter {
     pub helped_by: &'static [Helps],
     /// Whether it looks at the node alone, and not at what is elsewhere in the cluster.
     pub(crate) local: bool,
+    /// Whether its refusal stands whatever pods are driven away from the node.
+    pub(crate) is_final: bool,
+    /// Whether it can refuse any node for this pod.
+    applies: fn(&Prepared<'_>) -> bool,
     check: fn(&Prepared<'_>, &NodeInfo, &mut Vec<Reason>),
 }
 
@@ -47,54 +57,72 @@ pub fn filters() -> &'static [Filter] {
     const FILTERS: &[Filter] = &[
         Filter {
             name: "NodeUnschedulable",
+            is_final: true,
+            applies: |_| true,
             helped_by: &[Node],
             local: true,
             check: unschedulable,
         },
         Filter {
             name: "NodeName",
+            is_final: true,
+            applies: |prepared| !prepared.pod.node_name.is_empty(),
             helped_by: &[Node],
             local: true,
             check: node_name,
         },
         Filter {
             name: "TaintToleration",
+            is_final: true,
+            applies: |_| true,
             helped_by: &[Node],
             local: true,
             check: taints,
         },
         Filter {
             name: "NodeAffinity",
+            is_final: true,
+            applies: |prepared| !prepared.pod.demand.is_none(),
             helped_by: &[Node],
             local: true,
             check: node_affinity,
         },
         Filter {
             name: "NodePorts",
+            is_final: false,
+            applies: |prepared| !prepared.pod.ports.is_empty(),
             helped_by: &[Node, PodGone],
             local: true,
             check: ports,
         },
         Filter {
             name: "NodeResourcesFit",
+            is_final: false,
+            applies: |_| true,
             helped_by: &[Node, PodGone],
             local: true,
             check: resources,
         },
         Filter {
             name: "VolumeBinding",
+            is_final: true,
+            applies: |prepared| !prepared.volumes.is_empty(),
             helped_by: &[Node, Volume],
             local: false,
             check: volumes,
         },
         Filter {
             name: "PodTopologySpread",
+            is_final: false,
+            applies: |prepared| !prepared.spread.refuses_nothing(),
             helped_by: &[Node, PodGone, PodPlaced],
             local: false,
             check: spread,
         },
         Filter {
             name: "InterPodAffinity",
+            is_final: false,
+            applies: |prepared| !prepared.affinity.is_indifferent(),
             helped_by: &[Node, PodGone, PodPlaced],
             local: false,
             check: affinity,
@@ -104,6 +132,11 @@ pub fn filters() -> &'static [Filter] {
 }
 
 impl Filter {
+    /// Whether it can refuse any node for this pod.
+    pub(crate) fn applies(&self, prepared: &Prepared<'_>) -> bool {
+        (self.applies)(prepared)
+    }
+
     /// Adds the reasons for which the node cannot take the pod; adds none where it can.
     pub(crate) fn check(&self, prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Reason>) {
         (self.check)(prepared, node, reasons);
@@ -120,7 +153,7 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Prepares a pod; the error is why no node can take it whatever the node is like.
+    /// Prepares a pod whose choices the state remembers; the error is why no node can take it whatever the node is like.
     pub(crate) fn new(state: &'a ClusterState, pod: &'a PodInfo) -> Result<Self, (&'static str, String)> {
         Ok(Self {
             pod,
@@ -160,14 +193,31 @@ fn node_affinity(prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Rea
 pub(crate) const NODE_AFFINITY: &str = "node(s) didn't match Pod's node affinity/selector";
 
 fn ports(prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Reason>) {
-    let taken = |wanted| node.ports.iter().any(|port| port.clashes_with(wanted));
+    let kept = node
+        .nominees
+        .iter()
+        .filter(|nominee| is_kept_from(nominee, prepared.pod));
+    let kept: Vec<_> = kept.flat_map(|(_, ask)| &ask.ports).collect();
+    let taken = |wanted| {
+        let mut ports = node.ports.iter().chain(kept.iter().copied());
+        ports.any(|port| port.clashes_with(wanted))
+    };
     if prepared.pod.ports.iter().any(taken) {
         reasons.push("node(s) didn't have free ports for the requested pod ports".into());
     }
 }
 
 fn resources(prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Reason>) {
-    let (has, taken, wants) = (&node.allocatable, &node.requested, &prepared.pod.requests);
+    let (has, wants) = (&node.allocatable, &prepared.pod.requests);
+    let mut taken = Cow::Borrowed(&node.requested);
+    for nominee in node
+        .nominees
+        .iter()
+        .filter(|nominee| is_kept_from(nominee, prepared.pod))
+    {
+        taken.to_mut().add(&nominee.1.requests);
+    }
+    let taken = &*taken;
     if taken.pods + wants.pods > has.pods {
         reasons.push("Too many pods".into());
     }
@@ -188,6 +238,11 @@ fn resources(prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Reason>
             reasons.push(format!("Insufficient {name}").into());
         }
     }
+}
+
+/// Whether room that is made for one pod is not another's.
+fn is_kept_from((key, ask): &(ObjectKey, Arc<Ask>), pod: &PodInfo) -> bool {
+    ask.priority >= pod.priority && *key != pod.key
 }
 
 fn volumes(prepared: &Prepared<'_>, node: &NodeInfo, reasons: &mut Vec<Reason>) {

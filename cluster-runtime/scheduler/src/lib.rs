@@ -5,10 +5,14 @@
 //! pods, binds, and tells a pod that fits nowhere what it waits for.
 
 mod affinity;
+mod budget;
+mod company;
 mod filter;
 mod node;
 mod node_selector;
+mod number;
 mod pod;
+mod preempt;
 mod queue;
 mod resources;
 mod schedule;
@@ -18,11 +22,15 @@ mod spread;
 mod state;
 mod suits;
 mod taint;
+mod tally;
+mod templates;
 mod terms;
+mod topology;
 
 pub use filter::{Filter, Helps, filters};
 pub use node::NodeInfo;
-pub use pod::PodInfo;
+pub use pod::{Ask, PodInfo};
+pub use preempt::{Preemption, Victim, preempt};
 pub use resources::Resources;
 pub use schedule::{Chance, Placement, Refusals, schedule};
 pub use scheduler::{Scheduler, SchedulerOptions};

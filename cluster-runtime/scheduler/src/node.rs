@@ -7,9 +7,11 @@ use cluster_client::ObjectKey;
 use cluster_objects::Object;
 use serde_json::{Map, Value};
 
-use crate::pod::{HostPort, PodInfo};
+use crate::number::NumberMap;
+use crate::pod::{Ask, HostPort, PodInfo};
 use crate::resources::Resources;
 use crate::taint::Taint;
+use crate::topology::DomainId;
 
 /// What the scheduler knows of a node.
 #[derive(Clone, Debug)]
@@ -23,10 +25,25 @@ pub struct NodeInfo {
     pub(crate) allocatable: Resources,
     pub(crate) requested: Resources,
     pub(crate) scored: Resources,
-    pub(crate) pods: HashMap<ObjectKey, Arc<PodInfo>>,
+    pub(crate) pods: HashMap<ObjectKey, PlacedPod>,
     pub(crate) ports: Vec<HostPort>,
     /// How many pods of each controller are here.
-    pub(crate) by_controller: HashMap<Arc<str>, u32>,
+    pub(crate) by_controller: NumberMap<u64, u32>,
+    /// The domain that it is in, for each topology that is known.
+    pub(crate) domains: Vec<DomainId>,
+    /// Pods for which room is being made here.
+    pub(crate) nominees: Vec<(ObjectKey, Arc<Ask>)>,
+}
+
+/// A pod that is on a node: no more of it is kept than is looked at again.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedPod {
+    pub(crate) uid: Arc<str>,
+    pub(crate) ask: Arc<Ask>,
+    /// Second since which it is there, as far as is known: of two alike the younger is driven away.
+    pub(crate) since: i64,
+    /// Whether it is on its way out.
+    pub(crate) leaving: bool,
 }
 
 impl NodeInfo {
@@ -41,7 +58,9 @@ impl NodeInfo {
             scored: Resources::default(),
             pods: HashMap::new(),
             ports: Vec::new(),
-            by_controller: HashMap::new(),
+            by_controller: NumberMap::default(),
+            domains: Vec::new(),
+            nominees: Vec::new(),
         };
         node.update(object);
         node
@@ -72,38 +91,58 @@ impl NodeInfo {
         self.object.labels()
     }
 
-    /// The value of a topology key; `None` where the node has no such label.
-    pub(crate) fn topology(&self, key: &str) -> Option<&str> {
+    /// The value of a label.
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
         self.object.label(key)
     }
 
-    pub(crate) fn add(&mut self, pod: &Arc<PodInfo>) {
-        self.requested.add(&pod.requests);
-        self.scored.add(&pod.scored);
-        self.ports.extend(pod.ports.iter().cloned());
-        if let Some(controller) = &pod.controller {
-            *self.by_controller.entry(controller.clone()).or_default() += 1;
-        }
-        self.pods.insert(pod.key.clone(), pod.clone());
+    /// What each of its pods asks for.
+    pub(crate) fn asks(&self) -> impl Iterator<Item = &Arc<Ask>> {
+        self.pods.values().map(|pod| &pod.ask)
     }
 
-    pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<Arc<PodInfo>> {
+    pub(crate) fn add(&mut self, key: &ObjectKey, pod: PlacedPod) {
+        let ask = &pod.ask;
+        self.requested.add(&ask.requests);
+        self.scored.add(&ask.scored);
+        self.ports.extend(ask.ports.iter().cloned());
+        if let Some(controller) = ask.controller {
+            *self.by_controller.entry(controller).or_default() += 1;
+        }
+        self.pods.insert(key.clone(), pod);
+    }
+
+    pub(crate) fn remove(&mut self, key: &ObjectKey) -> Option<PlacedPod> {
         let pod = self.pods.remove(key)?;
-        self.requested.subtract(&pod.requests);
-        self.scored.subtract(&pod.scored);
-        for port in &pod.ports {
+        let ask = &pod.ask;
+        self.requested.subtract(&ask.requests);
+        self.scored.subtract(&ask.scored);
+        for port in &ask.ports {
             if let Some(at) = self.ports.iter().position(|taken| taken == port) {
                 self.ports.swap_remove(at);
             }
         }
-        if let Some(controller) = &pod.controller
-            && let Some(count) = self.by_controller.get_mut(controller)
+        if let Some(controller) = ask.controller
+            && let Some(count) = self.by_controller.get_mut(&controller)
         {
             *count -= 1;
             if *count == 0 {
-                self.by_controller.remove(controller);
+                self.by_controller.remove(&controller);
             }
         }
         Some(pod)
+    }
+}
+
+impl PlacedPod {
+    pub(crate) fn new(pod: &PodInfo) -> Self {
+        let time = |path: &[&str]| pod.object.text(path)?.parse::<jiff::Timestamp>().ok();
+        let since = time(&["status", "startTime"]).or_else(|| time(&["metadata", "creationTimestamp"]));
+        Self {
+            uid: pod.object.uid().into(),
+            ask: pod.ask.clone(),
+            since: since.map_or(i64::MAX, jiff::Timestamp::as_second),
+            leaving: pod.object.deletion_timestamp().is_some(),
+        }
     }
 }

@@ -174,6 +174,11 @@ impl NodeDemand {
                 .is_none_or(|required| required.matches(name, labels))
     }
 
+    /// Whether any node is accepted.
+    pub(crate) fn is_none(&self) -> bool {
+        self.labels.is_empty() && self.required.is_none()
+    }
+
     /// The only nodes that can be accepted, where they are named.
     pub(crate) fn names(&self) -> Option<Vec<&str>> {
         self.required.as_ref().and_then(NodeSelector::names)

@@ -1,5 +1,6 @@
 //! What the scheduler reads of a pod, once.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cluster_client::ObjectKey;
@@ -7,6 +8,7 @@ use cluster_objects::Object;
 use serde_json::{Map, Value};
 
 use crate::node_selector::NodeDemand;
+use crate::number::number_of;
 use crate::resources::Resources;
 use crate::taint::Toleration;
 use crate::terms::{Choice, Term};
@@ -20,7 +22,20 @@ pub struct PodInfo {
     pub object: Arc<Object>,
     /// The node that it is bound to or must be bound to; empty where none is named.
     pub(crate) node_name: Arc<str>,
+    /// What it asks for, shared with the other pods of its controller.
+    pub(crate) ask: Arc<Ask>,
+}
+
+/// What pods of one template ask for, and what they are to others.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) labels: Map<String, Value>,
+    /// The same text for pods of the same namespace and labels.
+    pub(crate) kind: Arc<str>,
     pub(crate) priority: i64,
+    /// Whether it may drive away pods of lower priority.
+    pub(crate) preempts: bool,
     pub(crate) requests: Resources,
     pub(crate) scored: Resources,
     pub(crate) tolerations: Vec<Toleration>,
@@ -31,8 +46,8 @@ pub struct PodInfo {
     /// Liked (positive weight) and disliked (negative) company.
     pub(crate) preferred: Vec<(i64, Term)>,
     pub(crate) spread: Vec<SpreadConstraint>,
-    /// UID of its controller: pods of one controller are spread.
-    pub(crate) controller: Option<Arc<str>>,
+    /// Number of the UID of its controller: pods of one controller are spread.
+    pub(crate) controller: Option<u64>,
     /// Names of its claims.
     pub(crate) claims: Vec<String>,
 }
@@ -65,6 +80,36 @@ pub(crate) struct SpreadConstraint {
 impl PodInfo {
     /// Reads a pod.
     pub fn new(object: &Arc<Object>) -> Self {
+        Self::asking(object, Arc::new(Ask::of(object)))
+    }
+
+    /// A pod of which it is known what it asks for.
+    pub(crate) fn asking(object: &Arc<Object>, ask: Arc<Ask>) -> Self {
+        Self {
+            key: ObjectKey::of(object),
+            node_name: object.text(&["spec", "nodeName"]).unwrap_or_default().into(),
+            ask,
+            object: object.clone(),
+        }
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.key.namespace
+    }
+}
+
+impl Deref for PodInfo {
+    type Target = Ask;
+
+    fn deref(&self) -> &Ask {
+        &self.ask
+    }
+}
+
+impl Ask {
+    /// Reads what a pod asks for.
+    pub(crate) fn of(object: &Object) -> Self {
         let namespace = object.namespace().unwrap_or_default();
         let labels = object.labels();
         let terms = |kind: &str| -> Vec<Term> {
@@ -103,9 +148,11 @@ impl PodInfo {
             claim.or_else(|| volume["ephemeral"].is_object().then(made).flatten())
         };
         Self {
-            key: ObjectKey::of(object),
-            node_name: object.text(&["spec", "nodeName"]).unwrap_or_default().into(),
+            namespace: namespace.into(),
+            kind: kind_of(namespace, labels).into(),
+            labels: labels.cloned().unwrap_or_default(),
             priority: object.integer(&["spec", "priority"]).unwrap_or_default(),
+            preempts: object.text(&["spec", "preemptionPolicy"]) != Some("Never"),
             requests: Resources::requested_by(object),
             scored: Resources::scored_for(object),
             tolerations: tolerations.map(Toleration::parse).collect(),
@@ -117,24 +164,13 @@ impl PodInfo {
             spread: spread
                 .map(|entry| SpreadConstraint::parse(entry, namespace, labels))
                 .collect(),
-            controller: object.controller().map(|owner| owner.uid.into()),
+            controller: controller_of(object).map(number_of),
             claims: object
                 .list(&["spec", "volumes"])
                 .iter()
                 .filter_map(claim)
                 .collect(),
-            object: object.clone(),
         }
-    }
-
-    /// Its namespace.
-    pub fn namespace(&self) -> &str {
-        &self.key.namespace
-    }
-
-    /// Its labels.
-    pub(crate) fn labels(&self) -> Option<&Map<String, Value>> {
-        self.object.labels()
     }
 }
 
@@ -146,6 +182,24 @@ impl HostPort {
             && self.protocol == other.protocol
             && (everywhere(self) || everywhere(other) || self.address == other.address)
     }
+}
+
+/// The UID of the managing owner, without reading the references as a whole.
+pub(crate) fn controller_of(pod: &Object) -> Option<&str> {
+    let owners = pod.list(&["metadata", "ownerReferences"]);
+    owners.iter().find(|owner| owner["controller"] == true)?["uid"].as_str()
+}
+
+/// The same text for pods of the same namespace and labels.
+fn kind_of(namespace: &str, labels: Option<&Map<String, Value>>) -> String {
+    let mut kind = namespace.to_owned();
+    for (key, value) in labels.into_iter().flatten() {
+        kind.push('\n');
+        kind.push_str(key);
+        kind.push('=');
+        kind.push_str(value.as_str().unwrap_or_default());
+    }
+    kind
 }
 
 fn host_ports(pod: &Object) -> Vec<HostPort> {

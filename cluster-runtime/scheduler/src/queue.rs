@@ -1,7 +1,7 @@
 //! The pods that wait for a node: those to be tried now, and those that wait for a change that helps.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ struct Entry {
 pub(crate) struct PendingPods {
     pods: HashMap<ObjectKey, Entry>,
     active: BTreeMap<Place, ObjectKey>,
+    /// Refused pods by the changes that may help them.
+    refused: HashMap<Helps, BTreeSet<ObjectKey>>,
+    for_volumes: BTreeSet<ObjectKey>,
     resting: BTreeMap<(Instant, u64), ObjectKey>,
     /// Tries so far of pods that are being tried now.
     trying: HashMap<ObjectKey, u32>,
@@ -50,6 +53,8 @@ impl PendingPods {
         Self {
             pods: HashMap::new(),
             active: BTreeMap::new(),
+            refused: HashMap::new(),
+            for_volumes: BTreeSet::new(),
             resting: BTreeMap::new(),
             trying: HashMap::new(),
             sequence: 0,
@@ -64,8 +69,10 @@ impl PendingPods {
     pub(crate) fn add(&mut self, pod: Arc<PodInfo>) {
         let tries = match self.pods.get_mut(&pod.key) {
             Some(entry) if entry.pod.object.uid() == pod.object.uid() => {
-                let asks = |pod: &PodInfo| (pod.object.at(&["spec"]).cloned(), pod.labels().cloned());
-                if asks(&entry.pod) == asks(&pod) {
+                let spec = |pod: &'_ PodInfo| pod.object.at(&["spec"]).cloned();
+                let same = Arc::ptr_eq(&entry.pod.ask, &pod.ask)
+                    || (entry.pod.labels == pod.labels && spec(&entry.pod) == spec(&pod));
+                if same {
                     entry.pod = pod;
                     return;
                 }
@@ -94,7 +101,15 @@ impl PendingPods {
             Some(Waiting::Resting(due, sequence)) => {
                 self.resting.remove(&(due, sequence));
             }
-            Some(Waiting::Refused(_) | Waiting::ForVolumes) | None => {}
+            Some(Waiting::Refused(_)) => {
+                for keys in self.refused.values_mut() {
+                    keys.remove(key);
+                }
+            }
+            Some(Waiting::ForVolumes) => {
+                self.for_volumes.remove(key);
+            }
+            None => {}
         }
     }
 
@@ -120,6 +135,11 @@ impl PendingPods {
     /// Keeps a pod that fits nowhere until a change helps.
     pub(crate) fn refuse(&mut self, pod: Arc<PodInfo>, refusals: Refusals) {
         let tries = self.trying.remove(&pod.key).unwrap_or_default() + 1;
+        for change in Helps::ALL {
+            if refusals.are_helped_by(change) {
+                self.refused.entry(change).or_default().insert(pod.key.clone());
+            }
+        }
         let waiting = Waiting::Refused(refusals);
         self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
     }
@@ -127,25 +147,30 @@ impl PendingPods {
     /// Keeps a pod until its volumes are there.
     pub(crate) fn wait_for_volumes(&mut self, pod: Arc<PodInfo>) {
         let tries = self.trying.remove(&pod.key).unwrap_or_default();
+        self.for_volumes.insert(pod.key.clone());
         let waiting = Waiting::ForVolumes;
         self.pods.insert(pod.key.clone(), Entry { pod, waiting, tries });
     }
 
     /// Claims changed: pods whose claims are `settled` are tried again. Says whether any is.
     pub(crate) fn volumes_came(&mut self, settled: impl Fn(&PodInfo) -> bool) -> bool {
-        let waiting = |entry: &&Entry| matches!(entry.waiting, Waiting::ForVolumes) && settled(&entry.pod);
-        let mut ready: Vec<(Arc<PodInfo>, u32)> = self
-            .pods
-            .values()
-            .filter(waiting)
-            .map(|entry| (entry.pod.clone(), entry.tries))
-            .collect();
-        ready.sort_by(|(one, _), (two, _)| one.key.cmp(&two.key));
-        let any = !ready.is_empty();
-        for (pod, tries) in ready {
-            self.activate(pod, tries);
+        let ready = |entry: &&Entry| settled(&entry.pod);
+        let waiting = self.for_volumes.iter().filter_map(|key| self.pods.get(key));
+        let ready: Vec<ObjectKey> = waiting.filter(ready).map(|entry| entry.pod.key.clone()).collect();
+        for key in &ready {
+            if let Some((pod, tries)) = self.take(key) {
+                self.activate(pod, tries);
+            }
         }
-        any
+        !ready.is_empty()
+    }
+
+    /// Takes a pod out, wherever it waits.
+    fn take(&mut self, key: &ObjectKey) -> Option<(Arc<PodInfo>, u32)> {
+        let entry = self.pods.get(key)?;
+        let taken = (entry.pod.clone(), entry.tries);
+        self.remove(key);
+        Some(taken)
     }
 
     /// Tries a pod again after a while: its binding failed.
@@ -153,6 +178,14 @@ impl PendingPods {
         let tries = self.trying.remove(&pod.key).unwrap_or_default() + 1;
         let due = now + self.backoff.delay(tries - 1, jitter);
         self.rest(pod, due, tries);
+    }
+
+    /// Whether this very pod waits for a change.
+    pub(crate) fn is_refused(&self, pod: &PodInfo) -> bool {
+        let entry = self.pods.get(&pod.key);
+        entry.is_some_and(|entry| {
+            matches!(entry.waiting, Waiting::Refused(_)) && entry.pod.object.uid() == pod.object.uid()
+        })
     }
 
     /// The pod has its node.
@@ -178,16 +211,17 @@ impl PendingPods {
             refusals.are_helped_elsewhere_by(change)
                 || (refusals.are_helped_by(change) && may_fit(&entry.pod))
         };
-        let mut helped: Vec<(Arc<PodInfo>, u32)> = self
-            .pods
-            .values()
+        // In the order of their names, so that the same changes give the same placements.
+        let waiting = self.refused.get(&change).into_iter().flatten();
+        let waiting = waiting.filter_map(|key| self.pods.get(key));
+        let keys: Vec<ObjectKey> = waiting
             .filter(helped)
-            .map(|entry| (entry.pod.clone(), entry.tries))
+            .map(|entry| entry.pod.key.clone())
             .collect();
-        // In a fixed order, so that the same changes give the same placements.
-        helped.sort_by(|(one, _), (two, _)| one.key.cmp(&two.key));
-        let any = !helped.is_empty();
-        for (pod, tries) in helped {
+        for key in &keys {
+            let Some((pod, tries)) = self.take(key) else {
+                continue;
+            };
             if tries <= PROMPT_TRIES {
                 self.activate(pod, tries);
             } else {
@@ -195,6 +229,6 @@ impl PendingPods {
                 self.rest(pod, due, tries);
             }
         }
-        any
+        !keys.is_empty()
     }
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::Helps;
+use crate::affinity::UNMATCHED;
 use crate::filter::{Filter, NODE_AFFINITY, Prepared, Reason, filters};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::score::{Profile, scores};
+use crate::spread::UNLABELLED;
 use crate::state::ClusterState;
 
 /// The randomness of one decision, given by the caller.
@@ -94,7 +96,8 @@ fn enough(nodes: usize) -> usize {
 /// Decides where a pod goes.
 ///
 /// Every filter is asked of every node, until enough nodes (all of a small cluster, a part of a large one) can take
-/// the pod; the best of them by `profile` takes it. Does no IO and changes nothing.
+/// the pod; the best of them by `profile` takes it. Does no IO and changes nothing; a state that does not remember the
+/// choices of the pod ([`ClusterState::remember_choices`]) is copied and counted first, which takes its time.
 pub fn schedule(
     state: &ClusterState,
     pod: &PodInfo,
@@ -109,6 +112,11 @@ pub fn schedule(
     if nodes.is_empty() {
         return Err(refusals);
     }
+    if !state.remembers(pod) {
+        let mut remembering = state.clone();
+        remembering.remember_choices(pod);
+        return schedule(&remembering, pod, profile, chance);
+    }
     let prepared = match Prepared::new(state, pod) {
         Ok(prepared) => prepared,
         Err((filter, why)) => {
@@ -117,9 +125,23 @@ pub fn schedule(
             return Err(refusals);
         }
     };
+    // Where room was made for it, it goes if it can.
+    let nominated = state
+        .nominated_node(&pod.key)
+        .and_then(|name| state.position(name));
+    if let Some(place) = nominated.filter(|place| look_at_one(state, pod, *place).is_ok()) {
+        return Ok(Placement {
+            node: nodes[place].name.clone(),
+            examined: 1,
+        });
+    }
     let mut search = Search {
         prepared: &prepared,
-        feasible: Vec::new(),
+        filters: filters()
+            .iter()
+            .filter(|filter| filter.applies(&prepared))
+            .collect(),
+        feasible: Vec::with_capacity(enough(nodes.len())),
         examined: 0,
         reasons: Vec::new(),
         counts: BTreeMap::new(),
@@ -169,6 +191,33 @@ pub fn schedule(
     })
 }
 
+/// Why one node cannot take a pod.
+pub(crate) struct Refusal {
+    pub(crate) reasons: Vec<String>,
+    /// Whether it stands whatever pods are driven away from the node.
+    pub(crate) is_final: bool,
+}
+
+/// Whether one node can take a pod whose choices the state remembers.
+pub(crate) fn look_at_one(state: &ClusterState, pod: &PodInfo, place: usize) -> Result<(), Refusal> {
+    let prepared = Prepared::new(state, pod).map_err(|(_, why)| Refusal {
+        reasons: vec![why],
+        is_final: true,
+    })?;
+    let mut reasons = Vec::new();
+    for filter in filters().iter().filter(|filter| filter.applies(&prepared)) {
+        filter.check(&prepared, &state.nodes()[place], &mut reasons);
+        if !reasons.is_empty() {
+            let stands = |reason: &Reason| [UNMATCHED, UNLABELLED].contains(&&**reason);
+            return Err(Refusal {
+                is_final: filter.is_final || reasons.iter().any(stands),
+                reasons: reasons.into_iter().map(Reason::into_owned).collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Whether the filters that look at a node alone let the pod on it: a cheap sign that trying again is worth it.
 pub(crate) fn may_fit(state: &ClusterState, pod: &PodInfo, node: &str) -> bool {
     let (Some(node), Ok(prepared)) = (state.node(node), Prepared::new(state, pod)) else {
@@ -184,6 +233,8 @@ pub(crate) fn may_fit(state: &ClusterState, pod: &PodInfo, node: &str) -> bool {
 
 struct Search<'a> {
     prepared: &'a Prepared<'a>,
+    /// Those that can refuse any node for this pod.
+    filters: Vec<&'static Filter>,
     feasible: Vec<&'a NodeInfo>,
     examined: usize,
     /// Reasons of the filter that is being asked.
@@ -195,7 +246,7 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn look_at(&mut self, node: &'a NodeInfo) {
         self.examined += 1;
-        for filter in filters() {
+        for filter in &self.filters {
             filter.check(self.prepared, node, &mut self.reasons);
             if !self.reasons.is_empty() {
                 self.refused_by.insert(filter.name);

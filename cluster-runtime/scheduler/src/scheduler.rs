@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster_client::{
-    Api, Change, Clock, EventType, InformerOptions, Informers, Jitter, ObjectKey, Patch, Recorder,
-    RecorderOptions, Target, WriteOptions,
+    Api, Change, Clock, DeleteOptions, EventType, InformerOptions, Informers, Jitter, ObjectKey, Patch,
+    Recorder, RecorderOptions, Target, WriteOptions,
 };
 use cluster_objects::{Object, Status};
 use futures::future::BoxFuture;
@@ -18,14 +18,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::budget::Budget;
 use crate::filter::waits_for_pod;
 use crate::pod::PodInfo;
+use crate::preempt::{Preemption, Victim, preempt};
 use crate::queue::PendingPods;
 use crate::schedule::{Chance, may_fit, schedule};
+use crate::templates::Templates;
 use crate::{ClusterState, Helps, Profile};
 
 /// Says on a claim which node its pod will be on.
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// Decisions that are made in a row, before others may run.
+const DECISIONS_MAX: usize = 32;
 
 /// What the scheduler is given beside the cluster.
 #[derive(Clone, Debug)]
@@ -81,6 +87,7 @@ impl Scheduler {
             inner: Mutex::new(Inner {
                 state: ClusterState::new(),
                 pending: PendingPods::new(),
+                templates: Templates::default(),
             }),
             woken: Notify::new(),
             name: options.name.clone(),
@@ -131,12 +138,13 @@ struct Shared {
 struct Inner {
     state: ClusterState,
     pending: PendingPods,
+    templates: Templates,
 }
 
 /// Puts every change of what the scheduler looks at into its state.
 fn follow(informers: &Informers, shared: &Arc<Shared>) {
     type Handler = fn(&Shared, &Change);
-    let handlers: [(&str, &str, Handler); 6] = [
+    let handlers: [(&str, &str, Handler); 7] = [
         ("v1", "nodes", Shared::node_changed),
         ("v1", "namespaces", Shared::namespace_changed),
         ("v1", "persistentvolumeclaims", Shared::claim_changed),
@@ -146,6 +154,7 @@ fn follow(informers: &Informers, shared: &Arc<Shared>) {
             "storageclasses",
             Shared::storage_class_changed,
         ),
+        ("policy/v1", "poddisruptionbudgets", Shared::budget_changed),
         ("v1", "pods", Shared::pod_changed),
     ];
     for (api_version, resource, handler) in handlers {
@@ -163,7 +172,7 @@ impl Shared {
 
     fn node_changed(&self, change: &Change) {
         let mut inner = self.inner();
-        let Inner { state, pending } = &mut *inner;
+        let Inner { state, pending, .. } = &mut *inner;
         let node = change.object();
         match change {
             Change::Deleted(_) => return state.remove_node(node.name()),
@@ -186,6 +195,17 @@ impl Shared {
             .put_namespace(object.name(), present.then_some(&**object));
     }
 
+    fn budget_changed(&self, change: &Change) {
+        let budgets = &mut self.inner().state.budgets;
+        let key = ObjectKey::of(change.object());
+        match change {
+            Change::Deleted(_) => budgets.remove(&key),
+            Change::Added(object) | Change::Updated { new: object, .. } => {
+                budgets.insert(key, Budget::of(object))
+            }
+        };
+    }
+
     fn volume_changed(&self, change: &Change) {
         let mut inner = self.inner();
         put(&mut inner.state.volumes, ObjectKey::of(change.object()), change);
@@ -206,7 +226,7 @@ impl Shared {
     }
 
     fn help(&self, inner: &mut Inner, change: Helps) {
-        let Inner { state, pending } = inner;
+        let Inner { state, pending, .. } = inner;
         let mut helped = pending.helped(change, Instant::now(), |_| false);
         if change == Helps::Volume {
             helped |= pending.volumes_came(|pod| claims_are_settled(state, pod));
@@ -229,17 +249,18 @@ impl Shared {
         {
             self.pod_placed(&mut inner, change);
         } else {
-            self.pod_waits(&mut inner, pod);
+            self.pod_waits(&mut inner, change);
         }
     }
 
     fn pod_over(&self, inner: &mut Inner, pod: &Object) {
         let key = ObjectKey::of(pod);
         inner.pending.remove(&key);
-        let Some(node) = inner.state.remove_pod(&key) else {
+        let nominated = inner.state.forget_nomination(&key);
+        let Some(node) = inner.state.remove_pod(&key).or(nominated) else {
             return;
         };
-        let Inner { state, pending } = inner;
+        let Inner { state, pending, .. } = inner;
         if pending.helped(Helps::PodGone, Instant::now(), |pod| may_fit(state, pod, &node)) {
             self.woken.notify_one();
         }
@@ -252,14 +273,16 @@ impl Shared {
         inner.pending.remove(&key);
         let labels_changed = change.old().is_some_and(|old| old.labels() != pod.labels());
         let known = inner.state.node_of(&key).is_some_and(|known| **known == *node);
-        let resized = change
-            .old()
-            .is_some_and(|old| old.at(&["spec"]) != pod.at(&["spec"]));
+        let resized = change.old().is_some_and(|old| !same_containers(old, pod));
+        if pod.deletion_timestamp().is_some() {
+            inner.state.leaving(&key);
+        }
         if known && !labels_changed && !resized {
             return;
         }
-        inner.state.put_pod(&Arc::new(PodInfo::new(pod)), &node.into());
-        let Inner { state, pending } = inner;
+        let read = inner.templates.read(pod);
+        inner.state.put_pod(&read, &node.into());
+        let Inner { state, pending, .. } = inner;
         let now = Instant::now();
         let mut helped = pending.helped(Helps::PodPlaced, now, |_| false);
         if labels_changed || resized {
@@ -270,7 +293,9 @@ impl Shared {
         }
     }
 
-    fn pod_waits(&self, inner: &mut Inner, pod: &Arc<Object>) {
+    fn pod_waits(&self, inner: &mut Inner, change: &Change) {
+        let pod = change.object();
+        let change_is_first = change.old().is_none();
         let key = ObjectKey::of(pod);
         let ours = pod
             .text(&["spec", "schedulerName"])
@@ -282,11 +307,31 @@ impl Shared {
         }
         if pod.deletion_timestamp().is_some() || !pod.list(&["spec", "schedulingGates"]).is_empty() {
             inner.pending.remove(&key);
+            inner.state.forget_nomination(&key);
             return;
         }
-        inner.pending.add(Arc::new(PodInfo::new(pod)));
+        let read = inner.templates.read(pod);
+        if let Some(node) = pod.text(&["status", "nominatedNodeName"])
+            && inner.state.nominated_node(&key).is_none()
+            && change_is_first
+        {
+            // Made by a scheduler before this one.
+            inner.state.nominate(&read, node);
+        }
+        inner.pending.add(Arc::new(read));
         self.woken.notify_one();
     }
+}
+
+/// Whether two states of a pod ask for the same amounts; nothing else of its spec changes once it has a node.
+fn same_containers(old: &Object, new: &Object) -> bool {
+    [
+        ["spec", "containers"],
+        ["spec", "initContainers"],
+        ["spec", "overhead"],
+    ]
+    .iter()
+    .all(|path| old.at(path) == new.at(path))
 }
 
 fn put<K: std::hash::Hash + Eq>(
@@ -316,6 +361,14 @@ enum Decision {
         pod: Arc<PodInfo>,
         message: String,
     },
+    /// Pods are driven away, and the pod is placed once they are gone.
+    Preempt {
+        pod: Arc<PodInfo>,
+        message: String,
+        preemption: Preemption,
+        /// Pods for which room was made there before, which is no longer theirs.
+        displaced: Vec<ObjectKey>,
+    },
 }
 
 struct Worker {
@@ -332,11 +385,18 @@ impl Worker {
         let mut start = 0;
         loop {
             let woken = worker.shared.woken.notified();
-            while running.len() < worker.options.bindings_max {
+            let mut decided = 0;
+            while running.len() < worker.options.bindings_max && decided < DECISIONS_MAX {
+                decided += 1;
                 let Some(decision) = worker.decide(&mut start) else {
                     break;
                 };
                 running.push(worker.clone().carry_out(decision).boxed());
+            }
+            if decided == DECISIONS_MAX {
+                // There may be more: the others on this thread come first.
+                worker.shared.woken.notify_one();
+                tokio::task::yield_now().await;
             }
             let due = worker.shared.inner().pending.next_due();
             tokio::select! {
@@ -352,7 +412,7 @@ impl Worker {
     /// Decides for the next waiting pod; the state shows it on its node at once.
     fn decide(&self, start: &mut usize) -> Option<Decision> {
         let mut inner = self.shared.inner();
-        let Inner { state, pending } = &mut *inner;
+        let Inner { state, pending, .. } = &mut *inner;
         let pod = pending.pop(Instant::now())?;
         state.remember_choices(&pod);
         let chance = Chance {
@@ -377,9 +437,33 @@ impl Worker {
                 })
             }
             Err(refusals) => {
-                let message = refusals.to_string();
+                let mut message = refusals.to_string();
+                // What keeps a pod from every node has nothing to do with other pods.
+                let helps = refusals.nodes > 0 && refusals.every.is_none();
                 pending.refuse(pod.clone(), refusals);
-                Some(Decision::Refuse { pod, message })
+                if !helps {
+                    return Some(Decision::Refuse { pod, message });
+                }
+                match preempt(state, &pod, *start) {
+                    Ok(preemption) => {
+                        let displaced = state.nominees_below(&preemption.node, pod.priority);
+                        for key in &displaced {
+                            state.forget_nomination(key);
+                        }
+                        state.nominate(&pod, &preemption.node);
+                        Some(Decision::Preempt {
+                            pod,
+                            message,
+                            preemption,
+                            displaced,
+                        })
+                    }
+                    Err(why) => {
+                        message.push_str(" preemption: ");
+                        message.push_str(&why);
+                        Some(Decision::Refuse { pod, message })
+                    }
+                }
             }
         }
     }
@@ -408,18 +492,93 @@ impl Worker {
                 self.recorder
                     .record(&pod.object, EventType::Normal, "Scheduled", message);
             }
-            Decision::Refuse { pod, message } => {
-                self.recorder.record(
-                    &pod.object,
-                    EventType::Warning,
-                    "FailedScheduling",
-                    message.as_str(),
-                );
-                if let Err(status) = self.tell(&pod, &message).await {
-                    debug!(pod = %pod.key, "cannot say why the pod waits: {status}");
+            Decision::Refuse { pod, message } => self.refuse(&pod, &message, None).await,
+            Decision::Preempt {
+                pod,
+                message,
+                preemption,
+                displaced,
+            } => {
+                for key in displaced {
+                    if let Err(status) = self.clear_nomination(&key).await {
+                        debug!(pod = %key, "cannot take back a nomination: {status}");
+                    }
+                }
+                self.refuse(&pod, &message, Some(&preemption.node)).await;
+                let mut gone = false;
+                for victim in preemption.victims.iter().filter(|victim| !victim.leaving) {
+                    match self.drive_away(victim, &pod, &preemption.node).await {
+                        Ok(()) => {}
+                        Err(status) if status.is_not_found() || status.is_conflict() => gone = true,
+                        Err(status) => {
+                            warn!(pod = %victim.key, "cannot preempt: {status}");
+                            gone = true;
+                        }
+                    }
+                }
+                if gone {
+                    // What was planned no longer holds: the pod is decided anew after a while.
+                    let inner = &mut *self.shared.inner();
+                    inner.state.forget_nomination(&pod.key);
+                    if inner.pending.is_refused(&pod) {
+                        inner.pending.remove(&pod.key);
+                        inner
+                            .pending
+                            .retry(pod, Instant::now(), self.options.jitter.next());
+                    }
+                    self.shared.woken.notify_one();
                 }
             }
         }
+    }
+
+    /// Tells a pod and its readers why it waits, and where room is being made for it.
+    async fn refuse(&self, pod: &PodInfo, message: &str, nominated: Option<&str>) {
+        self.recorder
+            .record(&pod.object, EventType::Warning, "FailedScheduling", message);
+        if let Err(status) = self.tell(pod, message, nominated).await {
+            debug!(pod = %pod.key, "cannot say why the pod waits: {status}");
+        }
+    }
+
+    /// Deletes a pod in favour of another one.
+    async fn drive_away(&self, victim: &Victim, pod: &PodInfo, node: &str) -> Result<(), Status> {
+        let target = Target::namespaced("v1", "pods", &victim.key.namespace, &victim.key.name);
+        let found = self.api.get(&target).await?;
+        if found.uid() != &*victim.uid {
+            return Err(Status::not_found(&target.resource, &target.name));
+        }
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": format!("{}: preempting to accommodate a higher priority pod", self.options.name),
+            "lastProbeTime": null, "lastTransitionTime": seconds(self.options.clock.now()),
+        });
+        let conditions = found.list(&["status", "conditions"]).iter();
+        let others = conditions.filter(|condition| condition["type"] != "DisruptionTarget");
+        let conditions: Vec<Value> = others.cloned().chain([condition]).collect();
+        let patch = json!({"metadata": {"uid": *victim.uid}, "status": {"conditions": conditions}});
+        let status = target.clone().subresource("status");
+        self.api
+            .patch(&status, Patch::Merge(patch), &WriteOptions::default())
+            .await?;
+        let options = DeleteOptions {
+            uid: Some(victim.uid.to_string()),
+            ..DeleteOptions::default()
+        };
+        self.api.delete(&target, &options).await?;
+        let message = format!("Preempted by pod {} on node {node}", pod.object.uid());
+        self.recorder
+            .record(&found, EventType::Normal, "Preempted", message);
+        Ok(())
+    }
+
+    async fn clear_nomination(&self, key: &ObjectKey) -> Result<(), Status> {
+        let target = Target::namespaced("v1", "pods", &key.namespace, &key.name).subresource("status");
+        let patch = Patch::Merge(json!({"status": {"nominatedNodeName": null}}));
+        self.api
+            .patch(&target, patch, &WriteOptions::default())
+            .await
+            .map(drop)
     }
 
     async fn tell_node(&self, claim: &Target, node: &str) -> Result<(), Status> {
@@ -449,7 +608,7 @@ impl Worker {
         if inner
             .state
             .pod(&pod.key)
-            .is_some_and(|placed| placed.object.uid() == pod.object.uid())
+            .is_some_and(|placed| *placed.uid == *pod.object.uid())
         {
             inner.state.remove_pod(&pod.key);
         }
@@ -468,12 +627,12 @@ impl Worker {
     }
 
     /// Sets the condition `PodScheduled` where it does not say the same already.
-    async fn tell(&self, pod: &PodInfo, message: &str) -> Result<(), Status> {
+    async fn tell(&self, pod: &PodInfo, message: &str, nominated: Option<&str>) -> Result<(), Status> {
         let conditions = pod.object.list(&["status", "conditions"]);
         let present = conditions
             .iter()
             .find(|condition| condition["type"] == "PodScheduled");
-        if present.is_some_and(|condition| condition["message"] == message) {
+        if present.is_some_and(|condition| condition["message"] == message) && nominated.is_none() {
             return Ok(());
         }
         let since = present
@@ -490,7 +649,10 @@ impl Worker {
             .iter()
             .filter(|condition| condition["type"] != "PodScheduled");
         let conditions: Vec<Value> = others.cloned().chain([condition]).collect();
-        let patch = json!({"metadata": {"uid": pod.object.uid()}, "status": {"conditions": conditions}});
+        let mut patch = json!({"metadata": {"uid": pod.object.uid()}, "status": {"conditions": conditions}});
+        if let Some(node) = nominated {
+            patch["status"]["nominatedNodeName"] = node.into();
+        }
         let target = target_of(pod).subresource("status");
         self.api
             .patch(&target, Patch::Merge(patch), &WriteOptions::default())

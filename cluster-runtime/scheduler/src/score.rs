@@ -43,10 +43,10 @@ pub(crate) fn scores(
     add(1, each(&|node| used(prepared, node, profile)));
     add(1, each(&|node| balance(prepared, node)));
     if profile == Profile::Spread
-        && let Some(controller) = &pod.controller
+        && let Some(controller) = pod.controller
     {
         let siblings =
-            |node: &NodeInfo| i64::from(node.by_controller.get(controller).copied().unwrap_or_default());
+            |node: &NodeInfo| i64::from(node.by_controller.get(&controller).copied().unwrap_or_default());
         add(2, fewest_best(each(&siblings)));
     }
     if !prepared.spread.is_indifferent() {

@@ -1,15 +1,16 @@
 //! The state of the cluster as the scheduler sees it, kept up to date change by change.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cluster_client::ObjectKey;
 use cluster_objects::Object;
 
-use crate::node::NodeInfo;
+use crate::budget::Budget;
+use crate::company::Company;
+use crate::node::{NodeInfo, PlacedPod};
 use crate::pod::PodInfo;
-use crate::terms::{Choice, Counts, NamespaceLabels, Term};
+use crate::terms::NamespaceLabels;
 
 /// Nodes, the pods on them, and what is taken.
 ///
@@ -21,20 +22,19 @@ pub struct ClusterState {
     /// Pods that are on a node, by the node's name.
     placed: HashMap<ObjectKey, Arc<str>>,
     /// Pods on nodes that are not known (yet).
-    homeless: HashMap<ObjectKey, Arc<PodInfo>>,
+    homeless: HashMap<ObjectKey, PlacedPod>,
     pub(crate) namespaces: NamespaceLabels,
-    /// Where the pods are that refuse company, by the term with which they do.
-    refusing: HashMap<String, (Term, Counts)>,
-    /// Where the pods are that a choice chooses, for the choices that were asked for.
-    chosen: HashMap<Arc<str>, (Choice, Counts)>,
+    pub(crate) company: Company,
+    /// How many placed pods have each priority.
+    priorities: BTreeMap<i64, usize>,
+    /// Nodes on which room is being made for pods, by pod.
+    nominated: HashMap<ObjectKey, Arc<str>>,
+    pub(crate) budgets: HashMap<ObjectKey, Budget>,
     /// Claims and volumes, as far as placement depends on them.
     pub(crate) volumes: HashMap<ObjectKey, Arc<Object>>,
     pub(crate) claims: HashMap<ObjectKey, Arc<Object>>,
     pub(crate) storage_classes: HashMap<String, Arc<Object>>,
 }
-
-/// Most choices whose counts are kept.
-const CHOICES_MAX: usize = 1024;
 
 impl ClusterState {
     /// An empty cluster.
@@ -62,7 +62,7 @@ impl ClusterState {
     }
 
     /// A pod that is on a node.
-    pub fn pod(&self, key: &ObjectKey) -> Option<&Arc<PodInfo>> {
+    pub(crate) fn pod(&self, key: &ObjectKey) -> Option<&PlacedPod> {
         let node = self.placed.get(key)?;
         match self.node(node) {
             Some(node) => node.pods.get(key),
@@ -70,20 +70,40 @@ impl ClusterState {
         }
     }
 
+    /// Notes that a pod is on its way out of its node.
+    pub(crate) fn leaving(&mut self, key: &ObjectKey) {
+        let node = self.placed.get(key).and_then(|name| self.index.get(name));
+        let pods = match node {
+            Some(at) => &mut self.nodes[*at].pods,
+            None => &mut self.homeless,
+        };
+        if let Some(pod) = pods.get_mut(key) {
+            pod.leaving = true;
+        }
+    }
+
     /// Adds a node or takes its new state.
     pub fn put_node(&mut self, object: &Arc<Object>) {
         if let Some(at) = self.index.get(object.name()) {
-            self.nodes[*at].update(object);
+            let node = &mut self.nodes[*at];
+            if node.object.labels() == object.labels() {
+                node.update(object);
+                return;
+            }
+            self.company.forget_node(node);
+            node.update(object);
+            self.company.place_node(node);
             return;
         }
         let mut node = NodeInfo::new(object);
-        let placed = &self.placed;
-        let is_here = |key: &ObjectKey| placed.get(key).is_some_and(|place| *place == node.name);
-        let (here, elsewhere): (Vec<_>, Vec<_>) = self.homeless.drain().partition(|(key, _)| is_here(key));
-        self.homeless.extend(elsewhere);
-        for (_, pod) in here {
-            node.add(&pod);
+        let (placed, name) = (&self.placed, node.name.clone());
+        let is_here = |key: &ObjectKey| placed.get(key).is_some_and(|place| *place == name);
+        let here: Vec<_> = self.homeless.extract_if(|key, _| is_here(key)).collect();
+        for (key, pod) in here {
+            self.company.remember(&pod.ask, &mut self.nodes, &self.namespaces);
+            node.add(&key, pod);
         }
+        self.company.place_node(&mut node);
         self.index.insert(node.name.clone(), self.nodes.len());
         self.nodes.push(node);
     }
@@ -95,53 +115,100 @@ impl ClusterState {
         if let Some(moved) = self.nodes.get(at) {
             self.index.insert(moved.name.clone(), at);
         }
+        self.company.forget_node(&node);
+        for (key, _) in &node.nominees {
+            self.nominated.remove(key);
+        }
         self.homeless.extend(node.pods);
     }
 
     /// Adds a pod to a node, or takes its new state there.
-    pub fn put_pod(&mut self, pod: &Arc<PodInfo>, node: &Arc<str>) {
+    pub fn put_pod(&mut self, pod: &PodInfo, node: &Arc<str>) {
         self.remove_pod(&pod.key);
-        self.placed.insert(pod.key.clone(), node.clone());
-        for term in &pod.anti_affinity {
-            let entry = self.refusing.entry(text_of(term));
-            let (_, counts) = entry.or_insert_with(|| (term.clone(), Counts::default()));
-            counts.add(node);
-        }
-        for (choice, counts) in self.chosen.values_mut() {
-            if choice.chooses(pod.namespace(), pod.labels(), &self.namespaces) {
-                counts.add(node);
+        self.remember_choices(pod);
+        self.forget_nomination(&pod.key);
+        self.put_back(&pod.key, PlacedPod::new(pod), node);
+    }
+
+    /// Puts a pod on a node, whose choices are remembered.
+    pub(crate) fn put_back(&mut self, key: &ObjectKey, pod: PlacedPod, node: &Arc<str>) {
+        *self.priorities.entry(pod.ask.priority).or_default() += 1;
+        let node = match self.index.get(node) {
+            Some(at) => {
+                let node = &mut self.nodes[*at];
+                self.company.come(&pod.ask, node);
+                node.add(key, pod);
+                node.name.clone()
             }
-        }
-        match self.index.get(node) {
-            Some(at) => self.nodes[*at].add(pod),
             None => {
-                self.homeless.insert(pod.key.clone(), pod.clone());
+                self.homeless.insert(key.clone(), pod);
+                node.clone()
             }
-        }
+        };
+        self.placed.insert(key.clone(), node);
     }
 
     /// Removes a pod from its node, and gives the name of the node.
     pub fn remove_pod(&mut self, key: &ObjectKey) -> Option<Arc<str>> {
-        let node = self.placed.remove(key)?;
-        let pod = match self.index.get(&node) {
-            Some(at) => self.nodes[*at].remove(key),
-            None => self.homeless.remove(key),
-        }?;
-        for term in &pod.anti_affinity {
-            let text = text_of(term);
-            if let Some((_, counts)) = self.refusing.get_mut(&text) {
-                counts.subtract(&node);
-                if counts.is_empty() {
-                    self.refusing.remove(&text);
+        let name = self.placed.remove(key)?;
+        let pod = match self.index.get(&name) {
+            Some(at) => {
+                let node = &mut self.nodes[*at];
+                let pod = node.remove(key);
+                if let Some(pod) = &pod {
+                    self.company.go(&pod.ask, node);
                 }
+                pod
+            }
+            None => self.homeless.remove(key),
+        };
+        if let Some(pod) = pod
+            && let Some(count) = self.priorities.get_mut(&pod.ask.priority)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&pod.ask.priority);
             }
         }
-        for (choice, counts) in self.chosen.values_mut() {
-            if choice.chooses(pod.namespace(), pod.labels(), &self.namespaces) {
-                counts.subtract(&node);
-            }
+        Some(name)
+    }
+
+    /// Whether any pod on a node has a lower priority.
+    pub(crate) fn has_pods_below(&self, priority: i64) -> bool {
+        self.priorities
+            .first_key_value()
+            .is_some_and(|(lowest, _)| *lowest < priority)
+    }
+
+    /// Keeps the room of a pod on a node from pods of lower priority.
+    pub fn nominate(&mut self, pod: &PodInfo, node: &str) {
+        self.forget_nomination(&pod.key);
+        if let Some(at) = self.index.get(node) {
+            let node = &mut self.nodes[*at];
+            node.nominees.push((pod.key.clone(), pod.ask.clone()));
+            self.nominated.insert(pod.key.clone(), node.name.clone());
         }
-        Some(node)
+    }
+
+    /// The node on which room is being made for a pod.
+    pub fn nominated_node(&self, pod: &ObjectKey) -> Option<&Arc<str>> {
+        self.nominated.get(pod)
+    }
+
+    /// Takes back a nomination.
+    pub fn forget_nomination(&mut self, pod: &ObjectKey) -> Option<Arc<str>> {
+        let name = self.nominated.remove(pod)?;
+        if let Some(at) = self.index.get(&name) {
+            self.nodes[*at].nominees.retain(|(key, _)| key != pod);
+        }
+        Some(name)
+    }
+
+    /// The pods of lower priority for which room was made on a node: it is no longer theirs.
+    pub(crate) fn nominees_below(&self, node: &str, priority: i64) -> Vec<ObjectKey> {
+        let nominees = self.node(node).into_iter().flat_map(|node| &node.nominees);
+        let lower = nominees.filter(|(_, ask)| ask.priority < priority);
+        lower.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes the labels of a namespace, or `None` when it is gone.
@@ -152,62 +219,18 @@ impl ClusterState {
             Some(labels) => self.namespaces.insert(name.to_owned(), labels),
             None => self.namespaces.remove(name),
         };
-        if !same {
-            // Choices may depend on the labels of namespaces; they are counted anew when next asked for.
-            self.chosen.clear();
+        if !same && self.company.goes_by_namespaces() {
+            self.company.recount(&mut self.nodes, &self.namespaces);
         }
     }
 
-    /// The pods that refuse company, by their term.
-    pub(crate) fn refusing(&self) -> impl Iterator<Item = &(Term, Counts)> {
-        self.refusing.values()
-    }
-
-    /// Keeps the counts that placing this pod asks for, so that the next pod like it is placed without counting.
+    /// Keeps the counts that placing this pod asks for, so that it and the next pod like it are placed without counting.
     pub fn remember_choices(&mut self, pod: &PodInfo) {
-        let terms = pod.affinity.iter().chain(&pod.anti_affinity);
-        let preferred = pod.preferred.iter().map(|(_, term)| term);
-        let choices = terms.chain(preferred).map(|term| &term.choice);
-        for choice in choices.chain(pod.spread.iter().map(|constraint| &constraint.choice)) {
-            if self.chosen.contains_key(choice.text()) {
-                continue;
-            }
-            if self.chosen.len() >= CHOICES_MAX {
-                self.chosen.clear();
-            }
-            let counts = self.count(choice);
-            self.chosen
-                .insert(choice.text().clone(), (choice.clone(), counts));
-        }
+        self.company.remember(&pod.ask, &mut self.nodes, &self.namespaces);
     }
 
-    /// How many pods a choice chooses on each node.
-    pub(crate) fn counts(&self, choice: &Choice) -> Cow<'_, Counts> {
-        match self.chosen.get(choice.text()) {
-            Some((_, counts)) => Cow::Borrowed(counts),
-            None => Cow::Owned(self.count(choice)),
-        }
+    /// Whether [`ClusterState::remember_choices`] has nothing to do for such a pod.
+    pub(crate) fn remembers(&self, pod: &PodInfo) -> bool {
+        self.company.remembers(&pod.ask)
     }
-
-    fn count(&self, choice: &Choice) -> Counts {
-        let mut counts = Counts::default();
-        for node in &self.nodes {
-            for pod in node.pods.values() {
-                if choice.chooses(pod.namespace(), pod.labels(), &self.namespaces) {
-                    counts.add(&node.name);
-                }
-            }
-        }
-        for (key, pod) in &self.homeless {
-            let chosen = choice.chooses(pod.namespace(), pod.labels(), &self.namespaces);
-            if let Some(node) = self.placed.get(key).filter(|_| chosen) {
-                counts.add(node);
-            }
-        }
-        counts
-    }
-}
-
-fn text_of(term: &Term) -> String {
-    format!("{} {}", term.topology_key, term.choice.text())
 }

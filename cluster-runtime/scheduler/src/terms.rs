@@ -1,9 +1,9 @@
-//! Terms that choose pods by namespace and labels, and the tables that count chosen pods by node.
+//! Terms that choose pods by namespace and labels.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cluster_objects::selector::LabelSelector;
+use cluster_objects::selector::{LabelSelector, Operator, Requirement};
 use serde_json::{Map, Value};
 
 /// Which pods a term of affinity, anti-affinity or topology spread chooses.
@@ -95,6 +95,24 @@ impl Choice {
         in_namespace && self.selector.matches(labels)
     }
 
+    /// A label that every chosen pod has, where the choice names one.
+    pub(crate) fn label(&self) -> Option<(&str, &str)> {
+        let exact = |requirement: &&Requirement| {
+            let one = requirement.values.len() == 1;
+            one && matches!(
+                requirement.operator,
+                Operator::Equals | Operator::DoubleEquals | Operator::In
+            )
+        };
+        let requirement = self.selector.requirements().iter().find(exact)?;
+        Some((&requirement.key, requirement.values.first()?))
+    }
+
+    /// Whether the labels of namespaces decide.
+    pub(crate) fn goes_by_namespaces(&self) -> bool {
+        self.namespace_selector.is_some()
+    }
+
     /// The text that is the same for the same choice.
     pub(crate) fn text(&self) -> &Arc<str> {
         &self.text
@@ -114,36 +132,5 @@ impl Term {
             choice: Choice::of_term(term, namespace, labels),
             topology_key: term["topologyKey"].as_str().unwrap_or_default().to_owned(),
         }
-    }
-}
-
-/// How many pods of a kind there are on each node; nodes without any are absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts(HashMap<Arc<str>, u32>);
-
-impl Counts {
-    pub(crate) fn add(&mut self, node: &Arc<str>) {
-        *self.0.entry(node.clone()).or_default() += 1;
-    }
-
-    pub(crate) fn subtract(&mut self, node: &Arc<str>) {
-        if let Some(count) = self.0.get_mut(node) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(node);
-            }
-        }
-    }
-
-    pub(crate) fn on(&self, node: &str) -> u32 {
-        self.0.get(node).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
-        self.0.iter().map(|(node, count)| (node, *count))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

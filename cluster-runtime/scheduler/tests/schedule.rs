@@ -46,7 +46,7 @@ fn cluster(nodes: &[Arc<Object>], placed: &[(&str, PodInfo)]) -> ClusterState {
     let mut state = ClusterState::new();
     nodes.iter().for_each(|node| state.put_node(node));
     for (node, pod) in placed {
-        state.put_pod(&Arc::new(pod.clone()), &(*node).into());
+        state.put_pod(pod, &(*node).into());
     }
     state
 }
@@ -130,7 +130,7 @@ fn what_is_taken_is_not_given_again() {
     check(&state, &pod("both", &both), "n1");
 
     for name in ["c", "d", "e"] {
-        state.put_pod(&Arc::new(pod(name, &json!({}))), &"n1".into());
+        state.put_pod(&pod(name, &json!({})), &"n1".into());
     }
     state.remove_node("n2");
     check(
@@ -212,7 +212,7 @@ fn pods_are_spread_evenly_over_a_topology() {
     }
     assert_eq!(in_b, 3);
     // Zone b is full now, and zone a may not have more; a node outside the topology has no place in it.
-    state.put_pod(&Arc::new(pod("web-6", &json!({}))), &"a2".into());
+    state.put_pod(&pod("web-6", &json!({})), &"a2".into());
     let refused = "0/4 nodes are available: 1 Too many pods, 1 node(s) didn't match pod topology spread constraints \
                    (missing required label), 2 node(s) didn't match pod topology spread constraints.";
     check(&state, &pod("web-7", &constraint("DoNotSchedule")), refused);

@@ -383,8 +383,8 @@ pub const SERVICE: &[Attribute] = &[
     ),
     row(
         "deploy.rollback_config",
-        Reported,
-        "a release is rolled back as a whole, in the way of its updates",
+        Partly,
+        "the update strategy that `tug rollback`, and a failed `up`, go back with, all services at once; the rest is reported",
     ),
     row(
         "deploy.update_config",

@@ -4,7 +4,7 @@
 //! `helm.sh/depends-on/resource-groups`, has two slashes, which no API server takes, so it is [`DEPENDS_ON`] here; the
 //! conditions as compose has them stand beside it in [`CONDITIONS`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -21,12 +21,15 @@ const CONDITIONS: &str = "compose.tug.dev/depends-on";
 /// The group of what belongs to no service alone.
 const SHARED: &str = "(shared)";
 
+/// Per pod of services the pods that it waits for, and the conditions of its services.
+type Waits = BTreeMap<String, (Vec<String>, Map<String, Value>)>;
+
 /// Puts objects into groups where services wait for each other; elsewhere all come together.
 pub(crate) fn order(cx: &Context<'_>, objects: &mut [Object]) {
-    let mut waits: BTreeMap<String, (Vec<String>, Map<String, Value>)> = BTreeMap::new();
+    let mut waits = Waits::new();
     for service in cx.services.values() {
         let owner = cx.owner(service);
-        let entry = waits.entry(owner.label.clone()).or_default();
+        waits.entry(owner.label.clone()).or_default();
         for (name, dependency) in service.map("depends_on") {
             let Some(other) = cx.services.get(name) else {
                 service.tell("depends_on", format!("`{name}` is not part of what is converted"));
@@ -36,6 +39,18 @@ pub(crate) fn order(cx: &Context<'_>, objects: &mut [Object]) {
             if other_owner.name == owner.name {
                 continue;
             }
+            // Files cannot wait in a circle, but pods of several services can.
+            if waits_for(&waits, &other_owner.label, &owner.label) {
+                service.tell(
+                    "depends_on",
+                    format!(
+                        "`{name}` is not waited for: its pod waits for that of `{}`",
+                        owner.name
+                    ),
+                );
+                continue;
+            }
+            let entry = waits.entry(owner.label.clone()).or_default();
             let condition = dependency.get("condition").and_then(Value::as_str);
             entry
                 .1
@@ -85,6 +100,20 @@ pub(crate) fn order(cx: &Context<'_>, objects: &mut [Object]) {
             annotations[CONDITIONS] = json!(Value::Object(conditions.clone()).to_string());
         }
     }
+}
+
+/// Whether one pod waits for another, be it through others.
+fn waits_for(waits: &Waits, pod: &str, other: &str) -> bool {
+    let mut seen = BTreeSet::from([pod]);
+    let mut next = vec![pod];
+    while let Some(pod) = next.pop() {
+        if pod == other {
+            return true;
+        }
+        let groups = waits.get(pod).into_iter().flat_map(|(groups, _)| groups);
+        next.extend(groups.map(String::as_str).filter(|group| seen.insert(group)));
+    }
+    false
 }
 
 /// The first workload that mounts each claim, by their names.

@@ -12,6 +12,9 @@ use crate::quantity;
 use crate::service::{Service, says_something};
 use crate::storage::Storage;
 
+/// The annotation with the fields of a workload's specification that tug sets when it rolls back.
+const ROLLBACK_STRATEGY: &str = "tug.dev/rollback-strategy";
+
 /// The workload of a service and of those that share its network.
 pub(crate) fn workload(
     cx: &Context<'_>,
@@ -54,6 +57,7 @@ pub(crate) fn workload(
             }
             strategy(cx, service, controller, &pod.template, spec);
             spec["template"] = pod.template;
+            way_back(service, controller, &mut object);
         }
         Controller::Job => {
             *spec = job(service, pod, replicas);
@@ -140,34 +144,11 @@ fn strategy(
         return;
     }
     let config = config.cloned().unwrap_or_default();
-    let parallelism = config.get("parallelism").and_then(quantity::integer);
-    let amount = match parallelism {
-        Some(0) => json!("100%"),
-        Some(count) => json!(count),
-        None => json!(1),
-    };
-    let start_first = config.get("order").is_some_and(|order| order == "start-first");
-    let rolling = if start_first && controller != Controller::StatefulSet {
-        json!({"maxSurge": amount, "maxUnavailable": 0})
-    } else if controller == Controller::StatefulSet {
-        json!({"maxUnavailable": amount})
-    } else {
-        json!({"maxSurge": 0, "maxUnavailable": amount})
-    };
-    let field = if controller == Controller::Deployment {
-        "strategy"
-    } else {
-        "updateStrategy"
-    };
-    spec[field] = json!({"type": "RollingUpdate", "rollingUpdate": rolling});
+    merge(spec, replacement(&config, controller));
     let attribute = "deploy.update_config";
     for (key, value) in config.as_object().into_iter().flatten() {
         match key.as_str() {
-            "parallelism" | "order" => {}
-            "delay" => match quantity::whole_seconds(value) {
-                Some(seconds) if seconds > 0 => spec["minReadySeconds"] = json!(seconds),
-                _ => {}
-            },
+            "parallelism" | "order" | "delay" => {}
             "failure_action" => {
                 spec_failure(service, value);
             }
@@ -182,11 +163,81 @@ fn strategy(
             _ => {}
         }
     }
-    if start_first && controller == Controller::StatefulSet {
+    if starts_first(&config) && controller == Controller::StatefulSet {
         service.tell(
             attribute,
             "order: a StatefulSet always ends a pod before it starts the next",
         );
+    }
+}
+
+fn starts_first(config: &Value) -> bool {
+    config.get("order").is_some_and(|order| order == "start-first")
+}
+
+/// The fields of a workload's specification that say what `update_config` and `rollback_config` do.
+fn replacement(config: &Value, controller: Controller) -> Value {
+    let amount = match config.get("parallelism").and_then(quantity::integer) {
+        Some(0) => json!("100%"),
+        Some(count) => json!(count),
+        None => json!(1),
+    };
+    let rolling = if controller == Controller::StatefulSet {
+        json!({"maxUnavailable": amount})
+    } else if starts_first(config) {
+        json!({"maxSurge": amount, "maxUnavailable": 0})
+    } else {
+        json!({"maxSurge": 0, "maxUnavailable": amount})
+    };
+    let field = if controller == Controller::Deployment {
+        "strategy"
+    } else {
+        "updateStrategy"
+    };
+    let mut fields = json!({field: {"type": "RollingUpdate", "rollingUpdate": rolling}});
+    let delay = config.get("delay").and_then(quantity::whole_seconds);
+    if let Some(seconds) = delay.filter(|seconds| *seconds > 0) {
+        fields["minReadySeconds"] = json!(seconds);
+    }
+    fields
+}
+
+fn merge(spec: &mut Value, fields: Value) {
+    if let Value::Object(fields) = fields {
+        for (field, value) in fields {
+            spec[field] = value;
+        }
+    }
+}
+
+/// How pods are replaced on the way back to an earlier revision, for tug to read when it goes there.
+fn way_back(service: &Service<'_>, controller: Controller, object: &mut Value) {
+    const ATTRIBUTE: &str = "deploy.rollback_config";
+    let Some(config) = service.get(ATTRIBUTE) else {
+        return;
+    };
+    let mut fields = replacement(config, controller);
+    if fields.get("minReadySeconds").is_none() {
+        // Not what `update_config` says of it.
+        fields["minReadySeconds"] = json!(0);
+    }
+    object["metadata"]["annotations"][ROLLBACK_STRATEGY] = json!(fields.to_string());
+    for (key, value) in config.as_object().into_iter().flatten() {
+        match key.as_str() {
+            "parallelism" | "delay" => {}
+            "order" if controller != Controller::StatefulSet => {}
+            "order" if value == "stop-first" => {}
+            "failure_action" if value == "pause" => {}
+            "max_failure_ratio" if quantity::number(value) == Some(0.0) => {}
+            "monitor" => service.tell(
+                ATTRIBUTE,
+                "monitor: a release is watched until all its pods are ready",
+            ),
+            other if says_something(value) => {
+                service.tell(ATTRIBUTE, format!("{other} cannot be said in Kubernetes"));
+            }
+            _ => {}
+        }
     }
 }
 

@@ -89,6 +89,11 @@ fn health_order_hooks_and_jobs() {
 }
 
 #[test]
+fn pods_that_would_wait_in_a_circle() {
+    check("circle");
+}
+
+#[test]
 fn users_rights_and_limits() {
     check("security");
 }

@@ -11,6 +11,8 @@ pub struct Fault {
     pub message: String,
     /// Where, if the fault has a place.
     pub position: Option<Position>,
+    /// Where else the same is wrong: `docker compose` names all unknown keys of a mapping at once.
+    pub also_at: Vec<Position>,
     /// What to do about it: the nearest known key, for instance.
     pub hint: Option<String>,
 }
@@ -21,6 +23,7 @@ impl Fault {
         Fault {
             message: message.into(),
             position: None,
+            also_at: Vec::new(),
             hint: None,
         }
     }
@@ -49,7 +52,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything that is wrong with a project, as far as the stage that found it could see; never empty.
+/// Everything that is wrong with a project; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("\n"))]
 pub struct LoadError {

@@ -30,6 +30,7 @@ mod reader;
 mod rules;
 mod schema;
 mod service_files;
+mod set_aside;
 mod shell_words;
 mod short;
 mod template;

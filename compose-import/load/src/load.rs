@@ -15,15 +15,17 @@ use crate::options::Options;
 use crate::project::{Positions, Project};
 use crate::reader::{Faults, Reader, Scope};
 use crate::service_files::read_service_files;
+use crate::set_aside::{SetAside, read_through};
 use crate::typed;
 
 /// Loads the project that `options` name, reading its files through `files`.
 ///
 /// # Errors
 ///
-/// All faults of the first stage that found any: with file, line and column where there is one.
+/// All faults, with file, line and column where there is one. What cannot be judged for a fault before it is not told:
+/// that a service lacks what was refused, for instance.
 pub fn load(options: &Options, files: &dyn Files) -> Result<Project, LoadError> {
-    stages(options, files).map_err(|mut faults| {
+    read_through(|aside| stages(options, files, aside)).map_err(|mut faults| {
         let mut seen = BTreeSet::new();
         faults.retain(|fault| seen.insert((fault.message.clone(), fault.position.clone())));
         LoadError { faults }
@@ -32,7 +34,7 @@ pub fn load(options: &Options, files: &dyn Files) -> Result<Project, LoadError> 
 
 const KINDS: [&str; 6] = ["services", "networks", "volumes", "configs", "secrets", "models"];
 
-fn stages(options: &Options, files: &dyn Files) -> Result<Project, Faults> {
+fn stages(options: &Options, files: &dyn Files, aside: &mut SetAside) -> Result<Project, Faults> {
     let mut reader = Reader {
         files,
         home: options.home.as_deref(),
@@ -42,6 +44,7 @@ fn stages(options: &Options, files: &dyn Files) -> Result<Project, Faults> {
         warnings: Vec::new(),
         told: BTreeSet::new(),
         read_before: HashMap::new(),
+        aside,
     };
     let mut found = discover::find(options, &mut reader)?;
     let name = discover::project_name(options, &found, &mut reader)?;

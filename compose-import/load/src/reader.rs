@@ -11,6 +11,7 @@ use crate::merge::{keep_unique, merge, merge_service, take_away};
 use crate::node::{Data, Map, Node, Place, Sources};
 use crate::paths::{Base, absolute, relative, resolve};
 use crate::project::Warning;
+use crate::set_aside::SetAside;
 use crate::short::{each, write_out};
 use crate::yaml::{Document, NOT_TEXT, read};
 use crate::{rules, schema};
@@ -35,6 +36,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) told: BTreeSet<String>,
     /// Files that were read for the project's name, and will be read again for what is in them.
     pub(crate) read_before: HashMap<String, Vec<Document>>,
+    /// What is left out of files.
+    pub(crate) aside: &'a mut SetAside,
 }
 
 /// A project that is being read: the main one, or an included one.
@@ -125,7 +128,11 @@ impl Reader<'_> {
         let text = self.text(name)?;
         let shown = shown(name);
         let file = self.sources.add(shown);
-        read(&text, file, shown, &self.sources)
+        let mut documents = read(&text, file, shown, &self.sources)?;
+        for document in &mut documents {
+            self.aside.leave_out(&mut document.root, &self.sources);
+        }
+        Ok(documents)
     }
 
     /// Lays a file over the model. Also gives what its tags take away.
@@ -139,6 +146,15 @@ impl Reader<'_> {
         let shown = shown(name).to_owned();
         let mut resets = Vec::new();
         for document in self.documents(name)? {
+            for at in document.forgotten {
+                self.warn(
+                    format!(
+                        "`!reset` does not reach line {} by its alias, as in docker compose: write it there",
+                        at.line
+                    ),
+                    at,
+                );
+            }
             let mut file = document.root;
             if file.as_map().is_none() {
                 return Err(self.fault("top-level object must be a mapping", file.at));

@@ -23,6 +23,8 @@ pub(crate) struct Document {
     pub(crate) root: Node,
     /// What `!reset` and `!override` take away from the files before.
     pub(crate) resets: Vec<Vec<String>>,
+    /// The aliases behind whose anchor there is a `!reset` that holds there only.
+    pub(crate) forgotten: Vec<Place>,
 }
 
 /// Reads all documents of a text. Empty ones are left out.
@@ -37,6 +39,7 @@ pub(crate) fn read(
         file,
         anchors: HashMap::new(),
         aliased: 0,
+        forgotten: Vec::new(),
         duplicates: Vec::new(),
         last_line: u32::try_from(text.lines().count().max(1)).unwrap_or(u32::MAX),
     };
@@ -68,7 +71,11 @@ pub(crate) fn read(
         let mut resets = Vec::new();
         take_tags(&mut root, &mut Path::default(), &mut resets);
         if !root.is_null() {
-            documents.push(Document { root, resets });
+            documents.push(Document {
+                root,
+                resets,
+                forgotten: std::mem::take(&mut reader.forgotten),
+            });
         }
     }
 }
@@ -110,6 +117,23 @@ fn keeps(node: &mut Node, path: &mut Path, resets: &mut Vec<Vec<String>>) -> boo
     true
 }
 
+/// Takes away what is tagged `!reset` below a node that has an anchor, and tells whether there was any: docker compose
+/// takes it away where it stands, before it looks behind aliases. A tag on the node itself goes along with it.
+fn drop_resets(node: &mut Node) -> bool {
+    let mut dropped = false;
+    let mut keep = |entry: &mut Node| {
+        let is_reset = entry.tag == Tag::Reset;
+        dropped |= is_reset || drop_resets(entry);
+        !is_reset
+    };
+    match &mut node.data {
+        Data::Map(map) => map.retain(|_, entry| keep(entry)),
+        Data::List(items) => items.retain_mut(keep),
+        _ => {}
+    }
+    dropped
+}
+
 /// What is wrong: with the grammar, or with what it says.
 enum Message {
     Syntax(String),
@@ -119,12 +143,22 @@ enum Message {
 struct Reader<'t> {
     parser: Parser<'t>,
     file: u32,
-    /// Per anchor its value and the number of nodes in it; `None` while it is being read.
-    anchors: HashMap<&'t str, Option<(Node, usize)>>,
+    /// Per anchor what stands for it elsewhere; `None` while it is being read.
+    anchors: HashMap<&'t str, Option<Anchored>>,
     aliased: usize,
+    forgotten: Vec<Place>,
     /// Keys that stand twice in a mapping: the key, where first, where again.
     duplicates: Vec<(String, Place, Place)>,
     last_line: u32,
+}
+
+/// What an alias stands for.
+struct Anchored {
+    node: Node,
+    /// How many nodes it has.
+    count: usize,
+    /// Whether a `!reset` was in it, and was left at the anchor.
+    forgets: bool,
 }
 
 type Read<T> = Result<T, (Message, Place)>;
@@ -230,7 +264,16 @@ impl<'t> Reader<'t> {
             _ => (None, Node::new(Data::Null, at)),
         };
         if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, Some((node.clone(), own)));
+            let mut copy = node.clone();
+            let forgets = drop_resets(&mut copy);
+            self.anchors.insert(
+                anchor,
+                Some(Anchored {
+                    node: copy,
+                    count: own,
+                    forgets,
+                }),
+            );
         }
         node.at = at;
         *size += own;
@@ -238,8 +281,8 @@ impl<'t> Reader<'t> {
     }
 
     fn alias(&mut self, name: &'t str, at: Place, own: &mut usize) -> Read<Node> {
-        let (node, count) = match self.anchors.get(name) {
-            Some(Some((node, count))) => (node, *count),
+        let anchored = match self.anchors.get(name) {
+            Some(Some(anchored)) => anchored,
             Some(None) => {
                 return Err(meaning(
                     format!("yaml: anchor '{name}' value contains itself"),
@@ -251,15 +294,18 @@ impl<'t> Reader<'t> {
                 return Err((Message::Syntax(message), at));
             }
         };
-        self.aliased += count;
+        if anchored.forgets {
+            self.forgotten.push(at);
+        }
+        self.aliased += anchored.count;
         if self.aliased > ALIASED_NODES_MAX {
             return Err(meaning(
                 "yaml: document contains excessive aliasing".to_owned(),
                 at,
             ));
         }
-        *own = count;
-        Ok(node.clone())
+        *own = anchored.count;
+        Ok(anchored.node.clone())
     }
 
     fn mapping(&mut self, depth: usize, size: &mut usize) -> Read<Map> {

@@ -2,7 +2,7 @@
 //!
 //! A case holds its files, each under a line `=== NAME`, and at the end what is wanted: under `=== want` what the real
 //! `docker compose config --format json` prints (with `/project` for its folder), or under `=== faults` all that is wrong, a line
-//! each, with places and hints. Lines before the first file are arguments (`-f`, `-p`, `--profile` ...), variables (`NAME=value`) and
+//! each, with places and hints; `=== warnings` beside them holds what is said, where a case is about that. Lines before the first file are arguments (`-f`, `-p`, `--profile` ...), variables (`NAME=value`) and
 //! names of services.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ struct Case {
     options: Options,
     files: MemoryFiles,
     wanted: Result<String, String>,
+    warnings: Option<String>,
 }
 
 fn read_case(path: &Path) -> Case {
@@ -53,11 +54,13 @@ fn read_case(path: &Path) -> Case {
     }
     let mut files = MemoryFiles::default();
     let mut wanted = None;
+    let mut warnings = None;
     for section in sections {
         let (name, body) = section.split_once('\n').unwrap_or((section, ""));
         match name {
             "want" => wanted = Some(Ok(body.to_owned())),
             "faults" => wanted = Some(Err(body.to_owned())),
+            "warnings" => warnings = Some(body.to_owned()),
             "-" => options.stdin = Some(body.as_bytes().to_vec()),
             name => {
                 files
@@ -70,6 +73,7 @@ fn read_case(path: &Path) -> Case {
         options,
         files,
         wanted: wanted.unwrap_or_else(|| panic!("{}: nothing is wanted", path.display())),
+        warnings,
     }
 }
 
@@ -94,6 +98,13 @@ fn check(path: &Path) -> Result<(), String> {
             let got = project.config_json();
             if got != wanted {
                 return Err(format!("{name}: wanted\n{wanted:#}\ngot\n{got:#}"));
+            }
+            if let Some(wanted) = &case.warnings {
+                let got: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
+                let got = got.join("\n");
+                if got.trim() != wanted.trim() {
+                    return Err(format!("{name}: wanted warnings\n{wanted}\ngot\n{got}"));
+                }
             }
         }
         (Err(error), Err(wanted)) => {

@@ -265,13 +265,18 @@ fn commands_run_in_containers_and_in_new_ones_and_volumes_begin_with_the_files_o
             .err()
             .contains("--user")
     );
-    let input = |words: [&str; 5]| {
+    let with_input = |input: &str, words: &[&str]| {
         let mut command = lab.command(test_support::tug());
-        command.args(["compose", "-f", &file]).args(words);
-        command.stdin(std::fs::File::open(&file).unwrap());
+        command
+            .args(["compose", "-f", &file, "exec", "-T", "box"])
+            .args(words);
+        command.stdin(std::fs::File::open(input).unwrap());
         lab.run(command)
     };
-    assert_eq!(input(["exec", "-T", "box", "cat", "-"]).ok(), TICKING);
+    assert_eq!(with_input(&file, &["cat", "-"]).ok(), TICKING);
+    // Input without end does not outlive the command.
+    let ended = with_input("/dev/zero", &["sh", "-c", "echo said; exit 3"]);
+    assert_eq!((ended.stdout.as_str(), ended.code), ("said\n", 3));
 
     // What is written into a volume that has something is kept, whatever the image has.
     compose(&["exec", "-T", "box", "sh", "-c", "echo mine > /seeded/file"]).ok();

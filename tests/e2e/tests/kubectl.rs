@@ -1,51 +1,25 @@
 //! The real kubectl against the bundled cluster, verb by verb.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use test_support::{Lab, Output, peer, repository, skip, until};
+use test_support::{Kubectl, peer, repository, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-struct Kubectl {
-    lab: Lab,
-    program: PathBuf,
+/// A lab with a cluster on which the release `hello` runs.
+fn open() -> Option<Kubectl> {
+    let kubectl = Kubectl::open()?;
+    let chart = repository().join("charts/hello");
+    kubectl.lab.tug(["install", "hello", chart.to_str()?]).ok();
+    Some(kubectl)
 }
 
-impl Kubectl {
-    /// A lab with a cluster on which the release `hello` runs.
-    fn open() -> Option<Self> {
-        let Some(program) = peer("kubectl") else {
-            skip("`kubectl` is not installed");
-            return None;
-        };
-        let lab = Lab::open()?;
-        let chart = repository().join("charts/hello");
-        lab.tug(["install", "hello", chart.to_str()?]).ok();
-        Some(Self { lab, program })
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        self.args(&arguments.split_whitespace().collect::<Vec<_>>())
-    }
-
-    fn args(&self, arguments: &[&str]) -> Output {
-        self.lab.client(&self.program, arguments)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.lab.folder().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-
-    fn pod(&self) -> String {
-        let pods =
-            self.run("get pods -l app.kubernetes.io/instance=hello -o jsonpath={.items[0].metadata.name}");
-        pods.ok().to_owned()
-    }
+fn pod(kubectl: &Kubectl) -> String {
+    let pods =
+        kubectl.run("get pods -l app.kubernetes.io/instance=hello -o jsonpath={.items[0].metadata.name}");
+    pods.ok().to_owned()
 }
 
 const DEPLOYMENT: &str = "
@@ -68,7 +42,7 @@ spec:
 
 #[test]
 fn kubectl_reads_tables_and_objects() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     kubectl.run("get --raw /readyz").ok();
     let everything = kubectl.run("get nodes,pods,deploy,rs,svc,cm,secret,events -A");
     for column in [
@@ -88,7 +62,7 @@ fn kubectl_reads_tables_and_objects() {
             everything.stdout
         );
     }
-    let pod = kubectl.pod();
+    let pod = pod(&kubectl);
     let wide = kubectl.run("get pods -o wide");
     assert!(
         wide.ok().contains("NOMINATED NODE") && wide.stdout.contains("Running"),
@@ -134,8 +108,8 @@ fn kubectl_reads_tables_and_objects() {
 
 #[test]
 fn kubectl_reaches_into_containers() {
-    let Some(kubectl) = Kubectl::open() else { return };
-    let pod = kubectl.pod();
+    let Some(kubectl) = open() else { return };
+    let pod = pod(&kubectl);
     kubectl.lab.get(30080, "/seen-in-the-log");
 
     // Followed: the line comes while kubectl still runs.
@@ -194,7 +168,7 @@ fn kubectl_reaches_into_containers() {
 
 #[test]
 fn kubectl_changes_objects() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let file = kubectl.file("web.yaml", DEPLOYMENT);
     assert_eq!(
         kubectl.run(&format!("apply -f {file}")).ok(),
@@ -261,7 +235,7 @@ fn kubectl_changes_objects() {
 
 #[test]
 fn kubectl_applies_on_the_server() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let file = kubectl.file("web.yaml", DEPLOYMENT);
     let applied = kubectl.run(&format!("apply --server-side -f {file}"));
     assert_eq!(applied.ok(), "deployment.apps/web serverside-applied\n");
@@ -286,7 +260,7 @@ fn kubectl_applies_on_the_server() {
 
 #[test]
 fn kubectl_watches() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let mut watch = kubectl.lab.command(&kubectl.program);
     watch
         .env("KUBECONFIG", kubectl.lab.kubeconfig())
@@ -329,7 +303,7 @@ fn kubectl_watches() {
 
 #[test]
 fn a_namespace_goes_with_everything_in_it() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     kubectl.run("create namespace short").ok();
     let file = kubectl.file("web.yaml", DEPLOYMENT);
     kubectl.run(&format!("apply -n short -f {file}")).ok();

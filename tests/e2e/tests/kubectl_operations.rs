@@ -1,60 +1,37 @@
 //! The real kubectl for those who run a cluster: rollouts, nodes, limits, use of resources, reaching into pods.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use test_support::{Lab, Output, peer, skip, until};
+use test_support::{Kubectl, peer, skip, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-struct Kubectl {
-    lab: Lab,
-    program: PathBuf,
+/// A lab with a cluster, and with the image `test/box:1`, which holds a busybox.
+fn open() -> Option<Kubectl> {
+    if peer("busybox").is_none() {
+        skip("`busybox` is not installed, from which the image is made");
+        return None;
+    }
+    let kubectl = Kubectl::open()?;
+    kubectl.lab.tug(["cluster", "start"]).ok();
+    kubectl.lab.load_image("test/box:1", ["--", "sh"]);
+    Some(kubectl)
 }
 
-impl Kubectl {
-    /// A lab with a cluster, and with the image `test/box:1`, which holds a busybox.
-    fn open() -> Option<Self> {
-        let Some(program) = peer("kubectl") else {
-            skip("`kubectl` is not installed");
-            return None;
-        };
-        if peer("busybox").is_none() {
-            skip("`busybox` is not installed, from which the image is made");
-            return None;
-        }
-        let lab = Lab::open()?;
-        lab.tug(["cluster", "start"]).ok();
-        lab.load_image("test/box:1", ["--", "sh"]);
-        Some(Self { lab, program })
-    }
+fn node(kubectl: &Kubectl) -> String {
+    let name = kubectl.run("get nodes -o jsonpath={.items[0].metadata.name}");
+    name.ok().to_owned()
+}
 
-    fn run(&self, arguments: &str) -> Output {
-        self.lab.client(&self.program, arguments.split_whitespace())
-    }
-
-    /// Runs with text on stdin, as in `kubectl apply -f -`.
-    fn feed(&self, arguments: &str, text: &str) -> Output {
-        let file = self.lab.folder().join("input.yaml");
-        std::fs::write(&file, text).unwrap();
-        self.run(&arguments.replace(" -f -", &format!(" -f {}", file.display())))
-    }
-
-    fn node(&self) -> String {
-        self.run("get nodes -o jsonpath={.items[0].metadata.name}")
-            .ok()
-            .to_owned()
-    }
-
-    /// A deployment of pods that sleep.
-    fn sleepers(&self, name: &str, replicas: u32) {
-        self.feed("apply -f -", &deployment(name, replicas, "sleep 100000", "{}"))
-            .ok();
-        self.run(&format!("rollout status deploy/{name} --timeout=60s"))
-            .ok();
-    }
+/// A deployment of pods that sleep.
+fn sleepers(kubectl: &Kubectl, name: &str, replicas: u32) {
+    let pods = deployment(name, replicas, "sleep 100000", "{}");
+    kubectl.feed("apply -f -", &pods).ok();
+    kubectl
+        .run(&format!("rollout status deploy/{name} --timeout=60s"))
+        .ok();
 }
 
 fn deployment(name: &str, replicas: u32, script: &str, resources: &str) -> String {
@@ -82,9 +59,9 @@ spec:
 
 #[test]
 fn a_rollout_is_paused_looked_at_and_undone() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let run = |arguments: &str| kubectl.run(arguments);
-    kubectl.sleepers("web", 1);
+    sleepers(&kubectl, "web", 1);
     run("annotate deploy/web kubernetes.io/change-cause=first").ok();
     run("rollout pause deploy/web").ok();
     run("set env deploy/web COLOUR=blue").ok();
@@ -125,10 +102,10 @@ fn a_rollout_is_paused_looked_at_and_undone() {
 
 #[test]
 fn a_node_is_cordoned_tainted_and_drained() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let run = |arguments: &str| kubectl.run(arguments);
-    let node = kubectl.node();
-    kubectl.sleepers("web", 2);
+    let node = node(&kubectl);
+    sleepers(&kubectl, "web", 2);
     run("create pdb web --selector=app=web --min-available=2").ok();
     until("the budget is counted", LIMIT, || {
         (run("get pdb web -o jsonpath={.status.currentHealthy}").ok() == "2").then_some(())
@@ -167,7 +144,7 @@ fn a_node_is_cordoned_tainted_and_drained() {
 
 #[test]
 fn use_of_resources_is_shown_and_drives_autoscaling() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let run = |arguments: &str| kubectl.run(arguments);
     let resources = "{requests: {cpu: 10m, memory: 8Mi}, limits: {cpu: 100m}}";
     kubectl
@@ -179,7 +156,7 @@ fn use_of_resources_is_shown_and_drives_autoscaling() {
     run("rollout status deploy/busy --timeout=60s").ok();
     let nodes = run("top nodes");
     assert!(
-        nodes.ok().contains("CPU(cores)") && nodes.stdout.contains(&kubectl.node()),
+        nodes.ok().contains("CPU(cores)") && nodes.stdout.contains(&node(&kubectl)),
         "{}",
         nodes.stdout
     );
@@ -219,7 +196,7 @@ fn use_of_resources_is_shown_and_drives_autoscaling() {
 
 #[test]
 fn a_namespace_has_limits_quota_and_rules_of_safety() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let run = |arguments: &str| kubectl.run(arguments);
     run("create namespace shop").ok();
     run("create quota few -n shop --hard=pods=2,requests.cpu=1").ok();
@@ -286,7 +263,7 @@ spec: {limits: [{type: Container, defaultRequest: {cpu: 100m}, max: {cpu: \"2\"}
 
 #[test]
 fn pods_are_reached_copied_to_and_debugged() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let run = |arguments: &str| kubectl.run(arguments);
     run("run box --image=test/box:1 --image-pull-policy=Never --port=8080 --command -- sleep 100000").ok();
     run("run tool --image=test/box:1 --image-pull-policy=Never --command -- sleep 100000").ok();
@@ -335,7 +312,7 @@ fn pods_are_reached_copied_to_and_debugged() {
 
 #[test]
 fn the_api_tells_about_itself() {
-    let Some(kubectl) = Kubectl::open() else { return };
+    let Some(kubectl) = open() else { return };
     let run = |arguments: &str| kubectl.run(arguments);
     let resources = run("api-resources --no-headers -o wide");
     for kind in [

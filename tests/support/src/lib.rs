@@ -3,12 +3,14 @@
 //! Start with [`Lab::open`]; everything that it starts ends with it.
 
 mod http;
+mod kubectl;
 mod lab;
 mod peers;
 mod program;
 mod wait;
 
 pub use http::get;
+pub use kubectl::Kubectl;
 pub use lab::Lab;
 pub use peers::{peer, repository, required, skip, tug};
 pub use program::Output;

@@ -21,6 +21,7 @@ use crate::readiness::{self, Finish};
 use crate::record::{HookEvent, Release};
 use crate::resource::{self, Identity, Resource};
 use crate::wait::{self, Awaited, WaitOptions};
+use crate::way_back;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -346,6 +347,7 @@ pub(crate) async fn claimed_resources(
     for resource in &mut resources {
         ownership::claim(&mut resource.object, &release.name, &release.namespace);
     }
+    way_back::take(cluster, release, &mut resources);
     let kept = autoscaled::keep_replicas(cluster, &mut resources).await;
     kept.map_err(ActionError::Unreachable)?;
     Ok(resources)

@@ -18,6 +18,7 @@ use crate::difference::{self, FieldChange};
 use crate::ownership;
 use crate::record::Release;
 use crate::resource::{self, Resource};
+use crate::way_back;
 
 /// Objects that are asked about at the same time.
 const IN_FLIGHT_MAX: usize = 16;
@@ -146,6 +147,7 @@ pub async fn drift(cluster: &Cluster, release: &Release) -> Result<Plan, ActionE
     for resource in &mut after {
         ownership::claim(&mut resource.object, &release.name, &release.namespace);
     }
+    way_back::take(cluster, release, &mut after);
     let kept = autoscaled::keep_replicas(cluster, &mut after).await;
     kept.map_err(ActionError::Unreachable)?;
     let prepared = Prepared {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chart_release::action::{DryRun, Get, List};
+use chart_release::action::{DeployOptions, DryRun, Get, List, WaitStrategy, drift};
 use chart_release::values::ReuseValues;
 use chart_release::{ApplyMethod, ReleaseStatus};
 use serde_json::json;
@@ -48,6 +48,50 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled() {
     uninstall("web").run(&stage.cluster).await.unwrap();
     assert!(stage.config_map("web-config").await.is_none());
     assert!(stage.records().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_workload_goes_back_in_the_way_that_it_asks_for() {
+    const WEB: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  annotations:
+    tug.dev/rollback-strategy: '{"strategy": {"type": "Recreate"}, "minReadySeconds": 7}'
+spec:
+  selector: {matchLabels: {app: web}}
+  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:{{ .Release.Revision }}"}]}
+"#;
+    let stage = Stage::new().await;
+    let how = || DeployOptions {
+        wait: WaitStrategy::HooksOnly,
+        ..DeployOptions::default()
+    };
+    let strategy = async || {
+        let object = stage.get("apps/v1", "deployments", "web").await.unwrap();
+        let kind = object.text(&["spec", "strategy", "type"]).unwrap_or_default();
+        (kind.to_owned(), object.integer(&["spec", "minReadySeconds"]))
+    };
+    let rolling = ("RollingUpdate".to_owned(), None);
+    let mut first = install("web", chart(&[("web.yaml", WEB)]));
+    first.deploy = how();
+    first.run(&stage.cluster).await.unwrap();
+    let mut second = upgrade("web", chart(&[("web.yaml", WEB)]));
+    second.deploy = how();
+    second.run(&stage.cluster).await.unwrap();
+    assert_eq!(strategy().await, rolling);
+
+    let mut back = rollback("web", None);
+    back.deploy = how();
+    let release = back.run(&stage.cluster).await.unwrap();
+    assert_eq!(strategy().await, ("Recreate".to_owned(), Some(7)));
+    assert!(!drift(&stage.cluster, &release).await.unwrap().has_changes());
+
+    second.run(&stage.cluster).await.unwrap();
+    assert_eq!(strategy().await, rolling);
 }
 
 #[tokio::test]

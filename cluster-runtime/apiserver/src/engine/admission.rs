@@ -12,6 +12,7 @@ use super::accounts;
 use super::addresses::Reservation;
 use super::commit::check;
 use super::policy;
+use super::priority;
 use super::stage::Stage;
 use super::{Engine, revision_of};
 use crate::sources::{api_time, uid};
@@ -55,6 +56,7 @@ pub(super) const CREATE: &[Step] = &[
     give_name,
     give_identity,
     accounts::give_account,
+    priority::give_priority,
     apply_defaults,
     policy::apply_limits,
     prepare_create,

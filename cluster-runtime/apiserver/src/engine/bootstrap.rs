@@ -8,6 +8,7 @@ use cluster_objects::{GroupVersionKind, Object, Status};
 
 use futures::future::try_join_all;
 
+use super::priority::system_classes;
 use super::roles::bootstrap_roles;
 use super::{Body, Engine, key_of};
 use crate::user::Caller;
@@ -16,7 +17,8 @@ use crate::user::Caller;
 pub const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 impl Engine {
-    /// Makes the namespaces and roles that every cluster has, where they are missing; from then on the engine is ready.
+    /// Makes the namespaces, roles and priority classes that every cluster has, where they are missing; from then on the
+    /// engine is ready.
     pub async fn bootstrap(&self) -> Result<(), Status> {
         let caller = Caller::system("tug-apiserver");
         let options = WriteOptions {
@@ -24,7 +26,11 @@ impl Engine {
             ..WriteOptions::default()
         };
         let namespaces = NAMESPACES.map(|name| Object::new("v1", "Namespace", None, name));
-        let roles = bootstrap_roles().into_iter().map(Object::from_value);
+        let classes = system_classes().into_iter();
+        let roles = bootstrap_roles()
+            .into_iter()
+            .chain(classes)
+            .map(Object::from_value);
         let roles: Vec<Object> = roles.collect::<Result<_, _>>().map_err(Status::internal)?;
         let registry = self.registry();
         // At once, so that they share their way to the disk.

@@ -15,6 +15,7 @@ mod edit;
 mod measure;
 mod pods;
 mod policy;
+mod priority;
 mod query;
 mod read;
 mod review;

@@ -24,7 +24,7 @@ use super::negotiate::{Accepted, Format, View, negotiate};
 use super::path::{ApiPath, ResourcePath};
 use super::query::Parameters;
 use super::view::Viewer;
-use super::{compress, decode, fingerprint, stream as streams};
+use super::{body, compress, decode, fingerprint, stream as streams};
 use crate::authorize::Action;
 use crate::engine::{Engine, Page, Written, method_not_allowed, no_such_resource, unsupported_patch};
 use crate::user::{Caller, User};
@@ -256,7 +256,7 @@ impl Call<'_> {
             Method::PUT => {
                 let options = self.parameters.write()?;
                 let viewer = self.viewer(&row)?;
-                let body = decode::object(self.content_type(), &decode::read(body).await?)?;
+                let body = decode::object(self.content_type(), &body::read(body).await?)?;
                 let written = self
                     .engine()
                     .update(&self.caller, &target, body, &options)
@@ -266,7 +266,7 @@ impl Call<'_> {
             Method::PATCH => {
                 let options = self.parameters.write()?;
                 let viewer = self.viewer(&row)?;
-                let (patch, duplicates) = read_patch(self.content_type(), &decode::read(body).await?)?;
+                let (patch, duplicates) = read_patch(self.content_type(), &body::read(body).await?)?;
                 let engine = self.engine();
                 let written = engine
                     .patch(&self.caller, &target, patch, &options, &duplicates)
@@ -276,7 +276,7 @@ impl Call<'_> {
             Method::POST if target.subresource.is_some() => {
                 let options = self.parameters.write()?;
                 let viewer = self.viewer(&row)?;
-                let body = decode::object(self.content_type(), &decode::read(body).await?)?;
+                let body = decode::object(self.content_type(), &body::read(body).await?)?;
                 let written = self.engine().post(&self.caller, &target, body, &options).await?;
                 Ok(self.written(viewer, &written))
             }
@@ -354,11 +354,11 @@ impl Call<'_> {
                 let options = self.parameters.write()?;
                 let viewer = self.viewer(row)?;
                 let bytes_max = if row.group == "tug.dev" {
-                    decode::TRANSACTION_BYTES_MAX
+                    body::TRANSACTION_BYTES_MAX
                 } else {
-                    decode::BODY_BYTES_MAX
+                    body::BODY_BYTES_MAX
                 };
-                let bytes = decode::read_up_to(body, bytes_max).await?;
+                let bytes = body::read_up_to(body, bytes_max).await?;
                 let body = decode::object(self.content_type(), &bytes)?;
                 let written = self
                     .engine()
@@ -456,7 +456,7 @@ impl Call<'_> {
     }
 
     async fn delete_options(&self, body: HttpBody) -> Result<cluster_client::DeleteOptions, Status> {
-        let bytes = decode::read(body).await?;
+        let bytes = body::read(body).await?;
         if bytes.is_empty() {
             return self.parameters.delete(None);
         }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod authenticate;
+mod body;
 mod compress;
 mod decode;
 mod document;

@@ -96,6 +96,33 @@ impl FieldSet {
         self
     }
 
+    /// Fields that are in one of the sets, without copying either.
+    #[must_use]
+    pub(super) fn joined(mut self, other: Self) -> Self {
+        if self.is_empty() {
+            return other;
+        }
+        self.member |= other.member;
+        for (key, below) in other.children {
+            let own = self.children.entry(key).or_default();
+            *own = std::mem::take(own).joined(below);
+        }
+        self
+    }
+
+    /// Takes the fields of another set out, looking at no more than that has.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.member &= !other.member;
+        for (key, other) in &other.children {
+            if let Some(below) = self.children.get_mut(key) {
+                below.subtract(other);
+                if below.is_empty() {
+                    self.children.remove(key);
+                }
+            }
+        }
+    }
+
     fn extend(&mut self, other: &Self) {
         self.member |= other.member;
         for (key, below) in &other.children {
@@ -179,9 +206,6 @@ impl FieldSet {
 
     /// The part of the set below an element, made where absent; [`FieldSet::prune`] takes out what stays empty.
     pub(super) fn child_mut(&mut self, element: &str) -> &mut Self {
-        if !self.children.contains_key(element) {
-            self.children.insert(element.to_owned(), Self::default());
-        }
         self.children.entry(element.to_owned()).or_default()
     }
 

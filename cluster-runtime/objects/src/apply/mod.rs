@@ -144,17 +144,12 @@ pub fn track(old: Option<&Object>, new: &mut Object, writer: Writer<'_>, schema:
     if reset {
         return;
     }
-    let mut before = old.cloned().unwrap_or_default();
-    before.remove(&["metadata", "managedFields"]);
-    let (before, after) = (
-        before.into_value(),
-        Value::Object(std::mem::take(new.fields_mut())),
-    );
-
+    let nothing = serde_json::Map::new();
     let typed = Typed::of(schema.shape());
-    let comparison = typed.compare(&before, &after);
+    // The managed fields of the old object are compared too: nobody owns them, so that they make no difference.
+    let comparison = typed.compare_maps(old.map_or(&nothing, Object::fields), new.fields());
     let manager = Manager::of(&writer, Operation::Update);
-    let changed = without_identity(comparison.modified.union(&comparison.added), writer, schema);
+    let changed = without_identity(comparison.modified.joined(comparison.added), writer, schema);
     release(
         &mut managers,
         &manager,
@@ -167,16 +162,13 @@ pub fn track(old: Option<&Object>, new: &mut Object, writer: Writer<'_>, schema:
         time: None,
         fields: FieldSet::default(),
     });
-    entry.fields = entry.fields.difference(&comparison.removed);
+    entry.fields.subtract(&comparison.removed);
     if !changed.is_empty() {
-        entry.fields = std::mem::take(&mut entry.fields).union(&changed);
+        entry.fields = std::mem::take(&mut entry.fields).joined(changed);
         entry.time = Some(api_time(writer.now));
     }
     managers.entries.retain(|_, owned| !owned.fields.is_empty());
     managers.cap();
-    if let Value::Object(fields) = after {
-        *new.fields_mut() = fields;
-    }
     managers.write(new);
 }
 
@@ -219,7 +211,7 @@ fn without_identity(mut set: FieldSet, writer: Writer<'_>, schema: &Schema) -> F
     }
     let mut identity = FieldSet::default();
     identity.insert(&["f:metadata"]);
-    let mut set = set.difference(&identity);
+    set.subtract(&identity);
     if schema.has_status_subresource() {
         match writer.subresource {
             "" => set.remove_tree(&["f:status"]),
@@ -255,7 +247,8 @@ fn release(
 ) {
     for (manager, owned) in &mut managers.entries {
         if manager != writer && owned.api_version == api_version {
-            owned.fields = owned.fields.difference(changed).difference(removed);
+            owned.fields.subtract(changed);
+            owned.fields.subtract(removed);
         }
     }
     managers

@@ -169,6 +169,13 @@ impl<'a> Typed<'a> {
         comparison
     }
 
+    /// How the fields of an object became others.
+    pub(super) fn compare_maps(self, old: &Map<String, Value>, new: &Map<String, Value>) -> Comparison {
+        let mut comparison = Comparison::default();
+        self.compare_fields(old, new, &mut Vec::new(), &mut comparison);
+        comparison
+    }
+
     fn compare_into(
         self,
         old: Option<&Value>,
@@ -185,7 +192,11 @@ impl<'a> Typed<'a> {
             (None, None) => {}
             (Some(old), Some(new)) if old == new => {}
             (Some(old), Some(new)) => match (self.division(old), self.division(new)) {
-                (Division::Fields, Division::Fields) => self.compare_fields(old, new, path, found),
+                (Division::Fields, Division::Fields) => {
+                    if let (Value::Object(old), Value::Object(new)) = (old, new) {
+                        self.compare_fields(old, new, path, found);
+                    }
+                }
                 (Division::Items(list), Division::Items(_)) => compare_items(list, old, new, path, found),
                 _ => {
                     insert(&mut found.modified, path);
@@ -235,10 +246,13 @@ impl<'a> Typed<'a> {
         }
     }
 
-    fn compare_fields(self, old: &Value, new: &Value, path: &mut Vec<String>, found: &mut Comparison) {
-        let (Value::Object(old), Value::Object(new)) = (old, new) else {
-            return;
-        };
+    fn compare_fields(
+        self,
+        old: &Map<String, Value>,
+        new: &Map<String, Value>,
+        path: &mut Vec<String>,
+        found: &mut Comparison,
+    ) {
         let added = new.keys().filter(|key| !old.contains_key(*key));
         for key in old.keys().chain(added) {
             let child = self.child(key);

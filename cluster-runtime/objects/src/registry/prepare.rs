@@ -47,7 +47,13 @@ impl KindRow {
         keep_server_metadata(new, old);
         let status = new.fields_mut().remove("status");
         let metadata = new.fields_mut().remove("metadata");
-        *new = old.clone();
+        // What is replaced is not copied first.
+        let copied = |key: &str| key != "status" && (key != "metadata" || metadata.is_none());
+        let kept = old.fields().iter().filter(|(key, _)| copied(key));
+        *new = Object::from(
+            kept.map(|(key, value)| (key.clone(), value.clone()))
+                .collect::<Map<_, _>>(),
+        );
         if let Some(metadata) = metadata {
             new.fields_mut().insert("metadata".to_owned(), metadata);
         }

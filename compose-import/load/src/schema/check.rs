@@ -22,6 +22,9 @@ pub(crate) fn check(root: &Node, file: &str, sources: &Sources) -> Vec<Fault> {
         .map(|wrong| Fault {
             message: format!("validating {file}: {} {}", wrong.path, wrong.what),
             position: sources.position(wrong.at),
+            also_at: (wrong.also_at.into_iter())
+                .filter_map(|at| sources.position(at))
+                .collect(),
             hint: wrong.hint,
         })
         .collect()
@@ -35,6 +38,7 @@ struct Wrong {
     what: String,
     hint: Option<String>,
     at: Place,
+    also_at: Vec<Place>,
 }
 
 impl Wrong {
@@ -45,6 +49,7 @@ impl Wrong {
             what: what.into(),
             hint: None,
             at,
+            also_at: Vec::new(),
         }
     }
 }
@@ -201,6 +206,7 @@ fn object_faults(object: &Object, map: &Map, at: Place, path: &mut Path, found: 
     if let Some((first, place)) = unknown.first() {
         let names: Vec<&str> = unknown.iter().map(|(key, _)| *key).collect();
         let mut wrong = Wrong::new(path, *place, not_allowed(&names));
+        wrong.also_at = unknown[1..].iter().map(|(_, at)| *at).collect();
         let hints: Vec<String> = unknown
             .iter()
             .filter_map(|(key, _)| Some((key, nearest(key, object.fields.iter().map(|(name, _)| *name))?)))

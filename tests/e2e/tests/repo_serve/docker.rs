@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use test_support::{skip, until};
 
-use crate::host::{Done, Host, client, guarded};
+use crate::host::{Done, Host, client};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -157,17 +157,7 @@ fn docker_pushes_and_pulls_what_skopeo_then_reads() {
 fn docker_logs_in_and_gets_its_rights_alone() {
     let Some(engine) = Engine::start() else { return };
     for how in ["basic", "token"] {
-        let folder = tempfile::tempdir().unwrap();
-        guarded(folder.path());
-        let options = [
-            "--htpasswd",
-            "{}/htpasswd",
-            "--rights",
-            "{}/rights",
-            "--auth",
-            how,
-        ];
-        let host = Host::start_in(folder, &options);
+        let host = Host::start_guarded(Some(how), false);
         let registry = host.address.to_string();
         let login = |user: &str, password: &str| {
             engine.run(&["login", &registry, "--username", user, "--password", password])

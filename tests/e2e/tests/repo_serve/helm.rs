@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::host::{Host, certified, client, guarded};
+use crate::host::{Host, client};
 
 fn a_chart_goes_up_and_down(name: &str) {
     let Some(helm) = client(name) else { return };
@@ -98,20 +98,7 @@ fn write_parent(folder: &Path, repositories: [&str; 2]) {
 #[test]
 fn helm_updates_dependencies_from_both_sides_behind_tls_and_accounts() {
     let Some(helm) = client("helm") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    guarded(folder.path());
-    certified(folder.path());
-    let options = [
-        "--htpasswd",
-        "{}/htpasswd",
-        "--rights",
-        "{}/rights",
-        "--tls-cert",
-        "{}/tls.crt",
-        "--tls-key",
-        "{}/tls.key",
-    ];
-    let host = Host::start_in(folder, &options);
+    let host = Host::start_guarded(None, true);
     let run = |arguments: &[&str]| host.run(&helm, arguments);
     let (web, db) = (host.pack("web", "1.0.3", &[]), host.pack("db", "2.5.0", &[]));
     let (web, db) = (web.display().to_string(), db.display().to_string());
@@ -150,17 +137,7 @@ fn helm_updates_dependencies_from_both_sides_behind_tls_and_accounts() {
 #[test]
 fn helm_uses_tokens() {
     let Some(helm) = client("helm") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    guarded(folder.path());
-    let options = [
-        "--htpasswd",
-        "{}/htpasswd",
-        "--rights",
-        "{}/rights",
-        "--auth",
-        "token",
-    ];
-    let host = Host::start_in(folder, &options);
+    let host = Host::start_guarded(Some("token"), false);
     let run = |arguments: &[&str]| host.run(&helm, arguments);
     let archive = host.pack("web", "1.0.0", &[]).display().to_string();
     let oci = format!("oci://{}/team", host.host());

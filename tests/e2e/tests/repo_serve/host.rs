@@ -48,6 +48,22 @@ impl Host {
         }
     }
 
+    /// Starts a server with the accounts `alice`, who may do everything below `team`, and `bob`, who may read there.
+    /// `auth` is the way of logging in, where it is not the usual one.
+    pub(crate) fn start_guarded(auth: Option<&str>, tls: bool) -> Self {
+        let folder = tempfile::Builder::new().prefix("tug-serve-").tempdir().unwrap();
+        guard(folder.path());
+        let mut arguments = vec!["--htpasswd", "{}/htpasswd", "--rights", "{}/rights"];
+        if let Some(auth) = auth {
+            arguments.extend(["--auth", auth]);
+        }
+        if tls {
+            certify(folder.path());
+            arguments.extend(["--tls-cert", "{}/tls.crt", "--tls-key", "{}/tls.key"]);
+        }
+        Self::start_in(folder, &arguments)
+    }
+
     /// Kills the server as nothing can be prepared for, and starts another.
     pub(crate) fn kill(&mut self) {
         self.server.kill().unwrap();
@@ -228,7 +244,7 @@ pub(crate) fn client(name: &str) -> Option<PathBuf> {
 }
 
 /// Accounts and rights: alice may do everything below `team`, bob may read it.
-pub(crate) fn guarded(folder: &Path) {
+fn guard(folder: &Path) {
     let hash = |password: &str| bcrypt::hash_with_salt(password, 4, [3; 16]).unwrap().to_string();
     let accounts = format!("alice:{}\nbob:{}\n", hash("a-secret"), hash("b-secret"));
     fs::write(folder.join("htpasswd"), accounts).unwrap();
@@ -240,7 +256,7 @@ pub(crate) fn guarded(folder: &Path) {
 }
 
 /// A certificate for `localhost`: `tls.crt` and `tls.key`.
-pub(crate) fn certified(folder: &Path) {
+fn certify(folder: &Path) {
     let key = rcgen::KeyPair::generate().unwrap();
     let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = parameters.self_signed(&key).unwrap().pem();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::host::{Host, client, guarded};
+use crate::host::{Host, client};
 
 #[test]
 fn curl_uploads_lists_and_deletes() {
@@ -45,9 +45,7 @@ fn curl_uploads_lists_and_deletes() {
 #[test]
 fn curl_says_who_it_is() {
     let Some(curl) = client("curl") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    guarded(folder.path());
-    let host = Host::start_in(folder, &["--htpasswd", "{}/htpasswd", "--rights", "{}/rights"]);
+    let host = Host::start_guarded(None, false);
     let data = format!("@{}", host.pack("web", "1.0.0", &[]).display());
     let url = format!("{}/api/team/charts", host.url());
     for (user, status) in [

@@ -6,7 +6,7 @@ use std::path::Path;
 use repo_index::sha256_hex;
 use serde_json::{Value, json};
 
-use crate::host::{Host, client, guarded};
+use crate::host::{Host, client};
 
 /// An image as a folder, in the layout that the image specification has.
 fn write_image(folder: &Path, content: &str) -> String {
@@ -118,17 +118,7 @@ fn skopeo_converts_to_docker_s_kind_of_image() {
 
 fn skopeo_says_who_it_is(how: &str) {
     let Some(skopeo) = client("skopeo") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    guarded(folder.path());
-    let options = [
-        "--htpasswd",
-        "{}/htpasswd",
-        "--rights",
-        "{}/rights",
-        "--auth",
-        how,
-    ];
-    let host = Host::start_in(folder, &options);
+    let host = Host::start_guarded(Some(how), false);
     let run = |arguments: &[&str]| host.run(&skopeo, [&["--insecure-policy"], arguments].concat());
     write_image(&host.folder().join("image"), "a layer of words");
     let reference = format!("docker://{}/team/hello:v1", host.host());

@@ -4,25 +4,10 @@ use std::fs;
 
 use test_support::tug;
 
-use crate::host::{Host, certified, guarded};
+use crate::host::Host;
 
 fn tug_says_who_it_is(how: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    guarded(folder.path());
-    certified(folder.path());
-    let options = [
-        "--htpasswd",
-        "{}/htpasswd",
-        "--rights",
-        "{}/rights",
-        "--auth",
-        how,
-        "--tls-cert",
-        "{}/tls.crt",
-        "--tls-key",
-        "{}/tls.key",
-    ];
-    let host = Host::start_in(folder, &options);
+    let host = Host::start_guarded(Some(how), true);
     let run = |arguments: &[&str]| host.run(&tug(), [arguments, &["--ca-file", "tls.crt"]].concat());
     let archive = host.pack("web", "1.0.0", &[]);
     let archive = archive.to_str().unwrap();

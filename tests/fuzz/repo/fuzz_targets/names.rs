@@ -7,17 +7,7 @@ use std::path::{Component, Path};
 use std::str::FromStr;
 
 use libfuzzer_sys::fuzz_target;
-
-// The server's own files: the whole server would take long to build and is not needed.
-#[allow(dead_code, reason = "the target uses a part of the file")]
-#[path = "../../../../repo-index/serve/src/digest.rs"]
-mod digest;
-#[allow(dead_code, reason = "the target uses a part of the file")]
-#[path = "../../../../repo-index/serve/src/name.rs"]
-mod name;
-
-use digest::Digest;
-use name::{FileName, RepositoryName, Tag, Tenant};
+use repo_serve::{Digest, FileName, RepositoryName, Tag, Tenant};
 
 fuzz_target!(|text: &str| {
     check::<RepositoryName>(text);

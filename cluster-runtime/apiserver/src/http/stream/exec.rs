@@ -4,6 +4,7 @@
 //! `k8s.io/apimachinery/pkg/util/remotecommand`.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -32,6 +33,9 @@ const CLOSE: u8 = 255;
 
 /// Bytes of output that are sent at once.
 const PIECE_BYTES: usize = 32 * 1024;
+
+/// How long a client may take to close its side after the end.
+const LINGER_MAX: Duration = Duration::from_secs(5);
 
 /// Runs a command in a container, or attaches to its main process.
 pub(super) async fn open(call: &mut Call<'_>, pod: &Object, attach: bool) -> Result<Response, Status> {
@@ -153,6 +157,12 @@ async fn run(socket: WebSocket, session: ExecSession, stop: CancellationToken) {
     }
     let status = exit_status(&ended.unwrap_or(ExecExit::Code(0)));
     end(&mut sink, &status).await;
+    // Input that is still on its way is read and thrown away: closing a connection with unread bytes resets it, and
+    // the client would lose the end of the output and the status.
+    tokio::select! {
+        _ = tokio::time::timeout(LINGER_MAX, &mut client.0) => {}
+        () = stop.cancelled() => {}
+    }
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
