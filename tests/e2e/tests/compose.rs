@@ -488,28 +488,9 @@ const SHOP_PORT: u16 = 30091;
 
 /// Builds the shop's images and loads them; `false`, with a word, where their packages are not installed.
 fn load_shop(lab: &Lab) -> bool {
-    for (program, package) in [
-        ("busybox", "busybox-static"),
-        ("nginx", "nginx-light"),
-        ("redis-server", "redis-server"),
-        ("python3", "python3"),
-    ] {
-        if peer(program).is_none() {
-            skip(&format!(
-                "{package} is not installed, from which an image is made"
-            ));
-            return false;
-        }
-    }
-    if !std::path::Path::new("/usr/lib/postgresql/15/bin/postgres").exists() {
-        skip("postgresql-15 is not installed, from which an image is made");
+    let Some(images) = lab.shop_images() else {
         return false;
-    }
-    let images = lab.folder().join("images");
-    std::fs::create_dir(&images).unwrap();
-    let mut build = lab.command("bash");
-    build.arg(shop().join("images.sh")).arg(&images);
-    lab.run(build).ok();
+    };
     for archive in std::fs::read_dir(&images).unwrap() {
         let archive = archive.unwrap().path();
         lab.tug(["image".as_ref(), "load".as_ref(), archive.as_os_str()])

@@ -7,6 +7,7 @@ mod kubectl;
 mod lab;
 mod peers;
 mod program;
+mod shop;
 mod wait;
 
 pub use http::get;
