@@ -331,6 +331,8 @@ impl Follower {
         let mut whole = self.api.list(&self.shared.collection, &options).await?;
         while !whole.continue_token.is_empty() {
             options.continue_token = std::mem::take(&mut whole.continue_token);
+            // An API in this process never waits, and others want to go on too.
+            tokio::task::yield_now().await;
             match self.api.list(&self.shared.collection, &options).await {
                 Ok(page) => {
                     whole.items.extend(page.items);

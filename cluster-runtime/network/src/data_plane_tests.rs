@@ -182,6 +182,18 @@ async fn services_lead_to_pods(nft: Option<PathBuf>) {
     let from_pod = one.ask(SocketAddrV4::new(EMPTY_SERVICE, 8000)).await;
     assert!(refused.contains(&from_pod.as_str()), "{from_pod}");
 
+    if let Some(nft) = &config.nft {
+        let changed = [
+            port(SERVICE, Some(NODE_PORT), &[second]),
+            port(EMPTY_SERVICE, None, &[]),
+        ];
+        let update = ruleset::update_script(&config, &table, &changed).unwrap();
+        run_nft(nft, &update).await.unwrap();
+        for _ in 0..20 {
+            assert_eq!(ask(service).await, "two");
+        }
+    }
+
     links.remove("tug0a").await.unwrap();
     links.remove("tug0a").await.unwrap();
     links.remove_bridge().await.unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Everything is in one table of ours, which each script replaces as one transaction; other tables are not touched.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::NetworkConfig;
@@ -78,6 +79,49 @@ table ip {name} {{
     )
 }
 
+/// Writes the script that leads services to other backends, where nothing else has changed; `None` where more has.
+///
+/// It leaves all other rules as they are: with thousands of services the whole table takes a good part of a second.
+pub fn update_script(
+    config: &NetworkConfig,
+    before: &[ServicePort],
+    after: &[ServicePort],
+) -> Option<String> {
+    let is_alike = |(old, new): (&ServicePort, &ServicePort)| {
+        let is_same = (&old.name, &old.cluster_ips, old.port, old.node_port, old.protocol)
+            == (&new.name, &new.cluster_ips, new.port, new.node_port, new.protocol);
+        is_same && old.backends.is_empty() == new.backends.is_empty()
+    };
+    if before.len() != after.len() || !before.iter().zip(after).all(is_alike) {
+        return None;
+    }
+    let name = table_name(config);
+    let (old, new) = (hairpins(before), hairpins(after));
+    let mut script = String::new();
+    for (verb, changed) in [("add", new.difference(&old)), ("delete", old.difference(&new))] {
+        let changed: Vec<&str> = changed.map(String::as_str).collect();
+        if !changed.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                script,
+                "{verb} element ip {name} hairpins {{ {} }}",
+                changed.join(", ")
+            );
+        }
+    }
+    for (index, service) in after.iter().enumerate() {
+        if service.backends != before[index].backends {
+            let chain = format!("ip {name} service_{index}");
+            let _ = writeln!(
+                script,
+                "flush chain {chain}\nadd rule {chain} {}",
+                balance(service)
+            );
+        }
+    }
+    Some(script)
+}
+
 /// Writes the script that removes everything of ours.
 pub fn removal_script(config: &NetworkConfig) -> String {
     let name = table_name(config);
@@ -102,12 +146,19 @@ struct Sections {
     chains: String,
 }
 
+/// Pods that may be led to themselves, in the form of the set's elements.
+fn hairpins(table: &[ServicePort]) -> BTreeSet<String> {
+    let backends = table.iter().flat_map(|service| &service.backends);
+    backends
+        .map(|backend| format!("{0} . {0}", backend.ip()))
+        .collect()
+}
+
 fn sections(table: &[ServicePort]) -> Sections {
     let mut addresses = Vec::new();
     let mut node_ports = Vec::new();
     let mut refused = Vec::new();
     let mut refused_node_ports = Vec::new();
-    let mut hairpins = std::collections::BTreeSet::new();
     let mut chains = String::new();
     for (index, service) in table.iter().enumerate() {
         let protocol = service.protocol.as_str();
@@ -124,25 +175,25 @@ fn sections(table: &[ServicePort]) -> Sections {
         }
         addresses.extend(keys.map(|key| format!("{key} : goto service_{index}")));
         node_ports.extend(node_key.map(|key| format!("{key} : goto service_{index}")));
-        hairpins.extend(
-            service
-                .backends
-                .iter()
-                .map(|backend| format!("{0} . {0}", backend.ip())),
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            chains,
+            "  chain service_{index} {{\n    {}\n  }}",
+            balance(service)
         );
-        write_chain(&mut chains, index, service);
     }
     Sections {
         addresses: elements(&addresses),
         node_ports: elements(&node_ports),
         refused: elements(&refused),
         refused_node_ports: elements(&refused_node_ports),
-        hairpins: elements(&hairpins.into_iter().collect::<Vec<_>>()),
+        hairpins: elements(&hairpins(table).into_iter().collect::<Vec<_>>()),
         chains,
     }
 }
 
-fn write_chain(chains: &mut String, index: usize, service: &ServicePort) {
+/// The rule that leads a connection to one of the backends.
+fn balance(service: &ServicePort) -> String {
     let protocol = service.protocol.as_str();
     let shares: Vec<String> = service
         .backends
@@ -154,12 +205,10 @@ fn write_chain(chains: &mut String, index: usize, service: &ServicePort) {
         [only] => only.to_string(),
         many => format!("numgen random mod {} map {{ {} }}", many.len(), shares.join(", ")),
     };
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        chains,
-        "  chain service_{index} {{\n    meta l4proto {protocol} dnat ip to {target} comment \"{}\"\n  }}",
+    format!(
+        "meta l4proto {protocol} dnat ip to {target} comment \"{}\"",
         service.name
-    );
+    )
 }
 
 /// nft refuses an empty list of elements.
@@ -207,6 +256,27 @@ mod tests {
         ] {
             assert!(script.contains(part), "`{part}` is missing in\n{script}");
         }
+    }
+
+    #[test]
+    fn other_backends_change_their_chain_alone_and_other_services_everything() {
+        let table = |addresses: &[&str]| {
+            let slice = web_slice(&json!([{"addresses": addresses}]));
+            service_table(&[web("ClusterIP", "10.43.0.7")], &[slice])
+        };
+        let update =
+            |before: &[&str], after: &[&str]| update_script(&config(), &table(before), &table(after));
+        assert_eq!(
+            update(&["10.42.0.5", "10.42.0.6"], &["10.42.0.6", "10.42.0.7"]).unwrap(),
+            "add element ip tug0 hairpins { 10.42.0.7 . 10.42.0.7 }
+delete element ip tug0 hairpins { 10.42.0.5 . 10.42.0.5 }
+flush chain ip tug0 service_0
+add rule ip tug0 service_0 meta l4proto tcp dnat ip to numgen random mod 2 map \
+{ 0 : 10.42.0.6 . 8080, 1 : 10.42.0.7 . 8080 } comment \"shop/web:http\"\n"
+        );
+        assert_eq!(update(&["10.42.0.5"], &["10.42.0.5"]).unwrap(), "");
+        assert_eq!(update(&["10.42.0.5"], &[]), None);
+        assert_eq!(update_script(&config(), &table(&["10.42.0.5"]), &[]), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ struct Sync {
     dns: DnsServer,
     proxy: Proxy,
     /// What the kernel was told last.
-    rules: Option<String>,
+    told: Option<Vec<ServicePort>>,
 }
 
 impl DataPlane {
@@ -56,7 +56,7 @@ impl DataPlane {
             slices,
             dns,
             proxy: Proxy::default(),
-            rules: None,
+            told: None,
         };
         // The first rules are set before anybody is told that the network is up: a kernel that refuses them is a fault
         // to report, not one to retry.
@@ -154,11 +154,17 @@ impl Sync {
         let Some(nft) = &self.config.nft else {
             return Ok(());
         };
-        let rules = ruleset::script(&self.config, &table);
-        if self.rules.as_ref() != Some(&rules) {
-            run_nft(nft, &rules).await?;
-            self.rules = Some(rules);
+        if let Some(told) = &self.told
+            && let Some(update) = ruleset::update_script(&self.config, told, &table)
+        {
+            // It is refused where somebody else has taken our table away: then all is set anew.
+            if update.is_empty() || run_nft(nft, &update).await.is_ok() {
+                self.told = Some(table);
+                return Ok(());
+            }
         }
+        run_nft(nft, &ruleset::script(&self.config, &table)).await?;
+        self.told = Some(table);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_apiserver::{
     ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, Rbac, ServiceRanges, TokenIssuer,
@@ -15,11 +16,12 @@ use cluster_network::{Balancer, Network, NetworkConfig};
 use cluster_node::runtime::ShimCommand;
 use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
 use cluster_scheduler::{Scheduler, SchedulerOptions};
-use cluster_store::{RaftStore, RaftStoreConfig};
+use cluster_store::{RaftStore, RaftStoreConfig, Store};
 use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure_storage_class};
@@ -38,6 +40,10 @@ const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Ports of this machine on which Ingresses are served.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
+/// A start waits for those who first look at every object, but where there may be more than so many of them, only for
+/// a moment: the API can be used meanwhile.
+const FEW_OBJECTS: u64 = 10_000;
+const MOMENT: Duration = Duration::from_millis(100);
 /// In whose name tokens of service accounts are signed.
 const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
@@ -126,10 +132,6 @@ impl Parts {
             ..SchedulerOptions::default()
         };
         let scheduler = Scheduler::start(api("tug-scheduler"), scheduler_options);
-        node.ready().await;
-        controllers.ready().await;
-        scheduler.ready().await;
-
         write_kubeconfig(dir, settings, &authority, now)?;
         let identity =
             authority.server(&server_names(settings), &server_addresses(settings, gateway), now)?;
@@ -139,6 +141,17 @@ impl Parts {
             listeners.push(listen(SocketAddr::from((gateway, settings.api_port))).await?);
         }
         let api = ServedApi::start(&engine, listeners, &authority.tls(&identity)?);
+        let caught_up = async {
+            node.ready().await;
+            controllers.ready().await;
+            scheduler.ready().await;
+        };
+        // Each object took a revision at least.
+        if store.revision().0 <= FEW_OBJECTS {
+            caught_up.await;
+        } else if timeout(MOMENT, caught_up).await.is_err() {
+            tracing::info!("the API is served, controllers still look at what is there");
+        }
         Ok(Self {
             store,
             definitions,

@@ -24,9 +24,11 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Entries under way: one is written while the one before it is done and the next gathers.
 const IN_FLIGHT_MAX: usize = 2;
 
-/// Room in the log that transactions leave: for what raft writes by itself, as when a snapshot took the place of a
-/// part of the log and room is made by that.
-const ROOM_LEFT_BYTES: u64 = 64 << 10;
+/// Room in the log that transactions leave at most.
+const ROOM_LEFT_BYTES_MAX: u64 = 64 << 10;
+
+/// While there is no room for transactions of this size, none are taken.
+const SMALL_BYTES: u64 = 64 << 10;
 
 /// How often a disk without room is looked at again; it does not tell by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -39,6 +41,9 @@ pub(crate) struct Batcher {
     pub(crate) raft: Raft,
     pub(crate) health: Health,
     pub(crate) log: LogGrowth,
+    /// Room in the log that transactions leave: for what raft writes by itself, as when a snapshot took the place of
+    /// a part of the log and room is made by that.
+    pub(crate) room_left: u64,
 }
 
 /// Decides when the log has grown enough for a snapshot.
@@ -67,7 +72,7 @@ impl Batcher {
                         return;
                     },
                     () = tokio::time::sleep(LOOK_AGAIN), if self.health.waits_for_room() => {
-                        self.look_for_room(0).await;
+                        self.look_for_room(SMALL_BYTES).await;
                         continue;
                     }
                 }
@@ -78,7 +83,7 @@ impl Batcher {
             if let Err(error) = self.reserve(before + bytes).await {
                 unwritten.fetch_sub(bytes, Ordering::SeqCst);
                 // There may be room for less.
-                self.look_for_room(before).await;
+                self.look_for_room(before + bytes.min(SMALL_BYTES)).await;
                 batch.refuse(&self.health.no_room(error.to_string()));
                 continue;
             }
@@ -115,7 +120,7 @@ impl Batcher {
     /// Makes sure that the log has room for so many bytes and a little more.
     async fn reserve(&self, bytes: u64) -> io::Result<()> {
         let wal = &self.log.wal;
-        let bytes = bytes + ROOM_LEFT_BYTES;
+        let bytes = bytes + self.room_left;
         if wal.has_room(bytes) {
             return Ok(());
         }
@@ -126,9 +131,9 @@ impl Batcher {
             .unwrap_or_else(|_| Err(io::Error::other("the log was closed")))
     }
 
-    /// Finds out whether small transactions can be written; where they cannot, the log may make room itself.
+    /// Finds out whether so many bytes can be written; where they cannot, the log may make room itself.
     async fn look_for_room(&self, bytes: u64) {
-        let missing = self.reserve(bytes + ROOM_LEFT_BYTES).await.err();
+        let missing = self.reserve(bytes).await.err();
         let is_new = missing.is_some() && !self.health.waits_for_room();
         self.health.set_room(missing.map(|error| error.to_string()));
         if is_new {
@@ -136,6 +141,11 @@ impl Batcher {
             _ = self.raft.trigger().snapshot().await;
         }
     }
+}
+
+/// The room that transactions leave in a log of such segments.
+pub(crate) fn room_left(segment_bytes: u64) -> u64 {
+    (segment_bytes / 16).min(ROOM_LEFT_BYTES_MAX)
 }
 
 /// Bytes that a batch takes in the log at most.

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::raft::batch::Proposal;
-use crate::raft::batcher::{Batcher, LogGrowth};
+use crate::raft::batcher::{Batcher, LogGrowth, room_left};
 use crate::raft::health::Health;
 use crate::raft::log_storage::LogStorage;
 use crate::raft::network::Peers;
@@ -207,6 +207,7 @@ impl Opened {
             raft: self.raft.clone(),
             health: self.health.clone(),
             log: growth,
+            room_left: room_left(config.segment_bytes),
         };
         if ready.send(Ok(running)).is_ok() {
             tokio::select! {
@@ -271,18 +272,19 @@ async fn start_raft(
     peers: Peers,
     state_machine: StateMachine,
 ) -> Result<Raft, String> {
+    // A group of one has nobody to send heartbeats to, and nobody is elected but by word: when idle, nothing runs.
+    let slower = if config.transport.is_some() { 1 } else { 10_000 };
     let raft_config = Config {
         cluster_name: "store".to_owned(),
-        heartbeat_interval: 200,
-        election_timeout_min: 1000,
-        election_timeout_max: 2000,
+        heartbeat_interval: 200 * slower,
+        election_timeout_min: 1000 * slower,
+        election_timeout_max: 2000 * slower,
         install_snapshot_timeout: 60_000,
         max_payload_entries: 64,
         replication_lag_threshold: 4096,
         // Asked for when the log grew by so many bytes; entries are of very different size.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 64,
-        // A group of one has nobody to send heartbeats to: when idle, nothing runs.
         enable_tick: config.transport.is_some(),
         ..Config::default()
     };

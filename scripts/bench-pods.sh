@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# How long pods take to be ready, beside containers of the Docker engine, in the same run:
+#
+#     scripts/bench-pods.sh [RUNS [PODS]]      as root, after `cargo build --release --bin tug` (or TUG=PROGRAM)
+#
+# RUNS (default 21) pods of one busybox each, one after the other, from `POST` to the event that says Ready; as many containers of
+# the same image, from `POST /containers/create` to the answer of `start` (without the client `docker`, whose own start
+# would count for us). Then PODS (default 100) pods at once, until the last is ready, and what the agent keeps for each.
+# Needs python3, busybox-static and Debian's docker.io. Both sides run in a network of their own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tug=$(realpath "${TUG:-target/release/tug}")
+for needed in "$tug" /usr/sbin/dockerd "$(command -v python3 || echo python3)" "$(command -v busybox || echo busybox)"; do
+  [ -x "$needed" ] || { echo "$needed is missing" >&2; exit 1; }
+done
+if [ "${INSIDE:-}" != 1 ]; then
+  exec unshare --net --mount env INSIDE=1 PATH="$PATH:/usr/sbin:/sbin" TUG="$tug" "$0" "$@"
+fi
+ip link set lo up
+work=$(mktemp -d)
+export HOME=$work TUG_DATA_DIR=$work/tug
+engine=
+end() {
+  "$tug" cluster delete >/dev/null 2>&1 || true
+  if [ -n "$engine" ]; then
+    kill "$engine" && wait "$engine" || true
+  fi
+  rm -rf "$work"
+}
+trap end EXIT
+python3 scripts/build-image.py --name bench/box:1 --out "$work/box.tar" -- sleep 1000000
+dockerd --data-root "$work/engine" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
+  --host "unix://$work/docker.sock" >"$work/engine.log" 2>&1 &
+engine=$!
+until curl -s --fail --unix-socket "$work/docker.sock" http://engine/_ping >/dev/null; do sleep 0.1; done
+curl -s --fail --unix-socket "$work/docker.sock" http://engine/images/load -X POST \
+  -H 'Content-Type: application/x-tar' --data-binary "@$work/box.tar" >/dev/null
+"$tug" cluster start >/dev/null
+"$tug" image load "$work/box.tar" >/dev/null
+server=$("$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')
+
+python3 - "$TUG_DATA_DIR/kubeconfig" "$work/docker.sock" "$server" "${1:-21}" "${2:-100}" <<'PYTHON'
+import base64, glob, http.client, json, re, socket, ssl, statistics, sys, tempfile, time
+
+kubeconfig, engine_socket, server, runs, pods = open(sys.argv[1]).read(), *sys.argv[2:4], *map(int, sys.argv[4:])
+field = lambda name: re.search(name + r':\s*"?([^\s"]+)', kubeconfig).group(1)
+
+def file_of(name):
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(base64.b64decode(field(name)))
+    return file.name
+
+tls = ssl.create_default_context(cafile=file_of('certificate-authority-data'))
+tls.load_cert_chain(file_of('client-certificate-data'), file_of('client-key-data'))
+connect = lambda: http.client.HTTPSConnection(field('server').removeprefix('https://'), context=tls)
+PATH = '/api/v1/namespaces/default/pods'
+
+class Engine(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(engine_socket)
+
+def ask(connection, method, path, body=None):
+    text = None if body is None else json.dumps(body)
+    connection.request(method, path, text, {'Content-Type': 'application/json'})
+    answer = connection.getresponse()
+    text = answer.read()
+    assert answer.status < 300, text
+    return json.loads(text) if text else None
+
+api, events = connect(), connect()
+version = ask(api, 'GET', PATH)['metadata']['resourceVersion']
+events.request('GET', f'{PATH}?watch=true&resourceVersion={version}')
+stream = events.getresponse()
+
+def create(name):
+    ask(api, 'POST', PATH, {
+        'metadata': {'name': name},
+        'spec': {
+            'terminationGracePeriodSeconds': 0,
+            'containers': [{'name': 'box', 'image': 'bench/box:1', 'imagePullPolicy': 'Never'}],
+        },
+    })
+
+def until_ready(names):
+    waiting = set(names)
+    while waiting:
+        pod = json.loads(stream.readline())['object']
+        conditions = pod.get('status', {}).get('conditions', [])
+        if any(one['type'] == 'Ready' and one['status'] == 'True' for one in conditions):
+            waiting.discard(pod['metadata']['name'])
+
+def timed(work):
+    start = time.monotonic()
+    work()
+    return (time.monotonic() - start) * 1000
+
+def private(process):
+    """What a process keeps for itself, in KiB."""
+    text = open(f'{process}/smaps_rollup').read()
+    return sum(int(re.search(rf'^{kind}:\s*(\d+)', text, re.M).group(1)) for kind in ('Private_Clean', 'Private_Dirty'))
+
+def memory():
+    """That of the server with its agent, and of the processes that watch over its containers."""
+    run = sys.argv[1].removesuffix('kubeconfig') + 'node/run/'
+    watchers = (
+        name.removesuffix('/cmdline')
+        for name in glob.glob('/proc/[0-9]*/cmdline')
+        if b'__shim' in (words := open(name, 'rb').read().split(b'\0')) and any(run.encode() in word for word in words)
+    )
+    return private(f'/proc/{server}') + sum(map(private, watchers))
+
+def pod(name):
+    create(name)
+    until_ready([name])
+
+def container(name):
+    made = ask(engine, 'POST', f'/containers/create?name={name}', {'Image': 'bench/box:1'})
+    ask(engine, 'POST', f'/containers/{made["Id"]}/start')
+
+engine = Engine('engine')
+ours, theirs = [], []
+for number in range(runs):
+    ours.append(timed(lambda: pod(f'one-{number}')))
+    theirs.append(timed(lambda: container(f'one-{number}')))
+a, b = statistics.median(ours), statistics.median(theirs)
+print(f'pod, created to Ready: median {a:.0f} ms, {min(ours):.0f} to {max(ours):.0f}')
+print(f'container of the engine: median {b:.0f} ms, {min(theirs):.0f} to {max(theirs):.0f}; ratio {b / a:.2f}')
+
+before = memory()
+names = [f'many-{number}' for number in range(pods)]
+def many():
+    for name in names:
+        create(name)
+    until_ready(names)
+print(f'{pods} pods at once: all ready after {timed(many) / 1000:.1f} s')
+print(f'{(memory() - before) / pods / 1024:.2f} MiB for each, in the agent and the process that watches over it')
+PYTHON
