@@ -39,20 +39,11 @@ curl -s --fail --unix-socket "$work/docker.sock" http://engine/images/load -X PO
 "$tug" image load "$work/box.tar" >/dev/null
 server=$("$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')
 
-python3 - "$TUG_DATA_DIR/kubeconfig" "$work/docker.sock" "$server" "${1:-21}" "${2:-100}" <<'PYTHON'
-import base64, glob, http.client, json, re, socket, ssl, statistics, sys, tempfile, time
+PYTHONPATH=scripts python3 - "$TUG_DATA_DIR/kubeconfig" "$work/docker.sock" "$server" "${1:-21}" "${2:-100}" <<'PYTHON'
+import glob, http.client, json, re, socket, statistics, sys, time
+from cluster_api import Cluster, ask
 
-kubeconfig, engine_socket, server, runs, pods = open(sys.argv[1]).read(), *sys.argv[2:4], *map(int, sys.argv[4:])
-field = lambda name: re.search(name + r':\s*"?([^\s"]+)', kubeconfig).group(1)
-
-def file_of(name):
-    with tempfile.NamedTemporaryFile(delete=False) as file:
-        file.write(base64.b64decode(field(name)))
-    return file.name
-
-tls = ssl.create_default_context(cafile=file_of('certificate-authority-data'))
-tls.load_cert_chain(file_of('client-certificate-data'), file_of('client-key-data'))
-connect = lambda: http.client.HTTPSConnection(field('server').removeprefix('https://'), context=tls)
+cluster, engine_socket, server, runs, pods = Cluster(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:])
 PATH = '/api/v1/namespaces/default/pods'
 
 class Engine(http.client.HTTPConnection):
@@ -60,15 +51,7 @@ class Engine(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(engine_socket)
 
-def ask(connection, method, path, body=None):
-    text = None if body is None else json.dumps(body)
-    connection.request(method, path, text, {'Content-Type': 'application/json'})
-    answer = connection.getresponse()
-    text = answer.read()
-    assert answer.status < 300, text
-    return json.loads(text) if text else None
-
-api, events = connect(), connect()
+api, events = cluster.connect(), cluster.connect()
 version = ask(api, 'GET', PATH)['metadata']['resourceVersion']
 events.request('GET', f'{PATH}?watch=true&resourceVersion={version}')
 stream = events.getresponse()

@@ -30,28 +30,12 @@ done
 "$kubectl" expose pod server --port=80 >/dev/null
 "$kubectl" wait --for=condition=Ready pod/server pod/client >/dev/null
 
-python3 - "$KUBECONFIG" "$kubectl" "${1:-5}" "${2:-1000}" <<'PYTHON'
-import base64, http.client, json, re, socket, ssl, statistics, subprocess, sys, tempfile, time
+PYTHONPATH=scripts python3 - "$KUBECONFIG" "$kubectl" "${1:-5}" "${2:-1000}" <<'PYTHON'
+import functools, socket, statistics, subprocess, sys, time
+from cluster_api import Cluster, ask
 
-kubeconfig, kubectl, runs, services = open(sys.argv[1]).read(), sys.argv[2], *map(int, sys.argv[3:])
-field = lambda name: re.search(name + r':\s*"?([^\s"]+)', kubeconfig).group(1)
-
-def file_of(name):
-    with tempfile.NamedTemporaryFile(delete=False) as file:
-        file.write(base64.b64decode(field(name)))
-    return file.name
-
-tls = ssl.create_default_context(cafile=file_of('certificate-authority-data'))
-tls.load_cert_chain(file_of('client-certificate-data'), file_of('client-key-data'))
-api = http.client.HTTPSConnection(field('server').removeprefix('https://'), context=tls)
-
-def ask(method, path, body=None, kind='application/json'):
-    api.request(method, path, None if body is None else json.dumps(body), {'Content-Type': kind})
-    answer = api.getresponse()
-    text = answer.read()
-    assert answer.status < 300, text
-    return json.loads(text)
-
+kubectl, runs, services = sys.argv[2], *map(int, sys.argv[3:])
+ask = functools.partial(ask, Cluster(sys.argv[1]).connect())
 CORE, SLICES = '/api/v1/namespaces/default', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices'
 pod = lambda name: ask('GET', f'{CORE}/pods/{name}')['status']['podIP']
 address = lambda name: ask('GET', f'{CORE}/services/{name}')['spec']['clusterIP']

@@ -23,28 +23,18 @@ trap '"$tug" cluster delete >/dev/null 2>&1; rm -rf "$TUG_DATA_DIR"' EXIT
 "$tug" cluster start >/dev/null
 pid() { "$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'; }
 
-python3 - "$TUG_DATA_DIR/kubeconfig" "$objects" <<'PYTHON'
+PYTHONPATH=scripts python3 - "$TUG_DATA_DIR/kubeconfig" "$objects" <<'PYTHON'
 """Makes config maps of usual size, by a few connections at a time."""
-import base64, http.client, json, re, ssl, sys, tempfile, threading
-kubeconfig, objects = open(sys.argv[1]).read(), int(sys.argv[2])
-field = lambda name: re.search(name + r':\s*"?([^\s"]+)', kubeconfig).group(1)
-def file_of(name):
-    with tempfile.NamedTemporaryFile(delete=False) as file:
-        file.write(base64.b64decode(field(name)))
-    return file.name
-tls = ssl.create_default_context(cafile=file_of('certificate-authority-data'))
-tls.load_cert_chain(file_of('client-certificate-data'), file_of('client-key-data'))
-host = field('server').removeprefix('https://')
+import sys, threading
+from cluster_api import Cluster, ask
+cluster, objects = Cluster(sys.argv[1]), int(sys.argv[2])
 def make(first, step):
-    connection = http.client.HTTPSConnection(host, context=tls)
+    connection = cluster.connect()
     for number in range(first, objects, step):
-        body = json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap',
-                           'metadata': {'name': f'map-{number}', 'labels': {'app': 'many', 'part': str(number % 100)}},
-                           'data': {'text': 'x' * 400}})
-        connection.request('POST', '/api/v1/namespaces/default/configmaps', body, {'content-type': 'application/json'})
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 201, answer.status
+        ask(connection, 'POST', '/api/v1/namespaces/default/configmaps', {
+            'metadata': {'name': f'map-{number}', 'labels': {'app': 'many', 'part': str(number % 100)}},
+            'data': {'text': 'x' * 400},
+        })
 threads = [threading.Thread(target=make, args=(first, 8)) for first in range(8)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()

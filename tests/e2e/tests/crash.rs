@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::json;
 use test_support::{Lab, Output, peer, repository, skip, until};
 use tokio::sync::mpsc;
@@ -80,28 +79,6 @@ fn next(seed: &mut u64) -> u64 {
     *seed >> 33
 }
 
-/// Does something with a client inside the network of a lab.
-fn with_client<T: Send + 'static, F: Future<Output = T>>(
-    lab: &Lab,
-    scenario: impl FnOnce(Client) -> F + Send + 'static,
-) -> T {
-    let path = lab.kubeconfig();
-    lab.inside(move || {
-        // On one thread, which is the one that lives in the lab's network.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(path).unwrap();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .unwrap();
-            scenario(Client::try_from(config).unwrap()).await
-        })
-    })
-}
-
 /// Changes an object again and again until the server is gone.
 async fn write(
     maps: Api<ConfigMap>,
@@ -155,7 +132,7 @@ fn kill_while_writing(kills: usize) {
         let pid = server_pid(&lab);
         let changes = next(&mut seed) % 100;
         let before = written.clone();
-        written = with_client(&lab, move |client| async move {
+        written = lab.with_client(move |client| async move {
             let written = Arc::new(Mutex::new(before));
             let (done, mut changed) = mpsc::unbounded_channel();
             let writers: Vec<_> = (0..WRITERS)
@@ -182,7 +159,7 @@ fn kill_while_writing(kills: usize) {
         let begin = Instant::now();
         lab.tug(["cluster", "start"]).ok();
         longest_start = longest_start.max(begin.elapsed());
-        let found = with_client(&lab, |client| async {
+        let found = lab.with_client(|client| async {
             let maps: Api<ConfigMap> = Api::default_namespaced(client);
             maps.list(&ListParams::default()).await.unwrap().items
         });
@@ -269,7 +246,7 @@ fn config_map(number: usize) -> ConfigMap {
 }
 
 fn count(lab: &Lab) -> usize {
-    with_client(lab, |client| async {
+    lab.with_client(|client| async {
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let listed = maps.list_metadata(&ListParams::default()).await.unwrap();
         let ours = |map: &&kube::core::PartialObjectMeta<ConfigMap>| {
@@ -296,7 +273,7 @@ fn err_a_full_disk_makes_the_cluster_read_only() {
     lab.tug(["cluster", "start"]).ok();
     let store = lab.data_dir().join("store").display().to_string();
 
-    let (written, refusal) = with_client(&lab, |client| fill(client, 0));
+    let (written, refusal) = lab.with_client(|client| fill(client, 0));
     assert!(written > 5, "{written}");
     assert_eq!(refusal.code, 507, "{refusal:?}");
     assert!(
@@ -319,7 +296,7 @@ fn err_a_full_disk_makes_the_cluster_read_only() {
     lab.inside(move || std::fs::remove_file(path)).unwrap();
     until("room is noticed", LIMIT, || (ready().code == 0).then_some(()));
     lab.client(&kubectl, ["create", "cm", "small"]).ok();
-    let (written, refusal) = with_client(&lab, move |client| fill(client, written));
+    let (written, refusal) = lab.with_client(move |client| fill(client, written));
     assert_eq!(refusal.code, 507, "{refusal:?}");
     assert_eq!(count(&lab), written);
 

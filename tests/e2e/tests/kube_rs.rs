@@ -8,11 +8,10 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::{AttachParams, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::controller::Action;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use test_support::{Lab, repository};
 use tokio::io::AsyncReadExt;
@@ -21,24 +20,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a scenario with a client inside the network of a lab.
 fn with_client<F: Future<Output = ()>>(lab: &Lab, scenario: impl FnOnce(Client) -> F + Send + 'static) {
-    let path = lab.kubeconfig();
-    lab.inside(move || {
-        // On one thread, which is the one that lives in the lab's network.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(path).unwrap();
-            let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .unwrap();
-            let client = Client::try_from(config).unwrap();
-            tokio::time::timeout(LIMIT, scenario(client))
-                .await
-                .expect("the scenario ends in time");
-        });
+    lab.with_client(async |client| {
+        tokio::time::timeout(LIMIT, scenario(client))
+            .await
+            .expect("the scenario ends in time");
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Start with [`Lab::open`]; everything that it starts ends with it.
 
+mod client;
 mod http;
 mod kubectl;
 mod lab;
