@@ -18,29 +18,10 @@ if [ "${INSIDE:-}" != 1 ]; then
   # A network of its own, with loopback only.
   exec unshare --net --mount env INSIDE=1 PATH="$PATH:/usr/sbin:/sbin" TUG="$tug" "$0" "$runs"
 fi
-ip link set lo up
-work=$(mktemp -d)
-export HOME=$work TUG_DATA_DIR=$work/tug DOCKER_HOST=unix://$work/docker.sock
-engine=
-end() {
-  "$tug" cluster delete >/dev/null 2>&1 || true
-  if [ -n "$engine" ]; then
-    kill "$engine" && wait "$engine" || true
-  fi
-  rm -rf "$work"
-}
-trap end EXIT
-
+. scripts/docker-engine.sh
 tests/e2e/projects/shop/images.sh "$work"
-dockerd --data-root "$work/engine" --exec-root "$work/exec" --pidfile "$work/docker.pid" --host "$DOCKER_HOST" \
-  >"$work/engine.log" 2>&1 &
-engine=$!
-docker() { curl -s --fail --unix-socket "$work/docker.sock" "http://engine$1" "${@:2}"; }
-until docker /_ping >/dev/null; do sleep 0.1; done
-"$tug" cluster start >/dev/null 2>&1
 for archive in "$work"/*.tar; do
-  docker /images/load -X POST -H 'Content-Type: application/x-tar' --data-binary "@$archive" >/dev/null
-  "$tug" image load "$archive" >/dev/null
+  load "$archive"
 done
 
 cd tests/e2e/projects/shop

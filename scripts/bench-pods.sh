@@ -16,27 +16,9 @@ done
 if [ "${INSIDE:-}" != 1 ]; then
   exec unshare --net --mount env INSIDE=1 PATH="$PATH:/usr/sbin:/sbin" TUG="$tug" "$0" "$@"
 fi
-ip link set lo up
-work=$(mktemp -d)
-export HOME=$work TUG_DATA_DIR=$work/tug
-engine=
-end() {
-  "$tug" cluster delete >/dev/null 2>&1 || true
-  if [ -n "$engine" ]; then
-    kill "$engine" && wait "$engine" || true
-  fi
-  rm -rf "$work"
-}
-trap end EXIT
+. scripts/docker-engine.sh
 python3 scripts/build-image.py --name bench/box:1 --out "$work/box.tar" -- sleep 1000000
-dockerd --data-root "$work/engine" --exec-root "$work/exec" --pidfile "$work/docker.pid" \
-  --host "unix://$work/docker.sock" >"$work/engine.log" 2>&1 &
-engine=$!
-until curl -s --fail --unix-socket "$work/docker.sock" http://engine/_ping >/dev/null; do sleep 0.1; done
-curl -s --fail --unix-socket "$work/docker.sock" http://engine/images/load -X POST \
-  -H 'Content-Type: application/x-tar' --data-binary "@$work/box.tar" >/dev/null
-"$tug" cluster start >/dev/null
-"$tug" image load "$work/box.tar" >/dev/null
+load "$work/box.tar"
 server=$("$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')
 
 PYTHONPATH=scripts python3 - "$TUG_DATA_DIR/kubeconfig" "$work/docker.sock" "$server" "${1:-21}" "${2:-100}" <<'PYTHON'
@@ -83,15 +65,18 @@ def private(process):
     text = open(f'{process}/smaps_rollup').read()
     return sum(int(re.search(rf'^{kind}:\s*(\d+)', text, re.M).group(1)) for kind in ('Private_Clean', 'Private_Dirty'))
 
+def watches(process):
+    """Whether a process watches over a container of this cluster; others may end meanwhile."""
+    try:
+        words = open(f'{process}/cmdline', 'rb').read().split(b'\0')
+    except OSError:
+        return False
+    run = (sys.argv[1].removesuffix('kubeconfig') + 'node/run/').encode()
+    return b'__shim' in words and any(run in word for word in words)
+
 def memory():
     """That of the server with its agent, and of the processes that watch over its containers."""
-    run = sys.argv[1].removesuffix('kubeconfig') + 'node/run/'
-    watchers = (
-        name.removesuffix('/cmdline')
-        for name in glob.glob('/proc/[0-9]*/cmdline')
-        if b'__shim' in (words := open(name, 'rb').read().split(b'\0')) and any(run.encode() in word for word in words)
-    )
-    return private(f'/proc/{server}') + sum(map(private, watchers))
+    return private(f'/proc/{server}') + sum(map(private, filter(watches, glob.glob('/proc/[0-9]*'))))
 
 def pod(name):
     create(name)

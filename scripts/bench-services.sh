@@ -9,21 +9,14 @@
 # busybox-static. The cluster has a network namespace and a data folder of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tug=$(realpath "${TUG:-target/release/tug}")
 kubectl=$(command -v kubectl || true)
-for needed in "$tug" "${kubectl:-kubectl}" "$(command -v python3 || echo python3)" "$(command -v busybox || echo busybox)"; do
+for needed in "${kubectl:-kubectl}" "$(command -v python3 || echo python3)" "$(command -v busybox || echo busybox)"; do
   [ -x "$needed" ] || { echo "$needed is missing" >&2; exit 1; }
 done
-if [ "${INSIDE:-}" != 1 ]; then
-  exec unshare --net env INSIDE=1 PATH="$PATH:/usr/sbin:/sbin" TUG="$tug" "$0" "$@"
-fi
-work=$(mktemp -d)
-export HOME=$work TUG_DATA_DIR=$work/tug KUBECONFIG=$work/tug/kubeconfig
-trap '"$tug" cluster delete >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
-python3 scripts/build-image.py --name bench/pages:1 --out "$work/pages.tar" --folder /www \
+. scripts/own-cluster.sh
+python3 scripts/build-image.py --name bench/pages:1 --out "$TUG_DATA_DIR/pages.tar" --folder /www \
   -- sh -c 'truncate -s 1G /www/file && httpd -f -p 80 -h /www'
-"$tug" cluster start >/dev/null
-"$tug" image load "$work/pages.tar" >/dev/null
+"$tug" image load "$TUG_DATA_DIR/pages.tar" >/dev/null
 for pod in server client; do
   "$kubectl" run "$pod" --image=bench/pages:1 --image-pull-policy=Never >/dev/null
 done

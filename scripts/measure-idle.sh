@@ -8,19 +8,8 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-600}
 settle=15 # the first seconds belong to the start
-tug=${TUG:-$PWD/target/release/tug}
-[[ $tug = /* ]] || tug=$PWD/$tug
-[[ -x $tug ]] || { echo "build it first: cargo build --release --bin tug" >&2; exit 1; }
-
-if [[ ${INSIDE:-} != 1 ]]; then
-  exec env INSIDE=1 unshare --net "$0" "$@"
-fi
-
-export TUG_DATA_DIR HOME
-TUG_DATA_DIR=$(mktemp -d) HOME=$TUG_DATA_DIR
-trap '"$tug" cluster delete >/dev/null 2>&1; rm -rf "$TUG_DATA_DIR"' EXIT
-"$tug" cluster start >/dev/null
-pid=$("$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')
+. scripts/own-cluster.sh
+pid=$(server_pid)
 
 resident() { awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status"; }
 # Hundredths of a second, of all threads.

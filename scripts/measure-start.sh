@@ -8,20 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 objects=${1:-100000} runs=${2:-5}
-tug=${TUG:-$PWD/target/release/tug}
-[[ $tug = /* ]] || tug=$PWD/$tug
-[[ -x $tug ]] || { echo "build it first: cargo build --release --bin tug" >&2; exit 1; }
 command -v python3 >/dev/null || { echo "python3 is not installed" >&2; exit 1; }
-
-if [[ ${INSIDE:-} != 1 ]]; then
-  exec env INSIDE=1 unshare --net "$0" "$@"
-fi
-
-export TUG_DATA_DIR HOME
-TUG_DATA_DIR=$(mktemp -d) HOME=$TUG_DATA_DIR
-trap '"$tug" cluster delete >/dev/null 2>&1; rm -rf "$TUG_DATA_DIR"' EXIT
-"$tug" cluster start >/dev/null
-pid() { "$tug" cluster status -o json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'; }
+. scripts/own-cluster.sh
 
 PYTHONPATH=scripts python3 - "$TUG_DATA_DIR/kubeconfig" "$objects" <<'PYTHON'
 """Makes config maps of usual size, by a few connections at a time."""
@@ -49,7 +37,7 @@ for ((run = 1; run <= runs; run++)); do
   "$tug" cluster start >/dev/null 2>&1
   curl --silent --insecure --fail --max-time 30 "$api/readyz" >/dev/null
   end=$(date +%s%N)
-  server=$(pid)
+  server=$(server_pid)
   processor=$(sed 's/.*) //' "/proc/$server/stat" | awk '{ print ($12 + $13) * 10 }')
   resident=$(awk '/^VmRSS:/ { print int($2 / 1024) }' "/proc/$server/status")
   printf '%-6s %14s %16s %16s\n' "$run" $(((end - begin) / 1000000)) "$processor" "$resident"

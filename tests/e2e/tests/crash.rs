@@ -201,16 +201,11 @@ fn println_outcome(
     );
 }
 
+/// `TUG_TEST_KILLS=200 cargo test -p test-e2e --test crash kill_9 -- --nocapture` kills as often as that.
 #[test]
 fn everything_acknowledged_survives_kill_9() {
-    kill_while_writing(6);
-}
-
-/// `cargo test -p test-e2e --test crash -- --ignored --nocapture`
-#[test]
-#[ignore = "takes minutes"]
-fn everything_acknowledged_survives_two_hundred_kills() {
-    kill_while_writing(200);
+    let asked = std::env::var("TUG_TEST_KILLS");
+    kill_while_writing(asked.map_or(6, |kills| kills.parse().expect("TUG_TEST_KILLS is a number")));
 }
 
 /// Makes config maps, big ones and then small ones, until there is no room for either; gives how many there are then,
