@@ -321,7 +321,7 @@ fn store_failure(error: StoreError) -> Status {
         StoreError::Compacted { .. } => {
             Status::expired("The resourceVersion for the provided list is too old.")
         }
-        StoreError::Unavailable { .. } => {
+        StoreError::Unavailable { .. } | StoreError::NotLeader { .. } | StoreError::OutcomeUnknown { .. } => {
             let mut status = Status::unavailable(format!(
                 "the server is currently unable to handle the request: {error}"
             ));
