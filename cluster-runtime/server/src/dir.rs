@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use cluster_network::Subnet;
+use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
 /// The data folder of one server of a cluster.
@@ -30,6 +31,9 @@ pub struct ClusterSettings {
     pub pod_subnet: Subnet,
     /// Addresses of services.
     pub service_subnet: Subnet,
+    /// What makes the containers of pods without a runtime class.
+    #[serde(default)]
+    pub runtime: RuntimeChoice,
 }
 
 /// The layout that this program writes.
@@ -200,6 +204,7 @@ mod tests {
             bridge: "tug0".into(),
             pod_subnet: "10.42.0.0/24".parse().unwrap(),
             service_subnet: "10.43.0.0/16".parse().unwrap(),
+            runtime: RuntimeChoice::Embedded,
         }
     }
 

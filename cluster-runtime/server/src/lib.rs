@@ -16,6 +16,7 @@ mod pod_network;
 mod serve;
 
 pub use cluster_network::Subnet;
+pub use cluster_node::runtime::RuntimeChoice;
 pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensure_running, running, stop};
 pub use dir::{ClusterDir, ClusterSettings, SettingsError};
 pub use lock::ServerProcess;

@@ -101,7 +101,8 @@ impl Parts {
         ensure_services(api("tug-server").as_ref(), services, gateway, settings.api_port).await?;
         ensure_storage_class(api("tug-server").as_ref()).await?;
 
-        let node_config = node_config(dir, settings, program, gateway);
+        let mut node_config = node_config(dir, settings, program, gateway);
+        node_config.engine.clone_from(&options.engine);
         let pod_network = Arc::new(NodeNetwork(network.clone()));
         let node = Node::start(node_config, api("tug-node"), pod_network).await?;
         nodes.register(&settings.node_name, Arc::new(node.clone()));
@@ -207,6 +208,7 @@ pub(crate) fn network_config(
     options: &ClusterOptions,
 ) -> NetworkConfig {
     NetworkConfig {
+        node: settings.node_name.clone(),
         bridge: settings.bridge.clone(),
         pod_subnet: settings.pod_subnet,
         service_subnet: settings.service_subnet,
@@ -233,6 +235,7 @@ fn node_config(
         },
         cgroup: cgroup(dir),
         addresses: vec![IpAddr::V4(gateway)],
+        runtime: settings.runtime,
         pod_cidr: Some(settings.pod_subnet.to_string()),
         ..NodeConfig::new(&settings.node_name, dir.node())
     }
