@@ -61,6 +61,7 @@ pub(crate) struct PodSpec {
     pub active_deadline_seconds: Option<u64>,
     pub enable_service_links: Option<bool>,
     pub readiness_gates: Vec<ReadinessGate>,
+    pub runtime_class_name: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -8,7 +8,6 @@ const POD: &[&[&str]] = &[
     &["overhead"],
     &["resourceClaims"],
     &["resources"],
-    &["runtimeClassName"],
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
     &["securityContext", "seccompProfile"],
