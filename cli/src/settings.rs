@@ -195,8 +195,8 @@ impl Settings {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
         let nft = find_nft(environment("TUG_NFT"), environment("PATH"));
-        let engine = environment("DOCKER_HOST")
-            .and_then(|address| address.strip_prefix("unix://").map(PathBuf::from));
+        let engine =
+            environment("DOCKER_HOST").and_then(|address| address.strip_prefix("unix://").map(PathBuf::from));
         let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
         let home = environment("HOME").map(PathBuf::from);
         let folder = |ours: &str, xdg: &str, under_home: &str| {

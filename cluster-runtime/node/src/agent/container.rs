@@ -79,7 +79,7 @@ pub(crate) struct Parts<'a> {
 }
 
 /// What the containers of a pod share; `runtime` is the handler of the pod's runtime class.
-pub(crate) fn sandbox_spec(pod: &Pod, runtime: String) -> SandboxSpec {
+pub(crate) fn sandbox_spec(pod: &Pod, hostname: String, runtime: String) -> SandboxSpec {
     let mode = |host: bool| {
         if host {
             NamespaceMode::Host
@@ -91,7 +91,7 @@ pub(crate) fn sandbox_spec(pod: &Pod, runtime: String) -> SandboxSpec {
         id: pod.uid().to_owned(),
         namespace: pod.namespace().to_owned(),
         pod: pod.name().to_owned(),
-        hostname: pod.hostname().to_owned(),
+        hostname,
         network: mode(pod.spec.host_network),
         ipc: mode(pod.spec.host_ipc),
         pid: match (pod.spec.host_pid, pod.spec.share_process_namespace) {

@@ -51,7 +51,11 @@ pub(crate) async fn make_ground(
 ) -> Result<GroundMade, GroundFailure> {
     let networked = async {
         let handler = runtime_handler(shared, pod).await?;
-        let sandbox = ensure_sandbox(&*shared.runtime, pod, handler)
+        let hostname = pod.kernel_hostname().map_err(|message| GroundFailure {
+            reason: "FailedCreatePodSandBox",
+            message: format!("Failed to create pod sandbox: {message}"),
+        })?;
+        let sandbox = ensure_sandbox(&*shared.runtime, pod, hostname, handler)
             .await
             .map_err(|error| GroundFailure {
                 reason: "FailedCreatePodSandBox",
@@ -132,8 +136,13 @@ async fn runtime_handler(shared: &Shared, pod: &Pod) -> Result<String, GroundFai
     Ok(handler.unwrap_or(name).to_owned())
 }
 
-async fn ensure_sandbox(runtime: &dyn Runtime, pod: &Pod, handler: String) -> Result<Sandbox, RuntimeError> {
-    match runtime.create_sandbox(sandbox_spec(pod, handler)).await {
+async fn ensure_sandbox(
+    runtime: &dyn Runtime,
+    pod: &Pod,
+    hostname: String,
+    handler: String,
+) -> Result<Sandbox, RuntimeError> {
+    match runtime.create_sandbox(sandbox_spec(pod, hostname, handler)).await {
         Err(RuntimeError::Exists { .. }) => {
             let found = runtime
                 .list()
