@@ -29,6 +29,7 @@ pub(crate) fn directory(settings: &Settings) -> ClusterDir {
 pub(crate) fn options(settings: &Settings) -> ClusterOptions {
     ClusterOptions {
         nft: settings.nft.clone(),
+        engine: settings.engine.clone(),
         ..ClusterOptions::default()
     }
 }

@@ -12,6 +12,8 @@ use crate::overlay::Overlay;
 /// How a node's network is laid out.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
+    /// Name of this node, by which endpoints are known to be on it.
+    pub node: String,
     /// Name of the bridge that pods are linked to, at most 15 bytes. Links of ours begin with the same letters.
     pub bridge: String,
     /// Addresses of this node's pods; the first is the bridge's own.

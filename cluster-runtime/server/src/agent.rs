@@ -87,6 +87,7 @@ impl AgentParts {
         let machine_config = MachineConfig {
             dir,
             settings,
+            options,
             program,
             endpoint_port: Some(port),
             jitter: Jitter::from_seed(seed(OffsetDateTime::now_utc())),

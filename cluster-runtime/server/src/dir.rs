@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use cluster_network::Subnet;
+use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::token::Role;
@@ -47,6 +48,9 @@ pub struct ClusterSettings {
     pub cluster_pods: Option<Subnet>,
     /// Addresses of services.
     pub service_subnet: Subnet,
+    /// What makes the containers of pods without a runtime class.
+    #[serde(default)]
+    pub runtime: RuntimeChoice,
 }
 
 /// The number of the server that makes a cluster.
@@ -245,6 +249,7 @@ mod tests {
             pod_subnet: "10.42.0.0/24".parse().unwrap(),
             cluster_pods: Some("10.42.0.0/16".parse().unwrap()),
             service_subnet: "10.43.0.0/16".parse().unwrap(),
+            runtime: RuntimeChoice::Embedded,
         }
     }
 

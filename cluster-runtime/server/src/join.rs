@@ -184,6 +184,7 @@ fn settings(
         pod_subnet: welcome.pod_subnet,
         cluster_pods: Some(welcome.cluster_pods),
         service_subnet: welcome.service_subnet,
+        runtime: options.runtime.unwrap_or_default(),
     })
 }
 

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use cluster_network::Subnet;
+use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::dir::{ClusterSettings, FORMAT, first_member};
@@ -12,7 +13,7 @@ use crate::token::Role;
 
 /// What can be chosen when a cluster is started.
 ///
-/// What is decided with the first start of a folder (everything but `nft`) is kept in it; another wish later is
+/// What is decided with the first start of a folder (everything but `engine` and `nft`) is kept in it; another wish later is
 /// refused, since certificates, addresses and pods already depend on the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -31,6 +32,10 @@ pub struct ClusterOptions {
     pub pod_subnet: Option<Subnet>,
     /// Addresses of services, `10.43.0.0/16` by default.
     pub service_subnet: Option<Subnet>,
+    /// What makes the containers of pods without a runtime class, tug itself by default.
+    pub runtime: Option<RuntimeChoice>,
+    /// The socket of the container engine; one is looked for where it is needed and not given.
+    pub engine: Option<PathBuf>,
     /// The `nft` program; without it services are balanced in user space.
     pub nft: Option<PathBuf>,
 }
@@ -106,6 +111,7 @@ impl ClusterOptions {
             pod_subnet: node_subnets(cluster_pods).next().unwrap_or(cluster_pods),
             cluster_pods: Some(cluster_pods),
             service_subnet: self.service_subnet.unwrap_or_else(|| subnet(10, 43, 16)),
+            runtime: self.runtime.unwrap_or_default(),
         };
         check(&settings)?;
         Ok(settings)
@@ -130,6 +136,7 @@ impl ClusterOptions {
         same("the API address", self.api_address.as_ref(), &kept.api_address)?;
         same("the API port", self.api_port.as_ref(), &kept.api_port)?;
         same("the bridge", self.bridge.as_ref(), &kept.bridge)?;
+        same("the runtime", self.runtime.as_ref(), &kept.runtime)?;
         let pods = kept.cluster_pods();
         same("the pod subnet", self.pod_subnet.as_ref(), &pods)?;
         if let Some(kept) = &kept.advertise_address {

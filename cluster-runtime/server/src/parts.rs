@@ -175,6 +175,7 @@ impl ServerParts {
         let machine_config = MachineConfig {
             dir,
             settings,
+            options,
             program,
             endpoint_port: Some(settings.api_port),
             jitter: jitter.clone(),

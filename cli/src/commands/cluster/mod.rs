@@ -60,6 +60,9 @@ struct StartArgs {
     /// Addresses of services [default: 10.43.0.0/16]
     #[arg(long, value_name = "SUBNET", value_parser = parse_subnet)]
     service_subnet: Option<cluster_server::Subnet>,
+    /// What runs the containers of pods without a runtime class: `embedded` or `docker` [default: embedded]
+    #[arg(long, value_name = "NAME")]
+    runtime: Option<cluster_server::RuntimeChoice>,
 }
 
 /// Stop the bundled cluster; everything is there again when it is started
@@ -149,6 +152,7 @@ fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
         advertise_address: arguments.advertise_address,
         pod_subnet: arguments.pod_subnet,
         service_subnet: arguments.service_subnet,
+        runtime: arguments.runtime,
         ..bundled::options(settings)
     };
     let running = bundled::ensure_running(settings, &options)?;

@@ -25,7 +25,8 @@ use super::volumes;
 use super::worker::{Orders, Worker};
 use crate::image::{ImageError, ImageStore};
 use crate::runtime::{
-    ContainerId, EmbeddedConfig, EmbeddedRuntime, LogLimits, Runtime, RuntimeError, Sandbox, ShimCommand,
+    ContainerId, EmbeddedConfig, LogLimits, Runtime, RuntimeByClass, RuntimeChoice, RuntimeError, Sandbox,
+    ShimCommand,
 };
 
 /// What a pod of a node that goes for good gets to stop.
@@ -42,6 +43,10 @@ pub struct NodeConfig {
     pub images: PathBuf,
     /// Folder of the logs of containers.
     pub logs: PathBuf,
+    /// What makes the containers of pods without a runtime class.
+    pub runtime: RuntimeChoice,
+    /// The socket of the container engine; one is looked for where it is needed and not given.
+    pub engine: Option<PathBuf>,
     /// How helper processes are started.
     pub shim: ShimCommand,
     /// Control group of its containers, as `/tug`; one node for a group.
@@ -79,6 +84,8 @@ impl NodeConfig {
             images: root.join("images"),
             logs: root.join("logs"),
             root,
+            runtime: RuntimeChoice::default(),
+            engine: None,
             shim: ShimCommand::default(),
             cgroup: "/tug".to_owned(),
             addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
@@ -155,7 +162,7 @@ pub(crate) struct Shared {
 }
 
 impl Node {
-    /// Starts a node with the embedded runtime, on the current tokio runtime.
+    /// Starts a node with the runtimes of its machine, on the current tokio runtime.
     ///
     /// It registers itself, takes over what runs from before, removes what belongs to no pod any more, and follows the
     /// pods that are placed on it. [`NodeHandle::ready`] tells when that is done.
@@ -169,8 +176,10 @@ impl Node {
             shim: config.shim.clone(),
             cgroup: config.cgroup.clone(),
         };
-        let runtime = EmbeddedRuntime::open(embedded).await?;
-        Self::start_with(config, api, network, Arc::new(runtime)).await
+        let store = open_store(&config).await?;
+        let (root, socket) = (config.root.join("engine"), config.engine.clone());
+        let runtime = RuntimeByClass::open(config.runtime, embedded, root, socket, store.clone()).await?;
+        Self::start_on(config, api, network, Arc::new(runtime), store).await
     }
 
     /// Starts a node with another runtime.
@@ -180,9 +189,17 @@ impl Node {
         network: Arc<dyn PodNetwork>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<NodeHandle, NodeError> {
-        let images = config.images.clone();
-        let opened = tokio::task::spawn_blocking(move || ImageStore::open(images)).await;
-        let store = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let store = open_store(&config).await?;
+        Self::start_on(config, api, network, runtime, store).await
+    }
+
+    async fn start_on(
+        config: NodeConfig,
+        api: Arc<dyn Api>,
+        network: Arc<dyn PodNetwork>,
+        runtime: Arc<dyn Runtime>,
+        store: ImageStore,
+    ) -> Result<NodeHandle, NodeError> {
         let clock = Clock::system();
         let options = RecorderOptions {
             component: "kubelet".to_owned(),
@@ -235,6 +252,12 @@ impl Node {
             }),
         })
     }
+}
+
+async fn open_store(config: &NodeConfig) -> Result<ImageStore, NodeError> {
+    let images = config.images.clone();
+    let opened = tokio::task::spawn_blocking(move || ImageStore::open(images)).await;
+    Ok(opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
 }
 
 impl NodeHandle {
