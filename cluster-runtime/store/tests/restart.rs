@@ -203,10 +203,7 @@ async fn watches_end_when_the_store_stops() {
     assert!(events.next().await.is_none());
     let writes = vec![];
     let error = store.commit(Transaction { writes }).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no quorum or not the leader: the store was stopped"
-    );
+    assert_eq!(error.to_string(), "unavailable: the store was stopped");
 }
 
 #[tokio::test]
@@ -228,16 +225,20 @@ async fn commits_under_way_are_done_or_refused_when_the_store_stops() {
     }
     tokio::task::yield_now().await;
     store.shutdown().await;
-    let mut done = Vec::new();
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
     for writer in writers {
         match writer.await.unwrap() {
             (writer, Ok(_)) => done.push(writer),
-            (_, Err(error)) => assert!(matches!(error, StoreError::Unavailable { .. }), "{error}"),
+            (writer, Err(StoreError::Unavailable { .. })) => refused.push(writer),
+            (_, Err(error)) => assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}"),
         }
     }
     let store = open(dir.path()).await;
     for writer in done {
         assert!(store.get(&key(&format!("n{writer}"))).is_some());
+    }
+    for writer in refused {
+        assert!(store.get(&key(&format!("n{writer}"))).is_none());
     }
 }
 

@@ -13,6 +13,7 @@ use crate::StoreError;
 use crate::raft::batch::{Batch, Proposal};
 use crate::raft::health::Health;
 use crate::raft::leadership::Leadership;
+use crate::raft::start::stopped;
 use crate::raft::state_machine::Snapshots;
 use crate::raft::types::Raft;
 use crate::wal::Wal;
@@ -44,6 +45,8 @@ const ANSWER_AFTER: Duration = Duration::from_secs(2);
 /// A transaction is only begun when the log has room for it: a full disk refuses transactions, and harms nothing.
 pub(crate) struct Batcher {
     pub(crate) queue: mpsc::Receiver<Proposal>,
+    /// Taken from the queue, and not begun.
+    pub(crate) waiting: Vec<Proposal>,
     pub(crate) raft: Raft,
     pub(crate) member: u64,
     pub(crate) leadership: watch::Receiver<Leadership>,
@@ -65,18 +68,17 @@ pub(crate) struct LogGrowth {
 }
 
 impl Batcher {
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let unwritten = Arc::new(AtomicU64::new(0));
-        let mut waiting = Vec::new();
         loop {
             // The place first: whatever comes in while there is none goes into one entry.
             let Ok(place) = in_flight.clone().acquire_owned().await else {
                 return;
             };
-            if waiting.is_empty() {
+            if self.waiting.is_empty() {
                 tokio::select! {
-                    count = self.queue.recv_many(&mut waiting, BATCH_MAX) => if count == 0 {
+                    count = self.queue.recv_many(&mut self.waiting, BATCH_MAX) => if count == 0 {
                         return;
                     },
                     () = tokio::time::sleep(LOOK_AGAIN), if self.health.waits_for_room() => {
@@ -85,7 +87,7 @@ impl Batcher {
                     }
                 }
             }
-            let batch = Batch::from(next_batch(&mut waiting));
+            let batch = Batch::from(next_batch(&mut self.waiting));
             let bytes = log_bytes(&batch);
             let before = unwritten.fetch_add(bytes, Ordering::SeqCst);
             if let Err(error) = self.reserve(before + bytes).await {
@@ -130,6 +132,15 @@ impl Batcher {
                 _ = self.raft.trigger().snapshot().await;
             }
         }
+    }
+
+    /// Refuses what was not begun when the store stops.
+    pub(crate) fn refuse_waiting(&mut self) {
+        self.queue.close();
+        while let Ok(proposal) = self.queue.try_recv() {
+            self.waiting.push(proposal);
+        }
+        Batch::from(std::mem::take(&mut self.waiting)).refuse(&stopped());
     }
 
     /// Whether this member leads and hears too few others: what is begun now would wait for them.

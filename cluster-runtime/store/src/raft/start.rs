@@ -237,8 +237,9 @@ impl Opened {
             self.snapshots.clone(),
             config.snapshot_log_bytes,
         );
-        let batcher = Batcher {
+        let mut batcher = Batcher {
             queue,
+            waiting: Vec::new(),
             raft: self.raft.clone(),
             member: config.member,
             leadership: self.leadership.clone(),
@@ -252,6 +253,7 @@ impl Opened {
                 () = confirmer.run() => {}
                 _ = stopped => {}
             }
+            batcher.refuse_waiting();
         }
     }
 
