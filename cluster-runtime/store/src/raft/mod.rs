@@ -24,6 +24,8 @@ mod transport;
 mod types;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
 
 pub use leadership::Leadership;
