@@ -260,14 +260,14 @@ async fn err_a_directory_in_use_is_refused() {
 async fn err_a_newer_format_is_refused() {
     let dir = TempDir::new().unwrap();
     open(dir.path()).await.shutdown().await;
-    fs::write(dir.path().join("format"), r#"{"format":2,"owner":"somebody"}"#).unwrap();
+    fs::write(dir.path().join("format"), r#"{"format":3,"owner":"somebody"}"#).unwrap();
     let error = RaftStore::open(config(dir.path())).await.unwrap_err();
     assert!(
         matches!(
             error,
             OpenError::NewerFormat {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ),
@@ -356,7 +356,7 @@ async fn err_a_damaged_or_missing_snapshot_is_noticed() {
     fs::remove_file(&path).unwrap();
     assert!(matches!(
         RaftStore::open(config(dir.path())).await,
-        Err(OpenError::Damaged { .. })
+        Err(OpenError::Incomplete { .. })
     ));
     fs::write(&path, whole).unwrap();
     assert_eq!(shown(&open(dir.path()).await, None).len(), 200);

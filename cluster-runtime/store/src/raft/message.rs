@@ -34,18 +34,18 @@ struct AppendHeader {
     leader_commit: Option<LogId<u64>>,
 }
 
-/// A piece of a snapshot file.
+/// A piece of a snapshot: some of its frames, opened, so that the other member seals them with a key of its own.
 pub(crate) struct SnapshotPart {
     pub(crate) header: SnapshotPartHeader,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bodies: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct SnapshotPartHeader {
     pub(crate) vote: Vote<u64>,
     pub(crate) meta: SnapshotMeta,
-    /// Where in the file the piece goes.
-    pub(crate) offset: u64,
+    /// Number of the first frame of the piece.
+    pub(crate) first: u64,
     /// Whether it is the last one.
     pub(crate) is_last: bool,
 }
@@ -96,7 +96,10 @@ impl Request {
             Self::Snapshot(part) => {
                 out.push(SNAPSHOT);
                 put_json(&mut out, &part.header);
-                put_bytes(&mut out, &part.bytes);
+                put_number(&mut out, part.bodies.len() as u64);
+                for body in &part.bodies {
+                    put_bytes(&mut out, body);
+                }
             }
             Self::ReadIndex => out.push(READ_INDEX),
         }
@@ -129,10 +132,15 @@ impl Request {
                 })
             }
             VOTE => Self::Vote(json(&mut reader)?),
-            SNAPSHOT => Self::Snapshot(SnapshotPart {
-                header: json(&mut reader)?,
-                bytes: reader.bytes()?.to_vec(),
-            }),
+            SNAPSHOT => {
+                let header = json(&mut reader)?;
+                let count = reader.number()?;
+                let mut bodies = Vec::new();
+                for _ in 0..count {
+                    bodies.push(reader.bytes()?.to_vec());
+                }
+                Self::Snapshot(SnapshotPart { header, bodies })
+            }
             READ_INDEX => Self::ReadIndex,
             _ => return Err(Malformed { what: "message" }),
         })

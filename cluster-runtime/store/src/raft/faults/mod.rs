@@ -403,10 +403,6 @@ fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |number| number.parse().unwrap())
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the output of a test is where its reader looks"
-)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_under_faults_are_linearizable() {
     let first = number(SEED_FIRST, 1);
