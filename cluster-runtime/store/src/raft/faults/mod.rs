@@ -19,7 +19,8 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use crate::raft::faults::checker::{Operation, Value, What, check};
-use crate::raft::faults::network::{Network, Port, Random, Weather};
+pub(super) use crate::raft::faults::network::Random;
+use crate::raft::faults::network::{Network, Port, Weather};
 use crate::{
     Change, Key, Precondition, RaftStore, RaftStoreConfig, Revision, Selection, Store, StoreError,
     Transaction, Write,

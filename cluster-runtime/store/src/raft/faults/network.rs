@@ -17,14 +17,14 @@ const LOST: Duration = Duration::from_millis(400);
 
 /// Numbers that follow from a seed.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(in crate::raft) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::raft) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::raft) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -32,11 +32,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(in crate::raft) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    pub(super) fn percent(&mut self, percent: u64) -> bool {
+    pub(in crate::raft) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
