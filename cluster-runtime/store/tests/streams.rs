@@ -44,6 +44,7 @@ impl Served {
         config.bootstrap = member == 1;
         config.transport = Some(Arc::new(StreamTransport::new(Arc::new(Tcp))));
         config.segment_bytes = 256 << 10;
+        config.snapshot_log_bytes = 128 << 10;
         config.encryption = Some(StorageKey::new(1, [member as u8; 32]));
         let store = Arc::new(RaftStore::open(config).await.unwrap());
         let mut accepting = JoinSet::new();
@@ -277,6 +278,29 @@ async fn err_changes_that_might_stop_the_group() {
     first.store.remove_member(3).await.unwrap();
     first.end().await;
     second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_compacts_its_log() {
+    let dir = TempDir::new().unwrap();
+    let members = group(dir.path()).await;
+    let is_compacted = |member: &Served| member.store.group_status().snapshot_index > 100;
+    let writing = async {
+        for number in 0.. {
+            put(&members[0].store, &format!("n{}", number % 50))
+                .await
+                .unwrap();
+            if members.iter().all(is_compacted) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), writing)
+        .await
+        .expect("snapshots");
+    for member in members {
+        member.end().await;
+    }
 }
 
 /// A name for each object, and its revision.

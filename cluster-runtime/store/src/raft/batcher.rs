@@ -51,10 +51,8 @@ pub(crate) struct Batcher {
     pub(crate) member: u64,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) health: Health,
-    pub(crate) log: LogGrowth,
-    /// Room in the log that transactions leave: for what raft writes by itself, as when a snapshot took the place of
-    /// a part of the log and room is made by that.
-    pub(crate) room_left: u64,
+    pub(crate) log: Arc<LogGrowth>,
+    pub(crate) room: Room,
 }
 
 /// Decides when the log has grown enough for a snapshot.
@@ -64,7 +62,40 @@ pub(crate) struct LogGrowth {
     /// Bytes of log after which a snapshot is made, if the last one was not larger than that.
     bytes_min: u64,
     /// What was written when the last snapshot was asked for.
-    written_then: u64,
+    written_then: AtomicU64,
+}
+
+/// Room in the log.
+#[derive(Clone)]
+pub(crate) struct Room {
+    wal: Wal,
+    /// What transactions leave: for what raft writes by itself, as when a snapshot took the place of a part of the log
+    /// and room is made by that.
+    left: u64,
+}
+
+impl Room {
+    /// The room in a log of such segments.
+    pub(crate) fn new(wal: Wal, segment_bytes: u64) -> Self {
+        Self {
+            wal,
+            left: (segment_bytes / 16).min(ROOM_LEFT_BYTES_MAX),
+        }
+    }
+
+    /// Makes sure that the log has room for so many bytes and a little more.
+    pub(crate) async fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let bytes = bytes + self.left;
+        if self.wal.has_room(bytes) {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.wal
+            .reserve(bytes, Box::new(move |outcome| _ = sender.send(outcome)));
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the log was closed")))
+    }
 }
 
 impl Batcher {
@@ -90,7 +121,7 @@ impl Batcher {
             let batch = Batch::from(next_batch(&mut self.waiting));
             let bytes = log_bytes(&batch);
             let before = unwritten.fetch_add(bytes, Ordering::SeqCst);
-            if let Err(error) = self.reserve(before + bytes).await {
+            if let Err(error) = self.room.reserve(before + bytes).await {
                 unwritten.fetch_sub(bytes, Ordering::SeqCst);
                 // There may be room for less.
                 self.look_for_room(before + bytes.min(SMALL_BYTES)).await;
@@ -149,23 +180,9 @@ impl Batcher {
         leads && self.leadership.borrow().leader.is_none()
     }
 
-    /// Makes sure that the log has room for so many bytes and a little more.
-    async fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let wal = &self.log.wal;
-        let bytes = bytes + self.room_left;
-        if wal.has_room(bytes) {
-            return Ok(());
-        }
-        let (sender, receiver) = oneshot::channel();
-        wal.reserve(bytes, Box::new(move |outcome| _ = sender.send(outcome)));
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the log was closed")))
-    }
-
     /// Finds out whether so many bytes can be written; where they cannot, the log may make room itself.
     async fn look_for_room(&self, bytes: u64) {
-        let missing = self.reserve(bytes).await.err();
+        let missing = self.room.reserve(bytes).await.err();
         let is_new = missing.is_some() && !self.health.waits_for_room();
         self.health.set_room(missing.map(|error| error.to_string()));
         if is_new {
@@ -173,11 +190,6 @@ impl Batcher {
             _ = self.raft.trigger().snapshot().await;
         }
     }
-}
-
-/// The room that transactions leave in a log of such segments.
-pub(crate) fn room_left(segment_bytes: u64) -> u64 {
-    (segment_bytes / 16).min(ROOM_LEFT_BYTES_MAX)
 }
 
 /// Bytes that a batch takes in the log at most.
@@ -240,7 +252,7 @@ impl LogGrowth {
             wal,
             snapshots,
             bytes_min,
-            written_then: 0,
+            written_then: AtomicU64::new(0),
         }
     }
 
@@ -248,14 +260,15 @@ impl LogGrowth {
     ///
     /// The log may grow to half of the snapshot before it, so that what is written for snapshots stays in proportion
     /// to what is written at all, and what a start has to do of the log to what it has to read.
-    fn is_enough(&mut self) -> bool {
+    pub(crate) fn is_enough(&self) -> bool {
         let written = self.wal.written();
         let due = self
             .bytes_min
             .max(self.snapshots.bytes.load(Ordering::SeqCst) / 2);
-        let is_due = written - self.written_then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
+        let then = self.written_then.load(Ordering::SeqCst);
+        let is_due = written - then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
         if is_due {
-            self.written_then = written;
+            self.written_then.store(written, Ordering::SeqCst);
         }
         is_due
     }

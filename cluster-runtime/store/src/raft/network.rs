@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::codec::Malformed;
+use crate::raft::batcher::{LogGrowth, Room};
+use crate::raft::health::Health;
 use crate::raft::leadership::Leadership;
 use crate::raft::message::{Request, Response, SnapshotPart, SnapshotPartHeader};
 use crate::raft::read_index::Ask;
@@ -31,6 +33,9 @@ use crate::snapshot::{Bodies, Frames, ReadSnapshotError};
 
 /// Bytes of a snapshot that are sent at once.
 const PART_BYTES: usize = 256 << 10;
+
+/// What the log has around an entry, at most.
+const ENTRY_BYTES: usize = 512;
 
 /// How soon a member that could not be reached is tried again.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -250,6 +255,9 @@ pub(crate) struct Receiver {
     pub(crate) incoming: Mutex<Option<Incoming>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) growth: Arc<LogGrowth>,
+    pub(crate) room: Room,
+    pub(crate) health: Health,
 }
 
 pub(crate) struct Incoming {
@@ -264,10 +272,7 @@ pub(crate) struct Incoming {
 impl Receiver {
     pub(crate) async fn answer(&self, message: &[u8]) -> Vec<u8> {
         let response = match Request::decode(message) {
-            Ok(Request::Append(request)) => {
-                let answer = self.raft.append_entries(request).await;
-                answer.map(Response::Append).map_err(|error| error.to_string())
-            }
+            Ok(Request::Append(request)) => self.append(request, message.len()).await,
             Ok(Request::Vote(request)) => {
                 let answer = self.raft.vote(request).await;
                 answer.map(Response::Vote).map_err(|error| error.to_string())
@@ -277,6 +282,29 @@ impl Receiver {
             Err(error) => Err(error.to_string()),
         };
         response.unwrap_or_else(Response::Failed).encode()
+    }
+
+    /// Takes entries, if the log has room for them: a full disk refuses what it is sent, and harms nothing.
+    async fn append(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+        message_bytes: usize,
+    ) -> Result<Response, String> {
+        if !request.entries.is_empty() {
+            let bytes = message_bytes + request.entries.len() * ENTRY_BYTES;
+            let room = self.room.reserve(bytes as u64).await;
+            if let Err(error) = room {
+                self.health.set_room(Some(error.to_string()));
+                return Err(error.to_string());
+            }
+            self.health.set_room(None);
+        }
+        let answer = self.raft.append_entries(request).await;
+        if self.growth.is_enough() {
+            // It fails only where the log failed too, and that is told to those who ask.
+            _ = self.raft.trigger().snapshot().await;
+        }
+        answer.map(Response::Append).map_err(|error| error.to_string())
     }
 
     /// Answers where this member leads; it does not ask another one in turn.

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::raft::batch::Proposal;
-use crate::raft::batcher::{Batcher, LogGrowth, room_left};
+use crate::raft::batcher::{Batcher, LogGrowth, Room};
 use crate::raft::health::Health;
 use crate::raft::leadership::{Leadership, LeadershipWatch};
 use crate::raft::log_storage::LogStorage;
@@ -50,6 +50,8 @@ pub(crate) struct Running {
     pub(crate) peers: Arc<Peers>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) growth: Arc<LogGrowth>,
+    pub(crate) room: Room,
 }
 
 /// The thread of a store.
@@ -118,6 +120,8 @@ struct Opened {
     leadership: watch::Receiver<Leadership>,
     /// How many entries are done.
     applied: watch::Receiver<u64>,
+    growth: Arc<LogGrowth>,
+    room: Room,
 }
 
 impl Opened {
@@ -183,7 +187,10 @@ impl Opened {
             ticking,
         };
         tokio::spawn(watch.run());
+        let growth = LogGrowth::new(wal.clone(), snapshots.clone(), config.snapshot_log_bytes);
         Ok(Self {
+            growth: Arc::new(growth),
+            room: Room::new(wal.clone(), config.segment_bytes),
             raft,
             wal,
             tables,
@@ -237,12 +244,9 @@ impl Opened {
             peers: self.peers.clone(),
             leadership: self.leadership.clone(),
             asks,
+            growth: self.growth.clone(),
+            room: self.room.clone(),
         };
-        let growth = LogGrowth::new(
-            self.wal.clone(),
-            self.snapshots.clone(),
-            config.snapshot_log_bytes,
-        );
         let mut batcher = Batcher {
             queue,
             waiting: Vec::new(),
@@ -250,8 +254,8 @@ impl Opened {
             member: config.member,
             leadership: self.leadership.clone(),
             health: self.health.clone(),
-            log: growth,
-            room_left: room_left(config.segment_bytes),
+            log: self.growth.clone(),
+            room: self.room.clone(),
         };
         if ready.send(Ok(running)).is_ok() {
             tokio::select! {

@@ -101,6 +101,9 @@ impl RaftStore {
             incoming: Mutex::new(None),
             leadership: running.leadership.clone(),
             asks: running.asks.clone(),
+            growth: running.growth.clone(),
+            room: running.room.clone(),
+            health: running.health.clone(),
         };
         let proposer = Proposer::new(
             running.queue.clone(),
@@ -279,6 +282,13 @@ impl Store for RaftStore {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError> {
+        let leadership = self.running.leadership.borrow().clone();
+        if let Some((leader, address)) = leadership.leader.filter(|_| !leadership.is_self) {
+            return Err(StoreError::NotLeader {
+                leader: Some(leader),
+                address: Some(address),
+            });
+        }
         if let Some(error) = self.running.health.refusal() {
             return Err(error);
         }
