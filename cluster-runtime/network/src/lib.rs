@@ -11,13 +11,17 @@ mod dns;
 mod link;
 mod namespace;
 mod network;
+mod overlay;
 mod proxy;
 pub mod ruleset;
 mod sync;
 pub mod table;
+mod tunnel;
 
 pub use address::{AddressPool, PoolExhausted};
 pub use config::{NetworkConfig, ParseSubnetError, Subnet};
 pub use dns::{Names, Resolution};
+pub use link::gateway;
 pub use network::{Balancer, ForwardedPort, Network, NetworkError, PodAddress};
+pub use overlay::Overlay;
 pub use table::Protocol;

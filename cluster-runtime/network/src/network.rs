@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::dns::DnsServer;
 use crate::link::{LinkError, Links, gateway};
+use crate::overlay::OverlayRoutes;
 use crate::sync::{DataPlane, run_nft};
 use crate::table::Protocol;
 use crate::{AddressPool, NetworkConfig, PoolExhausted, ruleset};
@@ -28,6 +29,7 @@ pub struct Network {
     links: Links,
     pool: Mutex<AddressPool>,
     data_plane: DataPlane,
+    overlay: Option<OverlayRoutes>,
 }
 
 /// Where a pod can be reached.
@@ -118,12 +120,17 @@ impl Network {
         let dns = DnsServer::start(address, DNS_PORT, &config.upstream_dns)
             .await
             .map_err(|source| NetworkError::Dns { address, source })?;
-        let data_plane = DataPlane::start(config.clone(), api, dns).await?;
+        let data_plane = DataPlane::start(config.clone(), api.clone(), dns).await?;
+        let overlay = config.overlay.clone();
+        let overlay = overlay
+            .map(|overlay| OverlayRoutes::start(overlay, config.clone(), api))
+            .transpose()?;
         Ok(Self {
             config,
             links,
             pool: Mutex::new(pool),
             data_plane,
+            overlay,
         })
     }
 
@@ -204,6 +211,9 @@ impl Network {
 
     /// Stops serving; links, addresses and rules stay, so that running pods are not disturbed.
     pub async fn stop(&self) {
+        if let Some(overlay) = &self.overlay {
+            overlay.stop().await;
+        }
         self.data_plane.stop().await;
     }
 
@@ -350,6 +360,7 @@ mod tests {
             upstream_dns: vec!["192.0.2.1:53".parse().unwrap()],
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         };
         let cluster =
             "nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n";

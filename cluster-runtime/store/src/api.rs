@@ -215,7 +215,9 @@ pub enum StoreError {
 pub enum StoreStatus {
     /// Reads and writes are served.
     Ready,
-    /// Reads are served; writes wait for a leader or are refused.
+    /// Reads are served; another member takes writes.
+    Following,
+    /// Reads are served; no member takes writes, as far as this one knows.
     NoLeader,
     /// Reads are served, writes are refused: until there is room on the disk, or, where a write failed, until the
     /// store is started again.

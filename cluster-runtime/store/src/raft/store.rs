@@ -259,10 +259,10 @@ impl Store for RaftStore {
         if self.running.tables.read().is_closed() {
             return StoreStatus::Stopped;
         }
-        if self.running.leadership.borrow().is_self {
-            StoreStatus::Ready
-        } else {
-            StoreStatus::NoLeader
+        match &*self.running.leadership.borrow() {
+            Leadership { is_self: true, .. } => StoreStatus::Ready,
+            Leadership { leader: Some(_), .. } => StoreStatus::Following,
+            Leadership { leader: None, .. } => StoreStatus::NoLeader,
         }
     }
 
