@@ -287,19 +287,30 @@ impl Receiver {
     /// Takes entries, if the log has room for them: a full disk refuses what it is sent, and harms nothing.
     async fn append(
         &self,
-        request: AppendEntriesRequest<TypeConfig>,
+        mut request: AppendEntriesRequest<TypeConfig>,
         message_bytes: usize,
     ) -> Result<Response, String> {
+        let mut missing = None;
         if !request.entries.is_empty() {
             let bytes = message_bytes + request.entries.len() * ENTRY_BYTES;
-            let room = self.room.reserve(bytes as u64).await;
-            if let Err(error) = room {
-                self.health.set_room(Some(error.to_string()));
-                return Err(error.to_string());
-            }
-            self.health.set_room(None);
+            missing = self
+                .room
+                .reserve(bytes as u64)
+                .await
+                .err()
+                .map(|error| error.to_string());
+            self.health.set_room(missing.clone());
+        }
+        if missing.is_some() {
+            // What is left of it is a heartbeat, without which this member would call for an election.
+            request.entries.clear();
         }
         let answer = self.raft.append_entries(request).await;
+        if let Some(missing) = missing
+            && !matches!(answer, Ok(AppendEntriesResponse::HigherVote(_)))
+        {
+            return Err(missing);
+        }
         if self.growth.is_enough() {
             // It fails only where the log failed too, and that is told to those who ask.
             _ = self.raft.trigger().snapshot().await;
