@@ -413,10 +413,11 @@ impl Reception {
         let change = json!({"metadata": {
             "annotations": {ROLE_ANNOTATION: role.as_str()}, "labels": {SERVER_LABEL: label},
         }});
-        let written = self
-            .api
-            .patch(&node(name), Patch::Merge(change), &options())
-            .await;
+        let options = WriteOptions {
+            force: false,
+            ..options()
+        };
+        let written = self.api.patch(&node(name), Patch::Merge(change), &options).await;
         written
             .map(drop)
             .map_err(|status| internal("the node cannot be written", &status))

@@ -23,6 +23,27 @@ fn cluster(machines: &Machines, servers: usize) {
     }
 }
 
+/// A stateful set of one, on the fourth machine, that leaves a silent node after a second.
+const SLOT: &str = r#"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: slot}
+spec:
+  serviceName: slot
+  selector: {matchLabels: {app: slot}}
+  template:
+    metadata: {labels: {app: slot}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: m4}
+      tolerations:
+      - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 1}
+      - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 1}
+      containers:
+      - name: hello
+        image: tug/hello:1.0
+        imagePullPolicy: IfNotPresent
+"#;
+
 struct Client<'a> {
     lab: &'a Lab,
     kubectl: std::path::PathBuf,
@@ -34,7 +55,7 @@ impl Client<'_> {
     }
 
     fn ok(&self, line: &str) -> String {
-        self.run(line).ok()
+        self.run(line).ok().to_owned()
     }
 }
 
@@ -168,6 +189,11 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
     let patience: String = patience.split_whitespace().collect();
     client.ok(&format!("patch deployment hello -p {patience}"));
     client.ok("rollout status deployment hello --timeout=60s");
+    let slot = || client.ok("get pod slot-0 -o jsonpath={.metadata.uid}:{.metadata.deletionTimestamp}");
+    std::fs::write(machines.get(1).folder().join("slot.yaml"), SLOT).unwrap();
+    client.ok("apply -f slot.yaml");
+    client.ok("rollout status statefulset slot --timeout=60s");
+    let in_slot = slot();
     machines.kill(3);
     machines.cut_off(3);
     let killed = Instant::now();
@@ -180,7 +206,24 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
         (alive.count() == 4).then_some(())
     });
     println!("its pods run elsewhere after {} ms", killed.elapsed().as_millis());
+    // Whether the machine is dead or cut off nobody can know: its slot is to be left, and nobody else has it meanwhile.
+    let uid = in_slot.trim_end_matches(':').to_owned();
+    let leaving = slot();
+    assert!(
+        leaving.starts_with(&uid) && leaving.len() > uid.len() + 1,
+        "{leaving}"
+    );
     machines.plug_in(3);
+    machines.get(3).tug(["cluster", "start"]).ok();
+    until(
+        "the slot is taken anew once the machine has said that it is free",
+        LIMIT,
+        || {
+            let now =
+                client.run("get pod slot-0 -o jsonpath={.metadata.uid}:{.status.containerStatuses[0].ready}");
+            (!now.stdout.starts_with(&uid) && now.stdout.ends_with(":true")).then_some(())
+        },
+    );
 }
 
 #[test]
@@ -198,6 +241,23 @@ fn servers_come_and_go_while_pods_run() {
     let containers = || {
         client.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}")
     };
+    // A node is drained: what is on it goes elsewhere, and nothing comes.
+    let preview = machines
+        .get(0)
+        .tug(["node", "drain", "m3", "--dry-run"])
+        .ok()
+        .to_owned();
+    assert!(preview.contains("leaves"), "{preview}");
+    machines
+        .get(0)
+        .tug(["node", "drain", "m3", "--timeout", "60s"])
+        .ok();
+    until("three pods run on two nodes", LIMIT, || {
+        let nodes =
+            client.ok("get pods --field-selector=status.phase=Running -o jsonpath={.items[*].spec.nodeName}");
+        (nodes.split(' ').count() == 3 && !nodes.contains("m3")).then_some(())
+    });
+    machines.get(0).tug(["node", "uncordon", "m3"]).ok();
     let before = containers();
     machines.get(0).tug(["cluster", "promote", "m2"]).ok();
     machines.get(0).tug(["cluster", "promote", "m3"]).ok();
@@ -242,7 +302,10 @@ fn err_who_may_not_join_is_told_why_and_leaves_nothing() {
     first.tug(["cluster", "start", "--node-name", "m1"]).ok();
     let good = token(first, &[]);
     let refused = |token: &str, arguments: &[&str], reason: &str| {
-        let join = ["cluster", "join", token].iter().chain(arguments);
+        let join: Vec<&str> = ["cluster", "join", token]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
         let output = second.tug(join);
         assert!(
             output.code != 0 && output.stderr.contains(reason),
