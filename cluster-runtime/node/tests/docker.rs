@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster_client::{ExecExit, ExecRequest};
 use cluster_node::runtime::{
-    ContainerSpec, DockerConfig, DockerRuntime, MountSpec, NamespaceMode, Runtime, SandboxSpec,
+    Container, ContainerSpec, DockerConfig, DockerRuntime, MountSpec, NamespaceMode, Runtime, SandboxSpec,
 };
 use support::conformance::{self, run};
 use support::engine::DockerEngine;
@@ -51,7 +51,7 @@ fn content(path: &std::path::Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines = text
         .lines()
-        .map(|line| line.splitn(2, ' ').nth(1).unwrap_or_default().to_owned());
+        .filter_map(|line| Some(line.split_once(' ')?.1.to_owned()));
     lines.collect()
 }
 
@@ -180,7 +180,7 @@ async fn a_pod_shares_what_it_should_and_is_found_again() {
     let mut names: Vec<&str> = listed[0].containers.iter().map(|one| one.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["first", "second"]);
-    assert!(listed[0].containers.iter().all(|one| one.is_running()));
+    assert!(listed[0].containers.iter().all(Container::is_running));
     let exit = again.stop_container(&first.id, "SIGTERM", SOON).await.unwrap();
     assert_eq!(exit.code, 143);
     again.remove_sandbox("pod").await.unwrap();

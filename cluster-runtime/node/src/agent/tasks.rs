@@ -232,6 +232,7 @@ pub(crate) async fn start_container(
         surroundings,
         pids_max: shared.config.container_pids_max,
         log_limits: shared.config.log_limits,
+        profiles: &shared.config.root.join("seccomp"),
     });
     let spec = spec.map_err(config_error)?;
     let termination = folder.termination(&container.name, attempt);

@@ -251,6 +251,7 @@ pub fn container(sandbox: &str, name: &str, image: &Image, log: &Path, args: &[&
         read_only_root: false,
         privileged: false,
         masked: true,
+        seccomp: Default::default(),
         resources: Resources::default(),
         stdin: false,
         stdin_once: false,
