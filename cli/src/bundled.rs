@@ -55,6 +55,12 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
     Ok(running)
 }
 
+/// Starts the machine of a data folder that has joined a cluster.
+pub(crate) fn start(settings: &Settings, options: &ClusterOptions) -> Result<Running, Failure> {
+    cluster_server::ensure_running(&directory(settings), options, &program()?)
+        .map_err(|error| failure(&error, settings))
+}
+
 /// Whether the bundled cluster runs.
 pub(crate) fn is_running(settings: &Settings) -> Result<bool, Failure> {
     let process = cluster_server::running(&directory(settings)).map_err(|error| failure(&error, settings))?;

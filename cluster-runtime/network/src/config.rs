@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::overlay::Overlay;
+
 /// How a node's network is laid out.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
@@ -28,6 +30,17 @@ pub struct NetworkConfig {
     pub state_dir: PathBuf,
     /// The `nft` program; `None` balances services in user space.
     pub nft: Option<PathBuf>,
+    /// How other nodes are reached; `None` where there are none.
+    pub overlay: Option<Overlay>,
+}
+
+impl NetworkConfig {
+    /// Addresses of all pods, those of other nodes included.
+    pub(crate) fn all_pods(&self) -> Subnet {
+        self.overlay
+            .as_ref()
+            .map_or(self.pod_subnet, |overlay| overlay.cluster_pods)
+    }
 }
 
 /// A range of IPv4 addresses, as `10.42.0.0/24`.

@@ -130,6 +130,7 @@ fn config(nft: Option<PathBuf>, state_dir: &Path) -> NetworkConfig {
         upstream_dns: Vec::new(),
         state_dir: state_dir.to_owned(),
         nft,
+        overlay: None,
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::dns::DnsServer;
 use crate::link::{LinkError, Links, gateway};
+use crate::overlay::OverlayRoutes;
 use crate::policy::policy_removal_script;
 use crate::policy_plane::PolicyPlane;
 use crate::sync::{DataPlane, run_nft};
@@ -31,6 +32,7 @@ pub struct Network {
     pool: Mutex<AddressPool>,
     data_plane: DataPlane,
     policies: PolicyPlane,
+    overlay: Option<OverlayRoutes>,
 }
 
 /// Where a pod can be reached.
@@ -123,13 +125,18 @@ impl Network {
             .map_err(|source| NetworkError::Dns { address, source })?;
         let data_plane = DataPlane::start(config.clone(), api.clone(), dns).await?;
         let attached = pool.addresses().map(|(pod, ip)| (pod.to_owned(), ip)).collect();
-        let policies = PolicyPlane::start(config.clone(), api, attached).await;
+        let policies = PolicyPlane::start(config.clone(), api.clone(), attached).await;
+        let overlay = config.overlay.clone();
+        let overlay = overlay
+            .map(|overlay| OverlayRoutes::start(overlay, config.clone(), api))
+            .transpose()?;
         Ok(Self {
             config,
             links,
             pool: Mutex::new(pool),
             data_plane,
             policies,
+            overlay,
         })
     }
 
@@ -214,6 +221,9 @@ impl Network {
     /// Stops serving; links, addresses and rules stay, so that running pods are not disturbed.
     pub async fn stop(&self) {
         self.policies.stop().await;
+        if let Some(overlay) = &self.overlay {
+            overlay.stop().await;
+        }
         self.data_plane.stop().await;
     }
 
@@ -363,6 +373,7 @@ mod tests {
             upstream_dns: vec!["192.0.2.1:53".parse().unwrap()],
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         };
         let cluster =
             "nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n";

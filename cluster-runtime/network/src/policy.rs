@@ -453,6 +453,7 @@ mod tests {
             upstream_dns: Vec::new(),
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::NetworkConfig;
+use crate::overlay::link_name;
 use crate::table::ServicePort;
 
 /// Writes the script that makes the kernel balance these services.
@@ -24,8 +25,10 @@ pub fn script(config: &NetworkConfig, table: &[ServicePort]) -> String {
         chains,
     } = sections(table);
     let pods = config.pod_subnet;
+    let all_pods = config.all_pods();
     let services = config.service_subnet;
     let bridge = &config.bridge;
+    let tunnel = link_name(bridge);
     // Adding before deleting makes the deletion succeed the first time as well.
     format!(
         "add table ip {name}
@@ -51,7 +54,8 @@ table ip {name} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr . ip daddr @hairpins masquerade
-    ip saddr {pods} ip daddr != {pods} oifname != \"{bridge}\" masquerade
+    ip saddr {pods} ip daddr != {all_pods} oifname != \"{bridge}\" masquerade
+    ip saddr != {all_pods} oifname \"{tunnel}\" masquerade
   }}
   chain reply {{
     meta l4proto tcp reject with tcp reset
@@ -238,6 +242,7 @@ mod tests {
             upstream_dns: Vec::new(),
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         }
     }
 

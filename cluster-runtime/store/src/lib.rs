@@ -27,4 +27,7 @@ pub use api::{
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
-pub use raft::{RaftStore, RaftStoreConfig, Transport, TransportError};
+pub use raft::{
+    Connect, GroupStatus, Leadership, Member, MemberStatus, MembershipError, RaftStore, RaftStoreConfig,
+    Stream, StreamTransport, Transport, TransportError,
+};

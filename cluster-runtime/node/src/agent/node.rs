@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cluster_client::{
-    Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Informers, Recorder, RecorderOptions,
+    Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Recorder, RecorderOptions,
 };
 use cluster_objects::{Object, Status};
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use super::environment::Surroundings;
 use super::images::ImageFetcher;
 use super::network::{NetworkFailure, PodNetwork};
 use super::pod::Pod;
-use super::registration::{HEARTBEAT, Machine, REPORT, Registration};
+use super::registration::{Machine, REPORT, Registration};
 use super::tasks;
 use super::volumes;
 use super::worker::{Orders, Worker};
@@ -57,6 +57,10 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Addresses of its pods, as `10.244.0.0/24`, for the node object.
     pub pod_cidr: Option<String>,
+    /// Port at which servers reach the node's containers, for the node object.
+    pub endpoint_port: Option<u16>,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
     /// Most pods.
     pub pods_max: u32,
     /// Most processes and threads of a container.
@@ -87,6 +91,8 @@ impl NodeConfig {
             addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
             labels: BTreeMap::new(),
             pod_cidr: None,
+            endpoint_port: None,
+            heartbeat: Duration::from_secs(10),
             pods_max: 250,
             container_pids_max: 8192,
             log_limits: LogLimits::default(),
@@ -325,6 +331,7 @@ impl Shared {
             labels: self.config.labels.clone(),
             pods_max: self.config.pods_max,
             pod_cidr: self.config.pod_cidr.clone(),
+            endpoint_port: self.config.endpoint_port,
             runtime_version: self.runtime.version(),
         }
     }
@@ -380,8 +387,9 @@ async fn beat(shared: Arc<Shared>, registration: Registration, node_uid: String)
         {
             tracing::warn!(%status, "cannot renew the lease of the node");
         }
-        tokio::time::sleep(HEARTBEAT).await;
-        since_report += HEARTBEAT;
+        let pause = shared.config.heartbeat;
+        tokio::time::sleep(pause).await;
+        since_report += pause;
         if since_report >= REPORT {
             since_report = Duration::ZERO;
             let images = shared.image_list().await;
@@ -482,7 +490,7 @@ struct Workers {
     tasks: TaskTracker,
     state: Mutex<WorkersState>,
     /// Informers of what volumes are made of, started when the first pod needs them.
-    sources: OnceLock<Informers>,
+    sources: Mutex<BTreeMap<Source, Informer>>,
 }
 
 #[derive(Default)]
@@ -492,11 +500,25 @@ struct WorkersState {
     stopped: bool,
 }
 
+/// Resource, namespace and name of what a volume is made of.
+type Source = (&'static str, String, String);
+
 struct Entry {
     orders: watch::Sender<Orders>,
     namespace: String,
     config_maps: BTreeSet<String>,
     secrets: BTreeSet<String>,
+}
+
+impl Entry {
+    fn sources(&self) -> impl Iterator<Item = Source> {
+        let of = |resource, names: &BTreeSet<String>| -> Vec<Source> {
+            let source = |name: &String| (resource, self.namespace.clone(), name.clone());
+            names.iter().map(source).collect()
+        };
+        let config_maps = of("configmaps", &self.config_maps).into_iter();
+        config_maps.chain(of("secrets", &self.secrets))
+    }
 }
 
 impl Workers {
@@ -505,7 +527,7 @@ impl Workers {
             shared,
             tasks,
             state: Mutex::default(),
-            sources: OnceLock::new(),
+            sources: Mutex::default(),
         }
     }
 
@@ -584,25 +606,40 @@ impl Workers {
         self.tasks.spawn(async move {
             worker.run().await;
             workers.state().running.remove(&uid);
+            if needs_sources {
+                workers.follow_sources();
+            }
         });
     }
 
-    /// Follows config maps and secrets, so that volumes made of them change with them.
+    /// Follows the config maps and secrets of the pods that run, each by its name, so that volumes made of them change
+    /// with them.
     fn follow_sources(self: &Arc<Self>) {
-        self.sources.get_or_init(|| {
-            let informers = Informers::new(self.shared.api.clone(), InformerOptions::default());
-            for resource in ["configmaps", "secrets"] {
-                let workers = Arc::downgrade(self);
-                let informer = informers.of("v1", resource);
-                informer.add_handler(move |change| {
-                    // What was there at first is what the volumes were made of.
-                    if let (Change::Updated { new, .. }, Some(workers)) = (change, workers.upgrade()) {
-                        workers.refresh(resource, new);
-                    }
+        let state = self.state();
+        let wanted: BTreeSet<Source> = state.running.values().flat_map(Entry::sources).collect();
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        sources.retain(|source, _| wanted.contains(source));
+        for source in wanted {
+            sources
+                .entry(source)
+                .or_insert_with_key(|(resource, namespace, name)| {
+                    let options = InformerOptions {
+                        field_selector: format!("metadata.name={name}"),
+                        ..InformerOptions::default()
+                    };
+                    let collection = Collection::namespaced("v1", resource, namespace);
+                    let informer = Informer::start(self.shared.api.clone(), collection, options);
+                    let (workers, resource) = (Arc::downgrade(self), *resource);
+                    informer.add_handler(move |change| {
+                        // What was there at first is what the volumes were made of.
+                        if let (Change::Updated { new, .. }, Some(workers)) = (change, workers.upgrade()) {
+                            workers.refresh(resource, new);
+                        }
+                    });
+                    informer
                 });
-            }
-            informers
-        });
+        }
     }
 
     fn refresh(&self, resource: &str, object: &Object) {

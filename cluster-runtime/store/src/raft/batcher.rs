@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openraft::error::ClientWriteError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use openraft::BasicNode;
+use openraft::error::{ClientWriteError, ForwardToLeader};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::StoreError;
 use crate::raft::batch::{Batch, Proposal};
 use crate::raft::health::Health;
+use crate::raft::leadership::Leadership;
 use crate::raft::state_machine::Snapshots;
 use crate::raft::types::Raft;
 use crate::wal::Wal;
@@ -33,12 +35,18 @@ const SMALL_BYTES: u64 = 64 << 10;
 /// How often a disk without room is looked at again; it does not tell by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long after it led a member waits for the answers to what it began: the next leader voids it or goes through with
+/// it, unless this member cannot hear of that.
+const ANSWER_AFTER: Duration = Duration::from_secs(2);
+
 /// Takes transactions from the queue until it is closed.
 ///
 /// A transaction is only begun when the log has room for it: a full disk refuses transactions, and harms nothing.
 pub(crate) struct Batcher {
     pub(crate) queue: mpsc::Receiver<Proposal>,
     pub(crate) raft: Raft,
+    pub(crate) member: u64,
+    pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) health: Health,
     pub(crate) log: LogGrowth,
     /// Room in the log that transactions leave: for what raft writes by itself, as when a snapshot took the place of
@@ -89,24 +97,31 @@ impl Batcher {
             }
             let (raft, health) = (self.raft.clone(), self.health.clone());
             // Sent from here, so that entries keep the order of the queue.
-            let answer = raft.client_write_ff(batch.clone()).await;
-            let unwritten = unwritten.clone();
+            let answer = if self.is_unheard() {
+                Err(unavailable(&"too few members answer"))
+            } else {
+                let asked = raft.client_write_ff(batch.clone()).await;
+                asked.map_err(|error| stopped_with(&error, &health, &raft))
+            };
+            let (unwritten, leadership) = (unwritten.clone(), self.leadership.clone());
             tokio::spawn(async move {
                 let error = match answer {
-                    Ok(answer) => match answer.await {
-                        Ok(Ok(_)) => None,
-                        Ok(Err(ClientWriteError::ForwardToLeader(leader))) => {
-                            Some(no_leader(leader.leader_id))
-                        }
-                        Ok(Err(error)) => Some(unavailable(&error)),
-                        Err(_) => Some(unavailable(&"the store stopped before the write was done")),
+                    Ok(answer) => tokio::select! {
+                        answer = answer => match answer {
+                            Ok(Ok(_)) => unknown("it went through, what it did was not kept"),
+                            Ok(Err(ClientWriteError::ForwardToLeader(leader))) => not_leader(leader),
+                            Ok(Err(error)) => unavailable(&error),
+                            Err(_) => match stopped_with(&"stopped", &health, &raft) {
+                                error @ StoreError::Storage { .. } => error,
+                                _ => unknown("the store was stopped meanwhile"),
+                            },
+                        },
+                        () = is_lost(leadership) => unknown("this member no longer leads, or hears too few others"),
                     },
-                    Err(error) => Some(unavailable(&error)),
+                    Err(error) => error,
                 };
-                if let Some(error) = error {
-                    health.look_at(&raft);
-                    batch.refuse(&health.refusal().unwrap_or(error));
-                }
+                // Those that were done have their answer.
+                batch.refuse(&error);
                 unwritten.fetch_sub(bytes, Ordering::SeqCst);
                 drop(place);
             });
@@ -115,6 +130,12 @@ impl Batcher {
                 _ = self.raft.trigger().snapshot().await;
             }
         }
+    }
+
+    /// Whether this member leads and hears too few others: what is begun now would wait for them.
+    fn is_unheard(&self) -> bool {
+        let leads = self.raft.server_metrics().borrow().current_leader == Some(self.member);
+        leads && self.leadership.borrow().leader.is_none()
     }
 
     /// Makes sure that the log has room for so many bytes and a little more.
@@ -170,12 +191,29 @@ fn next_batch(waiting: &mut Vec<Proposal>) -> Vec<Proposal> {
     std::mem::replace(waiting, rest)
 }
 
-fn no_leader(leader: Option<u64>) -> StoreError {
-    StoreError::Unavailable {
-        reason: match leader {
-            Some(leader) => format!("member {leader} leads"),
-            None => "no member leads".to_owned(),
-        },
+/// Comes when this member no longer leads and the answers that this brings had time to come.
+async fn is_lost(mut leadership: watch::Receiver<Leadership>) {
+    // A store that stops tells by itself.
+    _ = leadership.wait_for(|leadership| !leadership.is_self).await;
+    tokio::time::sleep(ANSWER_AFTER).await;
+}
+
+fn not_leader(leader: ForwardToLeader<u64, BasicNode>) -> StoreError {
+    StoreError::NotLeader {
+        leader: leader.leader_id,
+        address: leader.leader_node.map(|node| node.addr),
+    }
+}
+
+/// Why nothing can be given to raft any more.
+fn stopped_with(error: &impl std::fmt::Display, health: &Health, raft: &Raft) -> StoreError {
+    health.look_at(raft);
+    health.refusal().unwrap_or_else(|| unavailable(error))
+}
+
+fn unknown(reason: &str) -> StoreError {
+    StoreError::OutcomeUnknown {
+        reason: reason.to_owned(),
     }
 }
 

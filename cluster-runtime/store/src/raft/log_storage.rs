@@ -202,7 +202,8 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
             let mut state = self.state();
             for entry in entries {
                 encoded.push(encode_entry(&entry));
-                state.cache.push(entry);
+                let committed = state.committed.map(|id| id.index);
+                state.cache.push(entry, committed);
             }
         }
         let health = self.health.clone();
@@ -230,8 +231,9 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
 }
 
 impl Cache {
-    /// Adds the entry that comes next. What is older is already on disk, and makes room.
-    fn push(&mut self, entry: Entry<TypeConfig>) {
+    /// Adds the entry that comes next. What is committed is on disk and being done, and makes room; before that an
+    /// entry carries who waits for it.
+    fn push(&mut self, entry: Entry<TypeConfig>, committed: Option<u64>) {
         let index = entry.log_id.index;
         if self
             .entries
@@ -241,11 +243,12 @@ impl Cache {
             *self = Self::default();
         }
         let bytes = entry_bytes(&entry);
-        while self.bytes + bytes > CACHE_BYTES_MAX {
-            let Some((_, bytes)) = self.entries.pop_front() else {
-                break;
-            };
+        while self.bytes + bytes > CACHE_BYTES_MAX
+            && let Some((oldest, bytes)) = self.entries.front()
+            && Some(oldest.log_id.index) <= committed
+        {
             self.bytes -= bytes;
+            self.entries.pop_front();
         }
         self.bytes += bytes;
         self.entries.push_back((entry, bytes));

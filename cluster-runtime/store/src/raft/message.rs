@@ -15,12 +15,15 @@ use crate::wal::{self, Position};
 const APPEND: u8 = 1;
 const VOTE: u8 = 2;
 const SNAPSHOT: u8 = 3;
+const READ_INDEX: u8 = 4;
 
 /// What one member asks of another.
 pub(crate) enum Request {
     Append(AppendEntriesRequest<TypeConfig>),
     Vote(VoteRequest<u64>),
     Snapshot(SnapshotPart),
+    /// How many entries have to be done for a read to show all that was acknowledged.
+    ReadIndex,
 }
 
 /// What stands beside the entries of an append request.
@@ -55,8 +58,14 @@ pub(crate) enum Response {
     /// The piece is there, and more are waited for.
     SnapshotPart,
     Snapshot(SnapshotResponse<u64>),
+    ReadIndex(u64),
     /// The member cannot answer now.
     Failed(String),
+}
+
+/// Whether a message is part of something long that others should not wait for.
+pub(crate) fn is_bulk(message: &[u8]) -> bool {
+    message.first() == Some(&SNAPSHOT)
 }
 
 impl Request {
@@ -89,6 +98,7 @@ impl Request {
                 put_json(&mut out, &part.header);
                 put_bytes(&mut out, &part.bytes);
             }
+            Self::ReadIndex => out.push(READ_INDEX),
         }
         out
     }
@@ -123,6 +133,7 @@ impl Request {
                 header: json(&mut reader)?,
                 bytes: reader.bytes()?.to_vec(),
             }),
+            READ_INDEX => Self::ReadIndex,
             _ => return Err(Malformed { what: "message" }),
         })
     }

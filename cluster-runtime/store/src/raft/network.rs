@@ -1,23 +1,29 @@
 //! The other members as openraft sees them, and what is done with their messages.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use openraft::error::{
     Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
 };
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{BasicNode, OptionalSend, Vote};
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::codec::Malformed;
+use crate::raft::leadership::Leadership;
 use crate::raft::message::{Request, Response, SnapshotPart, SnapshotPartHeader};
+use crate::raft::read_index::Ask;
 use crate::raft::state_machine::Snapshots;
 use crate::raft::transport::{Transport, TransportError};
 use crate::raft::types::{Raft, Snapshot, SnapshotFile, TypeConfig};
@@ -25,24 +31,28 @@ use crate::raft::types::{Raft, Snapshot, SnapshotFile, TypeConfig};
 /// Bytes of a snapshot that are sent at once.
 const PART_BYTES: usize = 1 << 20;
 
+/// How soon a member that could not be reached is tried again.
+const BACKOFF: Duration = Duration::from_millis(200);
+
 /// Makes the way to each member.
 pub(crate) struct Peers {
-    pub(crate) transport: Option<Arc<dyn Transport>>,
+    transport: Option<Arc<dyn Transport>>,
     /// Where the transport runs: it may need what the log's own runtime does not have.
-    pub(crate) runtime: Handle,
+    runtime: Handle,
+    /// When each member answered last.
+    heard: Mutex<HashMap<u64, Instant>>,
 }
 
 /// The way to one member.
 pub(crate) struct Peer {
-    transport: Option<Arc<dyn Transport>>,
-    runtime: Handle,
+    peers: Arc<Peers>,
     member: u64,
     address: String,
 }
 
 /// Why a member did not answer.
 #[derive(Debug, thiserror::Error)]
-enum CallError {
+pub(crate) enum CallError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error(transparent)]
@@ -55,32 +65,61 @@ enum CallError {
     Snapshot(#[from] io::Error),
 }
 
-impl RaftNetworkFactory<TypeConfig> for Peers {
+impl Peers {
+    pub(crate) fn new(transport: Option<Arc<dyn Transport>>, runtime: Handle) -> Self {
+        Self {
+            transport,
+            runtime,
+            heard: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn peer(self: &Arc<Self>, member: u64, address: String) -> Peer {
+        Peer {
+            peers: self.clone(),
+            member,
+            address,
+        }
+    }
+
+    /// How long ago a member answered last, if it ever did.
+    pub(crate) fn silent(&self, member: u64) -> Option<Duration> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&member).map(Instant::elapsed)
+    }
+
+    fn note_heard(&self, member: u64) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(member, Instant::now());
+    }
+}
+
+/// Openraft asks for a factory of its own.
+pub(crate) struct PeerFactory(pub(crate) Arc<Peers>);
+
+impl RaftNetworkFactory<TypeConfig> for PeerFactory {
     type Network = Peer;
 
     async fn new_client(&mut self, member: u64, node: &BasicNode) -> Peer {
-        Peer {
-            transport: self.transport.clone(),
-            runtime: self.runtime.clone(),
-            member,
-            address: node.addr.clone(),
-        }
+        self.0.peer(member, node.addr.clone())
     }
 }
 
 impl Peer {
-    async fn call(&self, request: &Request) -> Result<Response, CallError> {
+    pub(crate) async fn call(&self, request: &Request) -> Result<Response, CallError> {
         let (member, address) = (self.member, self.address.clone());
         let unreachable = |reason: &str| TransportError {
             member,
             reason: reason.to_owned(),
         };
         let transport = self
+            .peers
             .transport
             .clone()
             .ok_or_else(|| unreachable("this member has no transport"))?;
         let message = request.encode();
         let call = self
+            .peers
             .runtime
             .spawn(async move { transport.send(member, &address, message).await });
         // A call that openraft no longer waits for ends with it.
@@ -88,6 +127,7 @@ impl Peer {
         let answer = (&mut call.0)
             .await
             .map_err(|error| unreachable(&error.to_string()))??;
+        self.peers.note_heard(member);
         match Response::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Failed(reason)),
             response => Ok(response),
@@ -180,6 +220,10 @@ impl RaftNetwork<TypeConfig> for Peer {
             }
         }
     }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(BACKOFF))
+    }
 }
 
 /// Answers what other members ask.
@@ -188,6 +232,8 @@ pub(crate) struct Receiver {
     pub(crate) snapshots: Arc<Snapshots>,
     /// The snapshot that is being received.
     pub(crate) incoming: Mutex<Option<Incoming>>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) asks: mpsc::Sender<Ask>,
 }
 
 pub(crate) struct Incoming {
@@ -210,9 +256,25 @@ impl Receiver {
                 answer.map(Response::Vote).map_err(|error| error.to_string())
             }
             Ok(Request::Snapshot(part)) => self.take_snapshot_part(part).await,
+            Ok(Request::ReadIndex) => self.read_index().await,
             Err(error) => Err(error.to_string()),
         };
         response.unwrap_or_else(Response::Failed).encode()
+    }
+
+    /// Answers where this member leads; it does not ask another one in turn.
+    async fn read_index(&self) -> Result<Response, String> {
+        if !self.leadership.borrow().is_self {
+            return Err("it does not lead".to_owned());
+        }
+        let (reply, answer) = oneshot::channel();
+        let is_reader = false;
+        let stopped = "the store was stopped".to_owned();
+        if self.asks.send(Ask { reply, is_reader }).await.is_err() {
+            return Err(stopped);
+        }
+        let answer = answer.await.map_err(|_| stopped)?;
+        answer.map(Response::ReadIndex).map_err(|error| error.to_string())
     }
 
     async fn take_snapshot_part(&self, part: SnapshotPart) -> Result<Response, String> {

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openraft::storage::RaftLogStorage;
-use openraft::{BasicNode, Config, SnapshotPolicy};
+use openraft::{BasicNode, Config, LogIdOptionExt, SnapshotPolicy};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -19,8 +19,11 @@ use crate::directory::Directory;
 use crate::raft::batch::Proposal;
 use crate::raft::batcher::{Batcher, LogGrowth, room_left};
 use crate::raft::health::Health;
+use crate::raft::leadership::{Leadership, LeadershipWatch};
 use crate::raft::log_storage::LogStorage;
-use crate::raft::network::Peers;
+use crate::raft::network::{PeerFactory, Peers};
+use crate::raft::read_index::{self, Ask, Confirmer};
+use crate::raft::runtime::tick_while;
 use crate::raft::state_machine::{Snapshots, StateMachine};
 use crate::raft::store::RaftStoreConfig;
 use crate::raft::types::{Raft, SnapshotMeta, log_id};
@@ -43,6 +46,9 @@ pub(crate) struct Running {
     pub(crate) queue: mpsc::Sender<Proposal>,
     pub(crate) health: Health,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) asks: mpsc::Sender<Ask>,
 }
 
 /// The thread of a store.
@@ -107,6 +113,10 @@ struct Opened {
     tables: Arc<SharedTables>,
     snapshots: Arc<Snapshots>,
     health: Health,
+    peers: Arc<Peers>,
+    leadership: watch::Receiver<Leadership>,
+    /// How many entries are done.
+    applied: watch::Receiver<u64>,
 }
 
 impl Opened {
@@ -138,18 +148,20 @@ impl Opened {
         let path = directory.vote();
         let log = LogStorage::new(wal.clone(), committed.map(log_id), path.clone(), health.clone());
         let log = log.map_err(|source| OpenError::Io { path, source })?;
+        let (applied, applied_here) = watch::channel(meta.last_log_id.next_index());
         let state_machine = StateMachine {
             tables: tables.clone(),
             limits: config.limits.clone(),
             last_applied: meta.last_log_id,
             membership: meta.last_membership,
             snapshots: snapshots.clone(),
+            applied,
         };
-        let peers = Peers {
-            transport: config.transport.clone(),
-            runtime,
-        };
-        let raft = start_raft(config, log, peers, state_machine).await;
+        let peers = Arc::new(Peers::new(config.transport.clone(), runtime));
+        // Ticks begin when it is known that there are others.
+        let (ticking, ticks) = watch::channel(false);
+        tick_while(ticks);
+        let raft = start_raft(config, log, PeerFactory(peers.clone()), state_machine).await;
         let raft = match raft {
             Ok(raft) => raft,
             Err(reason) => {
@@ -157,12 +169,23 @@ impl Opened {
                 return Err(OpenError::Start { reason });
             }
         };
+        let (told, leadership) = watch::channel(Leadership::default());
+        let watch = LeadershipWatch {
+            raft: raft.clone(),
+            member: config.member,
+            leadership: told,
+            ticking,
+        };
+        tokio::spawn(watch.run());
         Ok(Self {
             raft,
             wal,
             tables,
             snapshots,
             health,
+            peers,
+            leadership,
+            applied: applied_here,
         })
     }
 
@@ -190,12 +213,24 @@ impl Opened {
 
     async fn serve_writes(&self, config: &RaftStoreConfig, ready: Ready, stopped: oneshot::Receiver<()>) {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let (asks, asked) = mpsc::channel(read_index::WAITING_MAX);
+        let confirmer = Confirmer {
+            raft: self.raft.clone(),
+            member: config.member,
+            peers: self.peers.clone(),
+            leadership: self.leadership.clone(),
+            asks: asked,
+            applied: self.applied.clone(),
+        };
         let running = Running {
             raft: self.raft.clone(),
             tables: self.tables.clone(),
             queue: sender,
             health: self.health.clone(),
             snapshots: self.snapshots.clone(),
+            peers: self.peers.clone(),
+            leadership: self.leadership.clone(),
+            asks,
         };
         let growth = LogGrowth::new(
             self.wal.clone(),
@@ -205,6 +240,8 @@ impl Opened {
         let batcher = Batcher {
             queue,
             raft: self.raft.clone(),
+            member: config.member,
+            leadership: self.leadership.clone(),
             health: self.health.clone(),
             log: growth,
             room_left: room_left(config.segment_bytes),
@@ -212,6 +249,7 @@ impl Opened {
         if ready.send(Ok(running)).is_ok() {
             tokio::select! {
                 () = batcher.run() => {}
+                () = confirmer.run() => {}
                 _ = stopped => {}
             }
         }
@@ -249,7 +287,6 @@ impl Opened {
         });
         let (is_alone, is_leader) = state.await.map_err(|error| told(&error))?;
         if !is_alone {
-            raft.runtime_config().tick(true);
             return Ok(());
         }
         if is_initialized && !is_leader {
@@ -262,6 +299,9 @@ impl Opened {
         let last = last.map(|last| last.index);
         let done = wait.applied_index_at_least(last, "doing what is in the log");
         done.await.map_err(|error| told(&error))?;
+        let mut leadership = self.leadership.clone();
+        let knows = leadership.wait_for(|leadership| leadership.is_self).await;
+        knows.map_err(|error| told(&error))?;
         Ok(())
     }
 }
@@ -269,23 +309,22 @@ impl Opened {
 async fn start_raft(
     config: &RaftStoreConfig,
     log: impl RaftLogStorage<crate::raft::types::TypeConfig>,
-    peers: Peers,
+    peers: PeerFactory,
     state_machine: StateMachine,
 ) -> Result<Raft, String> {
-    // A group of one has nobody to send heartbeats to, and nobody is elected but by word: when idle, nothing runs.
-    let slower = if config.transport.is_some() { 1 } else { 10_000 };
     let raft_config = Config {
         cluster_name: "store".to_owned(),
-        heartbeat_interval: 200 * slower,
-        election_timeout_min: 1000 * slower,
-        election_timeout_max: 2000 * slower,
+        // An election begins 1.3 to 1.8 seconds after the leader was heard last, and takes one or two round trips: writes
+        // go on within three seconds. Others believe in a leader for the longest election time.
+        heartbeat_interval: 200,
+        election_timeout_min: 400,
+        election_timeout_max: 900,
         install_snapshot_timeout: 60_000,
         max_payload_entries: 64,
         replication_lag_threshold: 4096,
         // Asked for when the log grew by so many bytes; entries are of very different size.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 64,
-        enable_tick: config.transport.is_some(),
         ..Config::default()
     };
     let raft_config = raft_config.validate().map_err(|error| error.to_string())?;

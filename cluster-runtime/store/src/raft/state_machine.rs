@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use openraft::storage::RaftStateMachine;
-use openraft::{Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder};
+use openraft::{
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, LogIdOptionExt, OptionalSend, RaftSnapshotBuilder,
+};
 
 use tokio::sync::watch;
 
@@ -30,6 +32,8 @@ pub(crate) struct StateMachine {
     pub(crate) last_applied: Option<LogId<u64>>,
     pub(crate) membership: Membership,
     pub(crate) snapshots: Arc<Snapshots>,
+    /// Tells how many entries are done.
+    pub(crate) applied: watch::Sender<u64>,
 }
 
 /// The folder of snapshots and the one that is in it.
@@ -101,6 +105,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             self.last_applied = Some(entry.log_id);
             responses.push(());
         }
+        self.applied.send_replace(self.last_applied.next_index());
         Ok(responses)
     }
 
@@ -143,6 +148,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.tables.change(|old| old.replace(tables));
         self.last_applied = installed.last_log_id;
         self.membership = installed.last_membership;
+        self.applied.send_replace(self.last_applied.next_index());
         Ok(())
     }
 
