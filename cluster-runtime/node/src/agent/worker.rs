@@ -115,7 +115,7 @@ pub(crate) struct Worker {
     adopting: bool,
     refreshed: u64,
     /// Volumes on disk with a limit, and when they are measured next.
-    limited: Vec<(String, u64)>,
+    limited: Vec<volumes::LimitedVolume>,
     measured_next: Timestamp,
 }
 

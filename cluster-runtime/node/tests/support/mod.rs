@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod conformance;
 pub mod engine;
+pub mod registry;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
