@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::Mutex;
+
 use cluster_node::image::{Credentials, Digest, ImageStore, PullProgress};
 use serde_json::json;
 use support::archive::{Parts, file, gzip, layer, parts};
