@@ -31,8 +31,8 @@ pub struct Network {
     links: Links,
     pool: Mutex<AddressPool>,
     data_plane: DataPlane,
-    policies: PolicyPlane,
     overlay: Option<OverlayRoutes>,
+    policies: PolicyPlane,
 }
 
 /// Where a pod can be reached.
@@ -135,8 +135,8 @@ impl Network {
             links,
             pool: Mutex::new(pool),
             data_plane,
-            policies,
             overlay,
+            policies,
         })
     }
 
@@ -220,10 +220,10 @@ impl Network {
 
     /// Stops serving; links, addresses and rules stay, so that running pods are not disturbed.
     pub async fn stop(&self) {
-        self.policies.stop().await;
         if let Some(overlay) = &self.overlay {
             overlay.stop().await;
         }
+        self.policies.stop().await;
         self.data_plane.stop().await;
     }
 

@@ -22,8 +22,6 @@ pub(crate) const VXLAN_PORT: u16 = 8472;
 /// How a node is part of a network of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
-    /// Name of this node.
-    pub node: String,
     /// Address at which other nodes reach this one.
     pub address: Ipv4Addr,
     /// Addresses of all pods of the cluster.
@@ -64,7 +62,7 @@ pub(crate) fn link_name(bridge: &str) -> String {
 }
 
 /// The nodes to which there has to be a way.
-pub(crate) fn remotes(overlay: &Overlay, nodes: &[Arc<Object>]) -> BTreeMap<String, Remote> {
+pub(crate) fn remotes(own: &str, overlay: &Overlay, nodes: &[Arc<Object>]) -> BTreeMap<String, Remote> {
     let remote = |node: &Arc<Object>| {
         let pods: Subnet = node.text(&["spec", "podCIDR"])?.parse().ok()?;
         let addresses = node.list(&["status", "addresses"]).iter();
@@ -72,7 +70,7 @@ pub(crate) fn remotes(overlay: &Overlay, nodes: &[Arc<Object>]) -> BTreeMap<Stri
         let address = address
             .filter_map(|address| address["address"].as_str()?.parse().ok())
             .next()?;
-        let is_other = node.name() != overlay.node && address != overlay.address;
+        let is_other = node.name() != own && address != overlay.address;
         is_other.then(|| (node.name().to_owned(), Remote { address, pods }))
     };
     nodes.iter().filter_map(remote).collect()
@@ -117,7 +115,7 @@ async fn follow(overlay: Overlay, config: NetworkConfig, links: Links, nodes: In
     // What an earlier process has set is set again: what is there already stays.
     loop {
         changes.mark_unchanged();
-        let wanted = remotes(&overlay, &nodes.list());
+        let wanted = remotes(&config.node, &overlay, &nodes.list());
         if wanted != known {
             match apply(&overlay, &config, &links, &known, &wanted).await {
                 Ok(()) => known = wanted,
@@ -180,7 +178,6 @@ mod tests {
     #[test]
     fn ways_lead_to_every_other_node_that_says_where_it_is() {
         let overlay = Overlay {
-            node: "a".into(),
             address: "192.0.2.1".parse().unwrap(),
             cluster_pods: "10.42.0.0/16".parse().unwrap(),
             network: 7,
@@ -193,7 +190,7 @@ mod tests {
             node("c", "192.0.2.3", ""),
             Arc::new(silent),
         ];
-        let found = remotes(&overlay, &nodes);
+        let found = remotes("a", &overlay, &nodes);
         let remote = found["b"];
         assert_eq!(found.len(), 1);
         assert_eq!(remote.tunnel_address().to_string(), "10.42.1.0");

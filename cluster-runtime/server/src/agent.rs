@@ -87,8 +87,8 @@ impl AgentParts {
         let machine_config = MachineConfig {
             dir,
             settings,
+            options,
             program,
-            engine: options.engine.clone(),
             endpoint_port: Some(port),
             jitter: Jitter::from_seed(seed(OffsetDateTime::now_utc())),
         };

@@ -111,7 +111,7 @@ pub fn join(
     write_node(&dir.pki(), &welcome.authority, &identity)?;
     let settings = settings(&welcome, options, node_name, address, server)?;
     if let Some(keys) = &welcome.keys {
-        write_keys(&dir.pki(), &keys.authority_key, &keys.token_key)?;
+        write_keys(&dir.pki(), &keys.keys)?;
     }
     dir.save_settings(&settings)?;
     Ok(settings)
@@ -182,9 +182,9 @@ fn settings(
         api_port,
         bridge: options.bridge.clone().unwrap_or_else(|| "tug0".into()),
         pod_subnet: welcome.pod_subnet,
-        runtime: options.runtime.unwrap_or_default(),
         cluster_pods: Some(welcome.cluster_pods),
         service_subnet: welcome.service_subnet,
+        runtime: options.runtime.unwrap_or_default(),
     })
 }
 

@@ -37,9 +37,8 @@ pub(crate) struct Machine {
 pub(crate) struct MachineConfig<'a> {
     pub(crate) dir: &'a ClusterDir,
     pub(crate) settings: &'a ClusterSettings,
+    pub(crate) options: &'a ClusterOptions,
     pub(crate) program: PathBuf,
-    /// The socket of the container engine, where one is told.
-    pub(crate) engine: Option<PathBuf>,
     /// Port at which servers reach the node's containers.
     pub(crate) endpoint_port: Option<u16>,
     pub(crate) jitter: Jitter,
@@ -109,7 +108,6 @@ pub(crate) fn network_config(
         state_dir: dir.network(),
         nft: options.nft.clone(),
         overlay: settings.advertise_address.map(|address| Overlay {
-            node: settings.node_name.clone(),
             address,
             cluster_pods: settings.cluster_pods(),
             network: overlay_network(dir),
@@ -137,7 +135,7 @@ fn node_config(config: &MachineConfig<'_>, gateway: Ipv4Addr) -> NodeConfig {
         cgroup: cgroup(dir),
         addresses: vec![IpAddr::V4(address)],
         runtime: settings.runtime,
-        engine: config.engine.clone(),
+        engine: config.options.engine.clone(),
         pod_cidr: Some(settings.pod_subnet.to_string()),
         endpoint_port: config.endpoint_port,
         heartbeat: HEARTBEAT,

@@ -11,6 +11,7 @@ mod open_error;
 mod parts;
 mod proposal;
 mod raft;
+mod seal;
 mod shared_tables;
 mod snapshot;
 mod stored;
@@ -28,6 +29,8 @@ pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
 pub use raft::{
-    Connect, GroupStatus, Leadership, Member, MemberStatus, MembershipError, RaftStore, RaftStoreConfig,
-    Stream, StreamTransport, Transport, TransportError,
+    BackupError, Connect, GroupStatus, Leadership, Member, MemberStatus, MembershipError, RaftStore,
+    RaftStoreConfig, RecoveryReport, RestoreError, Stream, StreamTransport, Transport, TransportError,
+    recover, restore,
 };
+pub use seal::StorageKey;

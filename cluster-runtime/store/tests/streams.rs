@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cluster_objects::Object;
 use cluster_store::{
-    Change, Connect, Key, MembershipError, Precondition, RaftStore, RaftStoreConfig, Revision, Store,
-    StoreError, Stream, StreamTransport, Transaction, Write,
+    Change, Connect, Key, MembershipError, Precondition, RaftStore, RaftStoreConfig, Revision, Selection,
+    StorageKey, Store, StoreError, Stream, StreamTransport, Transaction, Write,
 };
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -44,6 +44,8 @@ impl Served {
         config.bootstrap = member == 1;
         config.transport = Some(Arc::new(StreamTransport::new(Arc::new(Tcp))));
         config.segment_bytes = 256 << 10;
+        config.snapshot_log_bytes = 128 << 10;
+        config.encryption = Some(StorageKey::new(1, [member as u8; 32]));
         let store = Arc::new(RaftStore::open(config).await.unwrap());
         let mut accepting = JoinSet::new();
         let served = store.clone();
@@ -276,4 +278,70 @@ async fn err_changes_that_might_stop_the_group() {
     first.store.remove_member(3).await.unwrap();
     first.end().await;
     second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_compacts_its_log() {
+    let dir = TempDir::new().unwrap();
+    let members = group(dir.path()).await;
+    let is_compacted = |member: &Served| member.store.group_status().snapshot_index > 100;
+    let writing = async {
+        for number in 0.. {
+            put(&members[0].store, &format!("n{}", number % 50))
+                .await
+                .unwrap();
+            if members.iter().all(is_compacted) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), writing)
+        .await
+        .expect("snapshots");
+    for member in members {
+        member.end().await;
+    }
+}
+
+/// A name for each object, and its revision.
+fn shown(store: &RaftStore) -> Vec<(String, String)> {
+    let everything = Selection {
+        table: "configmaps".into(),
+        namespace: None,
+    };
+    let list = store.list(&everything, None, None, 0, &|_| true).unwrap().objects;
+    let of = |object: &Arc<Object>| (object.name().to_owned(), object.resource_version().to_owned());
+    list.iter().map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_while_the_log_was_compacted_gets_a_snapshot() {
+    let dir = TempDir::new().unwrap();
+    let [first, second, third] = group(dir.path()).await;
+    put(&first.store, "before").await.unwrap();
+    third.store.ensure_newest().await.unwrap();
+    third.end().await;
+    // More than is kept of the log before a snapshot.
+    for number in 0..200 {
+        put(&first.store, &format!("n{number}")).await.unwrap();
+    }
+    first.store.snapshot().await.unwrap();
+    let compacted = first.store.group_status();
+    assert!(compacted.snapshot_index > 200);
+    // It comes back somewhere else.
+    let third = Served::open(dir.path(), 3).await;
+    assert!(third.store.get(&key("before")).is_some() && third.store.get(&key("n0")).is_none());
+    first.store.add_member(3, &third.address).await.unwrap();
+    third.store.ensure_newest().await.unwrap();
+    assert_eq!(shown(&third.store), shown(&first.store));
+    let status = third.store.group_status();
+    assert!(status.snapshot_index >= compacted.snapshot_index, "{status:?}");
+    assert!(status.members[2].member.is_voter, "it kept its vote");
+    // With the second gone, it is needed.
+    second.end().await;
+    put(&first.store, "after").await.unwrap();
+    third.store.ensure_newest().await.unwrap();
+    assert_eq!(shown(&third.store), shown(&first.store));
+    first.end().await;
+    third.end().await;
 }

@@ -7,6 +7,7 @@
 
 mod batch;
 mod batcher;
+mod founding;
 mod health;
 mod leadership;
 mod log_storage;
@@ -24,8 +25,11 @@ mod transport;
 mod types;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
 
+pub use founding::{BackupError, RecoveryReport, RestoreError, recover, restore};
 pub use leadership::Leadership;
 pub use membership::{GroupStatus, Member, MemberStatus, MembershipError};
 pub use store::{RaftStore, RaftStoreConfig};

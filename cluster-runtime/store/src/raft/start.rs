@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::raft::batch::Proposal;
-use crate::raft::batcher::{Batcher, LogGrowth, room_left};
+use crate::raft::batcher::{Batcher, LogGrowth, Room};
 use crate::raft::health::Health;
 use crate::raft::leadership::{Leadership, LeadershipWatch};
 use crate::raft::log_storage::LogStorage;
@@ -27,6 +27,7 @@ use crate::raft::runtime::tick_while;
 use crate::raft::state_machine::{Snapshots, StateMachine};
 use crate::raft::store::RaftStoreConfig;
 use crate::raft::types::{Raft, SnapshotMeta, log_id};
+use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
 use crate::snapshot::{list_snapshots, read_snapshot, remove_others, remove_unfinished};
 use crate::tables::Tables;
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     pub(crate) peers: Arc<Peers>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) growth: Arc<LogGrowth>,
+    pub(crate) room: Room,
 }
 
 /// The thread of a store.
@@ -86,7 +89,7 @@ fn run(config: RaftStoreConfig, runtime: Handle, ready: Ready, stopped: oneshot:
         }
     };
     let (outcome, directory) = own.block_on(async move {
-        let directory = match Directory::open(&config.dir, config.member) {
+        let directory = match Directory::open(&config.dir, config.member, config.encryption.as_ref()) {
             Ok(directory) => directory,
             Err(error) => return (Err((ready, error)), None),
         };
@@ -117,6 +120,8 @@ struct Opened {
     leadership: watch::Receiver<Leadership>,
     /// How many entries are done.
     applied: watch::Receiver<u64>,
+    growth: Arc<LogGrowth>,
+    room: Room,
 }
 
 impl Opened {
@@ -126,27 +131,32 @@ impl Opened {
         runtime: Handle,
     ) -> Result<Self, OpenError> {
         let health = Health::new(config.dir.clone());
-        let (snapshots, meta, tables) = open_snapshots(&directory.snapshots(), config, &health)?;
+        let sealer = config.sealer().map_err(|source| OpenError::Io {
+            path: config.dir.clone(),
+            source,
+        })?;
+        let (snapshots, meta, tables) =
+            open_snapshots(&directory.snapshots(), config, &health, sealer.as_ref())?;
         let tables = Arc::new(SharedTables::of(tables));
         let options = WalOptions {
             segment_bytes: config.segment_bytes,
             first_segment_bytes: config.segment_bytes.min(1 << 20),
+            newest_path: Some(directory.segments()),
             before_write: config.before_write.clone(),
         };
         let (wal, committed) = Wal::open(&directory.log(), options)?;
-        let (last, purged) = wal.state();
-        let covered = meta.last_log_id.map_or(0, |id| id.index + 1);
-        if purged.is_some_and(|purged| purged.index >= covered) {
-            return Err(OpenError::Damaged {
-                path: directory.snapshots(),
-                offset: 0,
-                reason: "the snapshot that the log goes on from is missing".to_owned(),
-            });
-        }
+        check_whole(config, directory, &wal, &meta)?;
+        let (last, _) = wal.state();
         // What was committed is never more than what is there, unless a torn tail was cut off after it.
         let committed = committed.min(last);
         let path = directory.vote();
-        let log = LogStorage::new(wal.clone(), committed.map(log_id), path.clone(), health.clone());
+        let log = LogStorage::new(
+            wal.clone(),
+            committed.map(log_id),
+            path.clone(),
+            health.clone(),
+            sealer.clone(),
+        );
         let log = log.map_err(|source| OpenError::Io { path, source })?;
         let (applied, applied_here) = watch::channel(meta.last_log_id.next_index());
         let state_machine = StateMachine {
@@ -157,7 +167,7 @@ impl Opened {
             snapshots: snapshots.clone(),
             applied,
         };
-        let peers = Arc::new(Peers::new(config.transport.clone(), runtime));
+        let peers = Arc::new(Peers::new(config.transport.clone(), runtime, sealer));
         // Ticks begin when it is known that there are others.
         let (ticking, ticks) = watch::channel(false);
         tick_while(ticks);
@@ -177,7 +187,10 @@ impl Opened {
             ticking,
         };
         tokio::spawn(watch.run());
+        let growth = LogGrowth::new(wal.clone(), snapshots.clone(), config.snapshot_log_bytes);
         Ok(Self {
+            growth: Arc::new(growth),
+            room: Room::new(wal.clone(), config.segment_bytes),
             raft,
             wal,
             tables,
@@ -231,20 +244,18 @@ impl Opened {
             peers: self.peers.clone(),
             leadership: self.leadership.clone(),
             asks,
+            growth: self.growth.clone(),
+            room: self.room.clone(),
         };
-        let growth = LogGrowth::new(
-            self.wal.clone(),
-            self.snapshots.clone(),
-            config.snapshot_log_bytes,
-        );
-        let batcher = Batcher {
+        let mut batcher = Batcher {
             queue,
+            waiting: Vec::new(),
             raft: self.raft.clone(),
             member: config.member,
             leadership: self.leadership.clone(),
             health: self.health.clone(),
-            log: growth,
-            room_left: room_left(config.segment_bytes),
+            log: self.growth.clone(),
+            room: self.room.clone(),
         };
         if ready.send(Ok(running)).is_ok() {
             tokio::select! {
@@ -252,6 +263,7 @@ impl Opened {
                 () = confirmer.run() => {}
                 _ = stopped => {}
             }
+            batcher.refuse_waiting();
         }
     }
 
@@ -306,6 +318,33 @@ impl Opened {
     }
 }
 
+/// Refuses a directory of which something is missing that the rest depends on.
+pub(crate) fn check_whole(
+    config: &RaftStoreConfig,
+    directory: &Directory,
+    wal: &Wal,
+    meta: &SnapshotMeta,
+) -> Result<(), OpenError> {
+    let (last, purged) = wal.state();
+    // A log begins with the entry that forms the group; all others come after a vote.
+    if last.is_some_and(|last| last.index > 0) && !directory.vote().exists() {
+        return Err(OpenError::Incomplete {
+            path: config.dir.clone(),
+            missing: "vote".to_owned(),
+            found: "log".to_owned(),
+        });
+    }
+    let covered = meta.last_log_id.next_index();
+    if purged.is_some_and(|purged| purged.index >= covered) {
+        return Err(OpenError::Incomplete {
+            path: config.dir.clone(),
+            missing: "the snapshot that the log goes on from".to_owned(),
+            found: "log".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 async fn start_raft(
     config: &RaftStoreConfig,
     log: impl RaftLogStorage<crate::raft::types::TypeConfig>,
@@ -337,6 +376,7 @@ fn open_snapshots(
     dir: &Path,
     config: &RaftStoreConfig,
     health: &Health,
+    sealer: Option<&Arc<Sealer>>,
 ) -> Result<(Arc<Snapshots>, SnapshotMeta, Tables), OpenError> {
     let io = |source| OpenError::Io {
         path: dir.to_owned(),
@@ -351,7 +391,7 @@ fn open_snapshots(
                 offset: 0,
                 reason,
             };
-            let read = read_snapshot(path, config.limits.clone());
+            let read = read_snapshot(path, config.limits.clone(), sealer.map(|sealer| &**sealer));
             let (header, tables) = read.map_err(|error| damaged(error.to_string()))?;
             let meta = serde_json::from_value(header.log).map_err(|error| damaged(error.to_string()))?;
             (meta, tables)
@@ -369,6 +409,7 @@ fn open_snapshots(
         is_building: AtomicBool::new(false),
         outcome: watch::Sender::new(Ok(())),
         received: AtomicU64::new(0),
+        sealer: sealer.cloned(),
     };
     Ok((Arc::new(snapshots), meta, tables))
 }
@@ -377,6 +418,15 @@ impl From<RecoveryError> for OpenError {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::Read { path, source } => Self::Io { path, source },
+            RecoveryError::Missing { path } => Self::Incomplete {
+                missing: path.display().to_string(),
+                path: path
+                    .parent()
+                    .and_then(Path::parent)
+                    .map(Path::to_owned)
+                    .unwrap_or_default(),
+                found: "segments".to_owned(),
+            },
             RecoveryError::Damaged { path, offset, reason } => Self::Damaged { path, offset, reason },
         }
     }

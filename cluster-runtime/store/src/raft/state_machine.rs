@@ -18,6 +18,7 @@ use crate::Limits;
 use crate::directory::sync_directory;
 use crate::raft::health::Health;
 use crate::raft::types::{Membership, Snapshot, SnapshotFile, SnapshotMeta, StorageError, TypeConfig};
+use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
 use crate::snapshot::{Past, read_snapshot, remove_others, snapshot_path, write_snapshot};
 use crate::tables::TablesView;
@@ -50,6 +51,7 @@ pub(crate) struct Snapshots {
     pub(crate) outcome: watch::Sender<Result<(), String>>,
     /// Numbers what is being received.
     pub(crate) received: AtomicU64,
+    pub(crate) sealer: Option<Arc<Sealer>>,
 }
 
 /// Writes the tables as they were when it was made.
@@ -132,7 +134,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let meta = meta.clone();
         let installed = meta.clone();
         let work = move || {
-            let read = read_snapshot(&snapshot.path, limits);
+            let read = read_snapshot(&snapshot.path, limits, snapshots.sealer.as_deref());
             let (_, tables) = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let path = snapshots.path(&meta);
             File::open(&snapshot.path)?.sync_all()?;
@@ -208,7 +210,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                 return Err(io::Error::other("a snapshot is built only once"));
             };
             let log = serde_json::to_value(&meta)?;
-            let bytes = write_snapshot(&path, log, &view, past)?;
+            let bytes = write_snapshot(&path, log, &view, past, snapshots.sealer.as_deref())?;
             snapshots.replace(meta, &path, bytes)
         };
         let outcome = blocking(work).await;

@@ -18,9 +18,10 @@ use crate::raft::start::{Running, StoreThread, start, stopped};
 use crate::raft::stream::{Stream, serve_peer};
 use crate::raft::sweep::Proposer;
 use crate::raft::transport::Transport;
+use crate::seal::Sealer;
 use crate::{
-    Committed, EventStream, Key, Limits, ListAnswer, OpenError, Revision, Selection, Store, StoreError,
-    StoreStatus, Transaction,
+    Committed, EventStream, Key, Limits, ListAnswer, OpenError, Revision, Selection, StorageKey, Store,
+    StoreError, StoreStatus, Transaction,
 };
 
 /// How a replicated store is opened.
@@ -43,6 +44,8 @@ pub struct RaftStoreConfig {
     pub snapshot_log_bytes: u64,
     /// Size of the files of the log.
     pub segment_bytes: u64,
+    /// The key that what is on disk is encrypted with; a directory that has one is not opened without it.
+    pub encryption: Option<StorageKey>,
     /// Called before each write to the log, to let it fail in tests.
     pub(crate) before_write: Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>,
 }
@@ -72,8 +75,15 @@ impl RaftStoreConfig {
             transport: None,
             snapshot_log_bytes: 32 << 20,
             segment_bytes: 16 << 20,
+            encryption: None,
             before_write: None,
         }
+    }
+
+    /// What seals, where there is a key.
+    pub(crate) fn sealer(&self) -> io::Result<Option<Arc<Sealer>>> {
+        let sealer = self.encryption.clone().map(Sealer::new);
+        Ok(sealer.transpose()?.map(Arc::new))
     }
 }
 
@@ -91,6 +101,9 @@ impl RaftStore {
             incoming: Mutex::new(None),
             leadership: running.leadership.clone(),
             asks: running.asks.clone(),
+            growth: running.growth.clone(),
+            room: running.room.clone(),
+            health: running.health.clone(),
         };
         let proposer = Proposer::new(
             running.queue.clone(),
@@ -269,6 +282,13 @@ impl Store for RaftStore {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError> {
+        let leadership = self.running.leadership.borrow().clone();
+        if let Some((leader, address)) = leadership.leader.filter(|_| !leadership.is_self) {
+            return Err(StoreError::NotLeader {
+                leader: Some(leader),
+                address: Some(address),
+            });
+        }
         if let Some(error) = self.running.health.refusal() {
             return Err(error);
         }
