@@ -1,6 +1,6 @@
 //! Tokens to trees.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::lexer::{Lexer, Token, TokenKind};
 use super::number;
@@ -10,7 +10,7 @@ use super::unquote::{is_literal, unquote, unquote_char};
 /// A named template of a text: a `define`, a `block`, or the text itself.
 #[derive(Debug)]
 pub(crate) struct Definition {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) body: List,
 }
 
@@ -92,32 +92,33 @@ type Parsed<T> = Result<T, SyntaxError>;
 #[derive(Default)]
 struct Waiting {
     tokens: [Token; 4],
+    /// Where the first of them is; the others follow, round the end.
+    first: usize,
     count: usize,
 }
 
 impl Waiting {
     fn get(&self, at: usize) -> Option<Token> {
-        self.tokens[..self.count].get(at).copied()
+        (at < self.count).then(|| self.tokens[(self.first + at) % 4])
     }
 
     fn push(&mut self, token: Token) {
-        if let Some(place) = self.tokens.get_mut(self.count) {
-            *place = token;
-            self.count += 1;
-        }
+        debug_assert!(self.count < 4, "the grammar looks no further");
+        self.tokens[(self.first + self.count) % 4] = token;
+        self.count += 1;
     }
 
     fn pop(&mut self) -> Option<Token> {
-        let [first, second, third, fourth] = self.tokens;
         self.count = self.count.checked_sub(1)?;
-        self.tokens = [second, third, fourth, fourth];
-        Some(first)
+        let token = self.tokens[self.first];
+        self.first = (self.first + 1) % 4;
+        Some(token)
     }
 
     fn put_back(&mut self, token: Token) {
-        let [first, second, third, _] = self.tokens;
-        self.tokens = [token, first, second, third];
-        self.count = (self.count + 1).min(self.tokens.len());
+        self.first = (self.first + 3) % 4;
+        self.tokens[self.first] = token;
+        self.count = (self.count + 1).min(4);
     }
 }
 
