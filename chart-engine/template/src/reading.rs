@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
 use crate::functions::{Functions, Names};
 use crate::limits::Limits;
-use crate::syntax::{self, Definition, Source, SyntaxError};
+use crate::syntax::{self, Definition, Source, SyntaxError, Tables};
 
 /// Texts that are being read.
 ///
@@ -49,12 +49,13 @@ impl<'t> Reading<'t> {
     /// Reads texts until none is left.
     pub fn read(&self) -> Vec<ReadText> {
         let mut read = Vec::new();
+        let mut tables = Tables::default();
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some((name, text)) = self.texts.get(index) else {
                 return read;
             };
-            let tree = Tree::read(name, text, &self.numbers, self.depth_max);
+            let tree = Tree::read(name, text, &self.numbers, self.depth_max, &mut tables);
             read.push(ReadText { index, tree });
         }
     }
@@ -72,9 +73,10 @@ impl Tree {
         text: &str,
         numbers: &Names<u32, Cow<'static, str>>,
         depth_max: usize,
+        tables: &mut Tables,
     ) -> Result<Tree, TemplateError> {
         let known = |function: &str| numbers.get(function).copied();
-        match syntax::parse(name, text, depth_max, &known) {
+        match syntax::parse(name, text, depth_max, &known, tables) {
             Ok((source, definitions)) => Ok(Tree { source, definitions }),
             Err(err) => Err(syntax_error(name, text, err)),
         }

@@ -12,6 +12,7 @@ use crate::machine::Machine;
 use crate::program::Template;
 use crate::reading::{ReadText, Reading, Tree};
 use crate::surroundings::{Scope, Surroundings, System};
+use crate::syntax::Tables;
 use crate::value::{Text, Value};
 
 /// How many texts given to `tpl` are kept compiled.
@@ -45,6 +46,7 @@ pub struct TemplateSet {
     steps: Cell<u64>,
     /// Texts given to `tpl`, compiled.
     texts: RefCell<Names<Rc<Parsed>, Text>>,
+    tables: RefCell<Tables>,
 }
 
 /// A text and what it defines.
@@ -85,6 +87,7 @@ impl TemplateSet {
             regexes: RegexCache::default(),
             steps: Cell::new(0),
             texts: RefCell::default(),
+            tables: RefCell::default(),
         }
     }
 
@@ -136,7 +139,8 @@ impl TemplateSet {
     }
 
     fn compile(&self, name: &str, text: &str) -> Result<Parsed, TemplateError> {
-        let tree = Tree::read(name, text, self.functions.numbers(), self.limits.syntax_depth_max)?;
+        let (numbers, depth_max) = (self.functions.numbers(), self.limits.syntax_depth_max);
+        let tree = Tree::read(name, text, numbers, depth_max, &mut self.tables.borrow_mut())?;
         Ok(tree.into())
     }
 

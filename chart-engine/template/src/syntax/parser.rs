@@ -23,6 +23,15 @@ pub(crate) struct SyntaxError {
     pub(crate) message: String,
 }
 
+/// Tables that grow while a text is read, kept for the next one: each text gets copies without room to spare.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    nodes: Vec<Node>,
+    lists: Vec<NodeId>,
+    branches: Vec<Branch>,
+    open: Vec<NodeId>,
+}
+
 /// Reads a text.
 ///
 /// `known` gives the number of each function that there is; `depth_max` bounds how deep blocks and parentheses may nest.
@@ -31,6 +40,7 @@ pub(crate) fn parse(
     text: &str,
     depth_max: usize,
     known: &dyn Fn(&str) -> Option<u32>,
+    tables: &mut Tables,
 ) -> Result<(Source, Vec<Definition>), SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError {
@@ -47,14 +57,14 @@ pub(crate) fn parse(
         source: Source {
             name: name.into(),
             text: text.into(),
-            nodes: Vec::new(),
-            lists: Vec::new(),
-            branches: Vec::new(),
+            nodes: emptied(&mut tables.nodes),
+            lists: emptied(&mut tables.lists),
+            branches: emptied(&mut tables.branches),
             numbers: Vec::new(),
             strings: Vec::new(),
         },
         text,
-        open: Vec::new(),
+        open: emptied(&mut tables.open),
         open_branches: Vec::new(),
         definitions: Vec::new(),
         scope: Scope::default(),
@@ -65,7 +75,28 @@ pub(crate) fn parse(
     };
     let body = parser.whole()?;
     parser.define(name, body)?;
-    Ok((parser.source, parser.definitions))
+    let Parser {
+        mut source,
+        definitions,
+        open,
+        ..
+    } = parser;
+    tables.open = open;
+    tables.nodes = fitted(&mut source.nodes);
+    tables.lists = fitted(&mut source.lists);
+    tables.branches = fitted(&mut source.branches);
+    Ok((source, definitions))
+}
+
+fn emptied<T>(table: &mut Vec<T>) -> Vec<T> {
+    table.clear();
+    std::mem::take(table)
+}
+
+/// Puts a copy without room to spare in the place of a table, and gives the table.
+fn fitted<T: Clone>(table: &mut Vec<T>) -> Vec<T> {
+    let copy = table.clone();
+    std::mem::replace(table, copy)
 }
 
 /// What is visible at a place of a template.
