@@ -29,6 +29,7 @@ pub(crate) fn directory(settings: &Settings) -> ClusterDir {
 pub(crate) fn options(settings: &Settings) -> ClusterOptions {
     ClusterOptions {
         nft: settings.nft.clone(),
+        engine: settings.engine.clone(),
         ..ClusterOptions::default()
     }
 }
@@ -52,6 +53,12 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
         }
     }
     Ok(running)
+}
+
+/// Starts the machine of a data folder that has joined a cluster.
+pub(crate) fn start(settings: &Settings, options: &ClusterOptions) -> Result<Running, Failure> {
+    cluster_server::ensure_running(&directory(settings), options, &program()?)
+        .map_err(|error| failure(&error, settings))
 }
 
 /// Whether the bundled cluster runs.

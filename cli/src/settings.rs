@@ -143,6 +143,8 @@ pub(crate) struct Settings {
     pub(crate) cluster_dir: PathBuf,
     /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
     pub(crate) nft: Option<PathBuf>,
+    /// The socket of the container engine: `DOCKER_HOST` where that is one of this machine.
+    pub(crate) engine: Option<PathBuf>,
     /// Where Helm keeps records: `HELM_DRIVER`.
     pub(crate) driver: Option<String>,
     /// Revisions kept of a release: `HELM_MAX_HISTORY`, else 10; 0 is no limit.
@@ -193,6 +195,8 @@ impl Settings {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
         let nft = find_nft(environment("TUG_NFT"), environment("PATH"));
+        let engine =
+            environment("DOCKER_HOST").and_then(|address| address.strip_prefix("unix://").map(PathBuf::from));
         let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
         let home = environment("HOME").map(PathBuf::from);
         let folder = |ours: &str, xdg: &str, under_home: &str| {
@@ -323,6 +327,7 @@ impl Settings {
                 .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
                 .unwrap_or_else(|| CLUSTER_DIR.into()),
             nft,
+            engine,
             driver: environment("HELM_DRIVER"),
             home,
             user: environment("USER").or_else(|| environment("LOGNAME")),

@@ -13,7 +13,7 @@ use crate::output::{Listing, OutputArgs};
 use crate::settings::Settings;
 use crate::table::Table;
 
-/// Load, list, remove and pull images of the bundled cluster
+/// Load, list, save, remove and pull images of the bundled cluster
 #[derive(clap::Args)]
 pub(crate) struct ImageArgs {
     #[command(subcommand)]
@@ -37,6 +37,17 @@ enum Action {
         #[arg(required = true)]
         names: Vec<String>,
     },
+    /// Write images to an archive, as `docker save` does
+    Save {
+        /// Names of the images
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Archive, `-` is stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: String,
+    },
+    /// Remove images that no container uses
+    Prune,
     /// Pull an image from its registry
     Pull {
         /// Name of the image
@@ -90,6 +101,28 @@ pub(super) fn run(arguments: &ImageArgs, settings: &Settings) -> Result<(), Fail
             for name in names {
                 let removed = store.remove(name)?;
                 console.line(format!("removed {removed}"))?;
+            }
+            Ok(())
+        }
+        Action::Save { names, output } => {
+            if output == "-" {
+                store.save(names, io::stdout().lock())?;
+                return Ok(());
+            }
+            let failed = |error: &dyn std::error::Error| {
+                Failure::new(format!("cannot write `{output}`")).because_error(error)
+            };
+            let file = File::create(output).map_err(|error| failed(&error))?;
+            let saved = store.save(names, io::BufWriter::new(file));
+            if saved.is_err() {
+                // Half an archive is no archive.
+                let _ = std::fs::remove_file(output);
+            }
+            Ok(saved?)
+        }
+        Action::Prune => {
+            for name in store.prune()? {
+                console.line(format!("removed {name}"))?;
             }
             Ok(())
         }

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
-use crate::local::LocalApi;
 
 /// Keeps a definition until its objects are gone.
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -29,12 +28,12 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    /// Serves what is defined now, and follows definitions from then on in a task of the current tokio runtime.
+    /// Serves what is defined now, and follows definitions from then on in a task of the current tokio runtime. `api` is that of
+    /// the engine, or of the server that leads.
     ///
     /// # Errors
     /// The definitions cannot be listed.
-    pub async fn start(engine: &Engine, jitter: Jitter) -> Result<Self, Status> {
-        let api = Arc::new(LocalApi::new(engine.clone(), "tug-definitions"));
+    pub async fn start(engine: &Engine, api: Arc<dyn Api>, jitter: Jitter) -> Result<Self, Status> {
         let definitions = Collection::all(RESOURCE.0, RESOURCE.1);
         let worker = Worker {
             builtin: engine.registry(),
@@ -69,7 +68,7 @@ impl Definitions {
 struct Worker {
     builtin: Arc<Registry>,
     engine: Engine,
-    api: Arc<LocalApi>,
+    api: Arc<dyn Api>,
 }
 
 impl Worker {

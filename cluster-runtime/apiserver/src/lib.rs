@@ -10,6 +10,7 @@ mod discovery;
 mod engine;
 mod http;
 mod local;
+mod node_authorizer;
 mod nodes;
 mod rbac;
 mod sources;
@@ -22,10 +23,11 @@ pub use engine::{
     Body, Change, ChangeStream, Engine, EngineOptions, GIT_VERSION, ListQuery, NAMESPACES, Page,
     ServiceRanges, VersionMatch, WatchQuery, Written,
 };
-pub use http::{ApiServer, TokenTable, Tokens};
+pub use http::{ApiServer, Forward, Protocol, TokenTable, Tokens};
 pub use local::LocalApi;
+pub use node_authorizer::NodeAuthorizer;
 pub use nodes::NodeRegistry;
 pub use rbac::Rbac;
 pub use sources::{Sources, SystemSources};
 pub use tokens::{TokenIssuer, TokenKeyError};
-pub use user::{AUTHENTICATED, Caller, MASTERS, UNAUTHENTICATED, User};
+pub use user::{AUTHENTICATED, Caller, MASTERS, SERVERS, UNAUTHENTICATED, User};

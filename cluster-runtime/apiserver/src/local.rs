@@ -105,6 +105,9 @@ impl Api for LocalApi {
             timeout: Some(WATCH_LIFE),
             ..WatchQuery::default()
         };
+        if self.engine.is_behind(&query.resource_version) {
+            self.engine.catch_up().await?;
+        }
         let (_, changes) = self.engine.watch(&self.caller, collection, &query)?;
         Ok(Box::pin(changes.map(|change| match change {
             Change::Added(object) => WatchEvent::Added(object),

@@ -1,7 +1,12 @@
 //! Who sends a request.
 
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 /// The group whose members may do everything.
 pub const MASTERS: &str = "system:masters";
+/// The servers of the cluster. They may say for whom they send a request on.
+pub const SERVERS: &str = "tug:servers";
 /// The group of everyone who proved who they are.
 pub const AUTHENTICATED: &str = "system:authenticated";
 /// The group of everyone who did not.
@@ -40,6 +45,21 @@ impl User {
             uid: String::new(),
             groups,
         }
+    }
+
+    /// The user that a client certificate names: its common name, and its organisations as groups; `None` where it names
+    /// nobody. Whether the certificate is good is for the TLS handshake to find out.
+    pub fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let subject = certificate.subject();
+        let name = subject.iter_common_name().next()?.as_str().ok()?;
+        let groups = subject.iter_organization().filter_map(|part| part.as_str().ok());
+        let mut groups: Vec<String> = groups.map(str::to_owned).collect();
+        // Servers do what they are asked to by whoever may, so they may everything.
+        if groups.iter().any(|group| group == SERVERS) {
+            groups.push(MASTERS.to_owned());
+        }
+        Some(Self::authenticated(name, groups))
     }
 
     /// A user that gave no proof.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_objects::Status;
 use futures::Stream;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,7 +34,7 @@ pub trait NodeStreams: Send + Sync + 'static {
 }
 
 /// What a node and its containers use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeUsage {
     /// The node as a whole.
     pub node: Usage,
@@ -42,7 +43,7 @@ pub struct NodeUsage {
 }
 
 /// What is used of processor and memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time since some start, in nanoseconds; it only grows.
     pub cpu_nanoseconds: u64,
@@ -51,7 +52,7 @@ pub struct Usage {
 }
 
 /// One container of one pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PodContainer {
     /// Namespace of the pod.
     pub namespace: String,
@@ -64,7 +65,7 @@ pub struct PodContainer {
 }
 
 /// Which lines of a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRequest {
     /// Go on as lines are written.
     pub follow: bool,
@@ -83,7 +84,7 @@ pub struct LogRequest {
 }
 
 /// A command to run, and which streams to join.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -98,7 +99,7 @@ pub struct ExecRequest {
 }
 
 /// The size of a terminal, in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
     /// Columns.
     pub width: u16,
@@ -107,7 +108,7 @@ pub struct TerminalSize {
 }
 
 /// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecExit {
     /// It ended with this code; 128 + N when signal N killed it.
     Code(i32),

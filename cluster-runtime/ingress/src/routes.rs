@@ -120,7 +120,7 @@ pub fn routes(
     services: &[Arc<Object>],
     slices: &[Arc<Object>],
 ) -> Routes {
-    let ports = service_table(services, slices);
+    let ports = service_table(services, slices, None);
     let backends = Backends {
         by_port: ports
             .iter()

@@ -92,6 +92,11 @@ impl AddressPool {
     pub fn pods(&self) -> impl Iterator<Item = &str> {
         self.used.keys().map(String::as_str)
     }
+
+    /// The pods that have an address, with it.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+        self.used.iter().map(|(pod, address)| (pod.as_str(), *address))
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::overlay::Overlay;
+
 /// How a node's network is laid out.
 #[derive(Clone, Debug)]
 pub struct NetworkConfig {
+    /// Name of this node, by which endpoints are known to be on it.
+    pub node: String,
     /// Name of the bridge that pods are linked to, at most 15 bytes. Links of ours begin with the same letters.
     pub bridge: String,
     /// Addresses of this node's pods; the first is the bridge's own.
@@ -26,6 +30,17 @@ pub struct NetworkConfig {
     pub state_dir: PathBuf,
     /// The `nft` program; `None` balances services in user space.
     pub nft: Option<PathBuf>,
+    /// How other nodes are reached; `None` where there are none.
+    pub overlay: Option<Overlay>,
+}
+
+impl NetworkConfig {
+    /// Addresses of all pods, those of other nodes included.
+    pub(crate) fn all_pods(&self) -> Subnet {
+        self.overlay
+            .as_ref()
+            .map_or(self.pod_subnet, |overlay| overlay.cluster_pods)
+    }
 }
 
 /// A range of IPv4 addresses, as `10.42.0.0/24`.

@@ -6,14 +6,17 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::link::{Links, gateway};
+use crate::policy::{PolicyObjects, policy_removal_script, policy_script};
 use crate::proxy::Proxy;
 use crate::sync::{frontends, run_nft};
+use crate::table::tests::object;
 use crate::table::{Protocol, ServicePort};
-use crate::{NetworkConfig, ruleset};
+use crate::{NetworkConfig, affinity, ruleset};
 
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 7);
 const EMPTY_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 8);
@@ -47,7 +50,11 @@ impl Pod {
                     }
                 });
                 while let Some((target, answer)) = received.recv().await {
-                    let _: Result<(), String> = tokio::sync::oneshot::Sender::send(answer, ask(target).await);
+                    // Beside the others: one that waits for an answer must not keep the next.
+                    tokio::spawn(async move {
+                        let _: Result<(), String> =
+                            tokio::sync::oneshot::Sender::send(answer, ask(target).await);
+                    });
                 }
             });
         });
@@ -55,6 +62,12 @@ impl Pod {
             namespace: made.recv().unwrap(),
             orders,
         }
+    }
+
+    /// Asks somebody who may not answer.
+    async fn ask_briefly(&self, target: SocketAddrV4) -> String {
+        let answered = tokio::time::timeout(Duration::from_millis(500), self.ask(target));
+        answered.await.unwrap_or_else(|_| "no answer".into())
     }
 
     async fn ask(&self, target: SocketAddrV4) -> String {
@@ -108,6 +121,7 @@ fn in_fresh_namespace(check: impl AsyncFnOnce() + Send + 'static) {
 
 fn config(nft: Option<PathBuf>, state_dir: &Path) -> NetworkConfig {
     NetworkConfig {
+        node: "n1".into(),
         bridge: "tug0".into(),
         pod_subnet: "10.42.0.0/24".parse().unwrap(),
         service_subnet: "10.43.0.0/16".parse().unwrap(),
@@ -116,6 +130,7 @@ fn config(nft: Option<PathBuf>, state_dir: &Path) -> NetworkConfig {
         upstream_dns: Vec::new(),
         state_dir: state_dir.to_owned(),
         nft,
+        overlay: None,
     }
 }
 
@@ -144,6 +159,7 @@ async fn services_lead_to_pods(nft: Option<PathBuf>) {
             .iter()
             .map(|address| SocketAddrV4::new(*address, 80))
             .collect(),
+        affinity_seconds: None,
     };
     let table = [
         port(SERVICE, Some(NODE_PORT), &[first, second]),
@@ -194,13 +210,142 @@ async fn services_lead_to_pods(nft: Option<PathBuf>) {
         }
     }
 
+    if config.nft.is_some() {
+        clients_stay(&config, &one, [first, second]).await;
+        policies_close(&config, &one, &two, [first, second]).await;
+    }
+
     links.remove("tug0a").await.unwrap();
     links.remove("tug0a").await.unwrap();
     links.remove_bridge().await.unwrap();
     if let Some(nft) = &config.nft {
         run_nft(nft, &ruleset::removal_script(&config)).await.unwrap();
+        run_nft(nft, &affinity::removal_script(&config)).await.unwrap();
     }
     links.remove_service_route(&config).await.unwrap();
+}
+
+/// A client of a service with affinity stays with one backend, also while others come and go.
+async fn clients_stay(config: &NetworkConfig, client: &Pod, addresses: [Ipv4Addr; 2]) {
+    let nft = config.nft.as_ref().unwrap();
+    let service = |backends: &[Ipv4Addr]| ServicePort {
+        name: "shop/web:sticky".into(),
+        cluster_ips: [Ipv4Addr::new(10, 43, 0, 9)].into(),
+        port: 8000,
+        node_port: Some(NODE_PORT + 1),
+        protocol: Protocol::Tcp,
+        backends: backends
+            .iter()
+            .map(|address| SocketAddrV4::new(*address, 80))
+            .collect(),
+        affinity_seconds: Some(60),
+    };
+    let target = SocketAddrV4::new(Ipv4Addr::new(10, 43, 0, 9), 8000);
+    let both = [service(&addresses)];
+    // Pods that are led to themselves are the other table's.
+    run_nft(nft, &ruleset::script(config, &both)).await.unwrap();
+    run_nft(nft, &affinity::script(config, None, &both))
+        .await
+        .unwrap();
+    let chosen = client.ask(target).await;
+    assert!(["one", "two"].contains(&chosen.as_str()), "{chosen}");
+    for _ in 0..20 {
+        assert_eq!(client.ask(target).await, chosen);
+    }
+    // Without the other backend, and with it again, it is still there; without its own it is led to the other.
+    let (own, other) = if chosen == "one" {
+        (addresses[0], addresses[1])
+    } else {
+        (addresses[1], addresses[0])
+    };
+    let alone = [service(&[own])];
+    run_nft(nft, &affinity::script(config, Some(&both), &alone))
+        .await
+        .unwrap();
+    run_nft(nft, &affinity::script(config, Some(&alone), &both))
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.ask(target).await, chosen);
+    }
+    let left = [service(&[other])];
+    run_nft(nft, &affinity::script(config, Some(&both), &left))
+        .await
+        .unwrap();
+    let moved = client.ask(target).await;
+    assert!(
+        moved != chosen && ["one", "two"].contains(&moved.as_str()),
+        "{moved}"
+    );
+    run_nft(nft, &affinity::script(config, Some(&left), &[]))
+        .await
+        .unwrap();
+}
+
+/// Policies stop new connections between pods, and let go on what is there.
+async fn policies_close(config: &NetworkConfig, one: &Pod, two: &Pod, addresses: [Ipv4Addr; 2]) {
+    let nft = config.nft.as_ref().unwrap();
+    let [first, second] = addresses.map(|address| SocketAddrV4::new(address, 80));
+    let pods = ["one", "two"].map(|name| {
+        object(json!({"metadata": {"namespace": "shop", "name": name, "uid": name, "labels": {"app": name}}}))
+    });
+    let namespaces = [object(json!({"metadata": {"name": "shop"}}))];
+    let attached = [("one".to_owned(), addresses[0]), ("two".to_owned(), addresses[1])].into();
+    let enforce = async |spec: serde_json::Value| {
+        let policy = object(json!({"metadata": {"namespace": "shop", "name": "p"}, "spec": spec}));
+        let script = policy_script(
+            config,
+            PolicyObjects {
+                policies: &[policy],
+                pods: &pods,
+                namespaces: &namespaces,
+                attached: &attached,
+            },
+        );
+        run_nft(nft, &script)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{script}"));
+    };
+    let two_is = |rest: serde_json::Value| {
+        let mut spec = rest;
+        spec["podSelector"] = json!({"matchLabels": {"app": "two"}});
+        spec
+    };
+    enforce(two_is(json!({}))).await;
+    assert_eq!(one.ask_briefly(second).await, "no answer");
+    assert_eq!(
+        two.ask(first).await,
+        "one",
+        "what it asks itself is not what it is asked"
+    );
+    assert_eq!(ask(second).await, "two", "the node reaches its pods");
+    let from_one = json!({"from": [{"podSelector": {"matchLabels": {"app": "one"}}}]});
+    enforce(two_is(json!({"ingress": [from_one]}))).await;
+    assert_eq!(one.ask(second).await, "two");
+    for (ports, expected) in [
+        (json!([{"port": 80}]), "two"),
+        (json!([{"port": 70, "endPort": 90}]), "two"),
+        (
+            json!([{"port": 81}, {"protocol": "UDP", "port": 80}]),
+            "no answer",
+        ),
+    ] {
+        enforce(two_is(json!({"ingress": [{"ports": ports}]}))).await;
+        assert_eq!(one.ask_briefly(second).await, expected, "{ports}");
+    }
+    for (except, expected) in [
+        (json!([]), "two"),
+        (json!([format!("{}/32", addresses[0])]), "no answer"),
+    ] {
+        let block = json!({"cidr": "10.42.0.0/16", "except": except});
+        enforce(two_is(json!({"ingress": [{"from": [{"ipBlock": block}]}]}))).await;
+        assert_eq!(one.ask_briefly(second).await, expected, "{except}");
+    }
+    enforce(two_is(json!({"policyTypes": ["Egress"]}))).await;
+    assert_eq!(two.ask_briefly(first).await, "no answer");
+    assert_eq!(one.ask(second).await, "two", "answers pass");
+    run_nft(nft, &policy_removal_script(config)).await.unwrap();
+    assert_eq!(two.ask(first).await, "one");
 }
 
 #[test]

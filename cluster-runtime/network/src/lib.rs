@@ -1,9 +1,11 @@
 //! Pod networks, service balancing and cluster DNS of a node.
 //!
 //! Start with [`Network`]: it brings the node's bridge up, links pods to it, and keeps services and names in step
-//! with the API. What is balanced is decided in [`table`], how in [`ruleset`] (kernel) and `proxy` (user space).
+//! with the API. What is balanced is decided in [`table`], how in [`ruleset`] (kernel) and `proxy` (user space), and who
+//! may speak with whom in [`policy`].
 
 mod address;
+pub mod affinity;
 mod config;
 #[cfg(test)]
 mod data_plane_tests;
@@ -11,13 +13,19 @@ mod dns;
 mod link;
 mod namespace;
 mod network;
+mod overlay;
+pub mod policy;
+mod policy_plane;
 mod proxy;
 pub mod ruleset;
 mod sync;
 pub mod table;
+mod tunnel;
 
 pub use address::{AddressPool, PoolExhausted};
 pub use config::{NetworkConfig, ParseSubnetError, Subnet};
 pub use dns::{Names, Resolution};
+pub use link::gateway;
 pub use network::{Balancer, ForwardedPort, Network, NetworkError, PodAddress};
+pub use overlay::Overlay;
 pub use table::Protocol;

@@ -14,6 +14,7 @@ use rtnetlink::{
 };
 
 use crate::namespace::inside;
+use crate::overlay::link_name;
 use crate::{NetworkConfig, Subnet};
 
 /// The kernel's table of addresses that are the host's own.
@@ -42,11 +43,11 @@ pub enum LinkError {
 
 /// A connection to the kernel's network configuration in the namespace of the caller.
 pub(crate) struct Links {
-    handle: Handle,
+    pub(crate) handle: Handle,
     bridge: String,
 }
 
-trait Explain<T> {
+pub(crate) trait Explain<T> {
     fn explain(self, action: impl FnOnce() -> String) -> Result<T, LinkError>;
 }
 
@@ -60,14 +61,14 @@ impl<T> Explain<T> for Result<T, rtnetlink::Error> {
 }
 
 /// Takes "it is there already" as done.
-fn present_is_fine(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+pub(crate) fn present_is_fine(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
     match result {
         Err(rtnetlink::Error::NetlinkError(message)) if is_os_error(&message, nix::libc::EEXIST) => Ok(()),
         other => other,
     }
 }
 
-fn is_os_error(message: &rtnetlink::packet_core::ErrorMessage, errno: i32) -> bool {
+pub(crate) fn is_os_error(message: &rtnetlink::packet_core::ErrorMessage, errno: i32) -> bool {
     message.to_io().raw_os_error() == Some(errno)
 }
 
@@ -128,8 +129,9 @@ impl Links {
         Ok(())
     }
 
-    /// Removes the bridge, with everything that is linked to it.
+    /// Removes the bridge, with everything that is linked to it, and the tunnel to other nodes.
     pub(crate) async fn remove_bridge(&self) -> Result<(), LinkError> {
+        self.remove(&link_name(&self.bridge)).await?;
         self.remove(&self.bridge).await
     }
 
@@ -227,7 +229,12 @@ impl Links {
             .explain(|| format!("bring `{link}` up"))
     }
 
-    async fn add_address(&self, index: u32, address: Ipv4Addr, prefix: u8) -> Result<(), LinkError> {
+    pub(crate) async fn add_address(
+        &self,
+        index: u32,
+        address: Ipv4Addr,
+        prefix: u8,
+    ) -> Result<(), LinkError> {
         let request = self.handle.address().add(index, IpAddr::V4(address), prefix);
         present_is_fine(request.execute().await).explain(|| format!("add the address {address}"))
     }
@@ -237,7 +244,7 @@ impl Links {
         present_is_fine(request.execute().await).explain(|| format!("add the {what} route"))
     }
 
-    async fn index(&self, link: &str) -> Result<Option<u32>, LinkError> {
+    pub(crate) async fn index(&self, link: &str) -> Result<Option<u32>, LinkError> {
         let mut found = self.handle.link().get().match_name(link.to_owned()).execute();
         match found.try_next().await {
             Ok(message) => Ok(message.map(|message| message.header.index)),
@@ -260,7 +267,7 @@ fn local_services(services: Subnet, loopback: u32) -> RouteMessageBuilder<Ipv4Ad
 }
 
 /// The bridge's own address, which pods send everything to.
-pub(crate) fn gateway(pod_subnet: Subnet) -> Ipv4Addr {
+pub fn gateway(pod_subnet: Subnet) -> Ipv4Addr {
     pod_subnet.nth(1).expect("a subnet has at least four addresses")
 }
 

@@ -13,9 +13,12 @@ use tokio::sync::Mutex;
 
 use crate::dns::DnsServer;
 use crate::link::{LinkError, Links, gateway};
+use crate::overlay::OverlayRoutes;
+use crate::policy::policy_removal_script;
+use crate::policy_plane::PolicyPlane;
 use crate::sync::{DataPlane, run_nft};
 use crate::table::Protocol;
-use crate::{AddressPool, NetworkConfig, PoolExhausted, ruleset};
+use crate::{AddressPool, NetworkConfig, PoolExhausted, affinity, ruleset};
 
 /// Port on which the cluster's names are served.
 const DNS_PORT: u16 = 53;
@@ -28,6 +31,8 @@ pub struct Network {
     links: Links,
     pool: Mutex<AddressPool>,
     data_plane: DataPlane,
+    overlay: Option<OverlayRoutes>,
+    policies: PolicyPlane,
 }
 
 /// Where a pod can be reached.
@@ -118,12 +123,20 @@ impl Network {
         let dns = DnsServer::start(address, DNS_PORT, &config.upstream_dns)
             .await
             .map_err(|source| NetworkError::Dns { address, source })?;
-        let data_plane = DataPlane::start(config.clone(), api, dns).await?;
+        let data_plane = DataPlane::start(config.clone(), api.clone(), dns).await?;
+        let attached = pool.addresses().map(|(pod, ip)| (pod.to_owned(), ip)).collect();
+        let policies = PolicyPlane::start(config.clone(), api.clone(), attached).await;
+        let overlay = config.overlay.clone();
+        let overlay = overlay
+            .map(|overlay| OverlayRoutes::start(overlay, config.clone(), api))
+            .transpose()?;
         Ok(Self {
             config,
             links,
             pool: Mutex::new(pool),
             data_plane,
+            overlay,
+            policies,
         })
     }
 
@@ -150,6 +163,8 @@ impl Network {
             .await??;
         let gateway = self.gateway();
         let link = self.link_name(pod);
+        // Rules come before the link, which is the way to speak.
+        self.policies.attached(pod, ip).await;
         if linked && self.links.exists(&link).await? {
             return Ok(PodAddress { ip, gateway });
         }
@@ -178,6 +193,7 @@ impl Network {
     /// Removes a pod's link and frees its address; a pod that has none is fine.
     pub async fn detach(&self, pod: &str) -> Result<(), NetworkError> {
         self.links.remove(&self.link_name(pod)).await?;
+        self.policies.detached(pod).await;
         self.change_pool(|pool| pool.free(pod)).await?;
         self.data_plane.forward(pod, Ipv4Addr::UNSPECIFIED, &[]).await
     }
@@ -204,6 +220,10 @@ impl Network {
 
     /// Stops serving; links, addresses and rules stay, so that running pods are not disturbed.
     pub async fn stop(&self) {
+        if let Some(overlay) = &self.overlay {
+            overlay.stop().await;
+        }
+        self.policies.stop().await;
         self.data_plane.stop().await;
     }
 
@@ -214,6 +234,8 @@ impl Network {
         links.remove_service_route(config).await?;
         if let Some(nft) = &config.nft {
             run_nft(nft, &ruleset::removal_script(config)).await?;
+            run_nft(nft, &policy_removal_script(config)).await?;
+            run_nft(nft, &affinity::removal_script(config)).await?;
         }
         Ok(())
     }
@@ -342,6 +364,7 @@ mod tests {
     #[test]
     fn resolv_conf_follows_the_policy() {
         let config = NetworkConfig {
+            node: "n1".into(),
             bridge: "tug0".into(),
             pod_subnet: "10.42.0.0/24".parse().unwrap(),
             service_subnet: "10.43.0.0/16".parse().unwrap(),
@@ -350,6 +373,7 @@ mod tests {
             upstream_dns: vec!["192.0.2.1:53".parse().unwrap()],
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         };
         let cluster =
             "nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n";

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::NetworkConfig;
+use crate::overlay::link_name;
 use crate::table::ServicePort;
 
 /// Writes the script that makes the kernel balance these services.
@@ -24,8 +25,10 @@ pub fn script(config: &NetworkConfig, table: &[ServicePort]) -> String {
         chains,
     } = sections(table);
     let pods = config.pod_subnet;
+    let all_pods = config.all_pods();
     let services = config.service_subnet;
     let bridge = &config.bridge;
+    let tunnel = link_name(bridge);
     // Adding before deleting makes the deletion succeed the first time as well.
     format!(
         "add table ip {name}
@@ -51,7 +54,8 @@ table ip {name} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr . ip daddr @hairpins masquerade
-    ip saddr {pods} ip daddr != {pods} oifname != \"{bridge}\" masquerade
+    ip saddr {pods} ip daddr != {all_pods} oifname != \"{bridge}\" masquerade
+    ip saddr != {all_pods} oifname \"{tunnel}\" masquerade
   }}
   chain reply {{
     meta l4proto tcp reject with tcp reset
@@ -129,7 +133,7 @@ pub fn removal_script(config: &NetworkConfig) -> String {
 }
 
 /// The table is named after the bridge, so that two clusters on one host keep apart.
-fn table_name(config: &NetworkConfig) -> String {
+pub(crate) fn table_name(config: &NetworkConfig) -> String {
     config
         .bridge
         .chars()
@@ -212,7 +216,7 @@ fn balance(service: &ServicePort) -> String {
 }
 
 /// nft refuses an empty list of elements.
-fn elements(list: &[String]) -> String {
+pub(crate) fn elements(list: &[String]) -> String {
     if list.is_empty() {
         String::new()
     } else {
@@ -229,6 +233,7 @@ mod tests {
 
     fn config() -> NetworkConfig {
         NetworkConfig {
+            node: "n1".into(),
             bridge: "tug0".into(),
             pod_subnet: "10.42.0.0/24".parse().unwrap(),
             service_subnet: "10.43.0.0/16".parse().unwrap(),
@@ -237,6 +242,7 @@ mod tests {
             upstream_dns: Vec::new(),
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         }
     }
 
@@ -245,7 +251,7 @@ mod tests {
         let slice = web_slice(&json!([{"addresses": ["10.42.0.5", "10.42.0.6"]}]));
         let script = script(
             &config(),
-            &service_table(&[web("NodePort", "10.43.0.7")], &[slice]),
+            &service_table(&[web("NodePort", "10.43.0.7")], &[slice], Some("n1")),
         );
         for part in [
             "10.43.0.7 . tcp . 80 : goto service_0",
@@ -262,7 +268,7 @@ mod tests {
     fn other_backends_change_their_chain_alone_and_other_services_everything() {
         let table = |addresses: &[&str]| {
             let slice = web_slice(&json!([{"addresses": addresses}]));
-            service_table(&[web("ClusterIP", "10.43.0.7")], &[slice])
+            service_table(&[web("ClusterIP", "10.43.0.7")], &[slice], Some("n1"))
         };
         let update =
             |before: &[&str], after: &[&str]| update_script(&config(), &table(before), &table(after));

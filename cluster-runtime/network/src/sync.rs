@@ -16,7 +16,7 @@ use crate::dns::{DnsServer, Names};
 use crate::network::{ForwardedPort, NetworkError};
 use crate::proxy::Proxy;
 use crate::table::{Frontends, ServicePort, service_table};
-use crate::{NetworkConfig, ruleset};
+use crate::{NetworkConfig, affinity, ruleset};
 
 /// What makes services work on this node.
 pub(crate) struct DataPlane {
@@ -35,6 +35,8 @@ struct Sync {
     proxy: Proxy,
     /// What the kernel was told last.
     told: Option<Vec<ServicePort>>,
+    /// What of it was last told about services whose clients stay with a backend.
+    told_affinity: Option<Vec<ServicePort>>,
 }
 
 impl DataPlane {
@@ -57,6 +59,7 @@ impl DataPlane {
             dns,
             proxy: Proxy::default(),
             told: None,
+            told_affinity: None,
         };
         // The first rules are set before anybody is told that the network is up: a kernel that refuses them is a fault
         // to report, not one to retry.
@@ -145,7 +148,7 @@ impl Sync {
         let (services, slices) = (self.services.list(), self.slices.list());
         self.dns
             .publish(Names::new(&self.config.cluster_domain, &services, &slices));
-        let mut table = service_table(&services, &slices);
+        let mut table = service_table(&services, &slices, Some(&self.config.node));
         // The cluster's names are served at their address by the node itself.
         table.retain(|service| !service.cluster_ips.contains(&self.config.dns_address));
         for failure in self.proxy.apply(frontends(&self.config, &table)).await {
@@ -154,6 +157,19 @@ impl Sync {
         let Some(nft) = &self.config.nft else {
             return Ok(());
         };
+        let staying: Vec<ServicePort> = table
+            .iter()
+            .filter(|service| affinity::stays(service))
+            .cloned()
+            .collect();
+        if self.told_affinity.as_ref() != Some(&staying) {
+            let script = affinity::script(&self.config, self.told_affinity.as_deref(), &staying);
+            // Refused where somebody else has changed our table: then it is made anew, and clients are forgotten.
+            if run_nft(nft, &script).await.is_err() {
+                run_nft(nft, &affinity::script(&self.config, None, &staying)).await?;
+            }
+            self.told_affinity = Some(staying);
+        }
         if let Some(told) = &self.told
             && let Some(update) = ruleset::update_script(&self.config, told, &table)
         {

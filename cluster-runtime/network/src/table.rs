@@ -31,6 +31,8 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// Where connections go, each with the same share.
     pub backends: Vec<SocketAddrV4>,
+    /// How long a client that was led to a backend is led there again.
+    pub affinity_seconds: Option<u32>,
 }
 
 /// Label by which an EndpointSlice belongs to a service.
@@ -58,9 +60,14 @@ impl Protocol {
 ///
 /// Services without an address of their own (headless, ExternalName) are not in the table, nor are ports of other
 /// protocols than TCP and UDP. Ready endpoints are used; while there are none, those that still serve while they
-/// terminate (<https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>). The order of
-/// the result depends on names alone.
-pub fn service_table(services: &[Arc<Object>], slices: &[Arc<Object>]) -> Vec<ServicePort> {
+/// terminate (<https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>). Where a traffic
+/// policy is `Local`, only endpoints of the node count, and a port that is asked from inside and from outside by other
+/// policies is two rows; without a node there are no such policies. The order of the result depends on names alone.
+pub fn service_table(
+    services: &[Arc<Object>],
+    slices: &[Arc<Object>],
+    node: Option<&str>,
+) -> Vec<ServicePort> {
     let mut by_service: HashMap<(&str, &str), Vec<&Object>> = HashMap::new();
     for slice in slices {
         if let (Some(namespace), Some(service)) = (slice.namespace(), slice.label(SERVICE_NAME_LABEL)) {
@@ -75,31 +82,69 @@ pub fn service_table(services: &[Arc<Object>], slices: &[Arc<Object>]) -> Vec<Se
         let slices = by_service
             .get(&(namespace, service.name()))
             .map_or(&[][..], Vec::as_slice);
-        table.extend(ports_of(service, slices));
+        table.extend(ports_of(service, slices, node));
     }
     table
 }
 
-fn ports_of(service: &Object, slices: &[&Object]) -> Vec<ServicePort> {
-    let mut cluster_ips = cluster_ips(service);
+fn ports_of(service: &Object, slices: &[&Object], node: Option<&str>) -> Vec<ServicePort> {
+    let cluster_ips = cluster_ips(service);
     let external = matches!(service.text(&["spec", "type"]), Some("NodePort" | "LoadBalancer"));
     if cluster_ips.is_empty() {
         return Vec::new();
     }
-    cluster_ips.extend(balancer_ips(service));
+    let balancer_ips: BTreeSet<Ipv4Addr> = balancer_ips(service).collect();
+    let is_local = |field: &str| node.is_some() && service.text(&["spec", field]) == Some("Local");
+    let (inside, outside) = (
+        is_local("internalTrafficPolicy"),
+        is_local("externalTrafficPolicy"),
+    );
     let read = |port: &Value| {
         let name = port["name"].as_str().unwrap_or_default();
         let protocol = Protocol::parse(port["protocol"].as_str())?;
-        Some(ServicePort {
-            name: format!("{}:{}", service.key(), if name.is_empty() { "-" } else { name }),
-            cluster_ips: cluster_ips.clone(),
-            port: number(&port["port"])?,
-            node_port: number(&port["nodePort"]).filter(|_| external),
-            protocol,
-            backends: backends(slices, name, protocol),
+        let node_port = number(&port["nodePort"]).filter(|_| external);
+        let row = |suffix: &str, ips: BTreeSet<Ipv4Addr>, node_port, local: bool| {
+            Some(ServicePort {
+                name: format!(
+                    "{}:{}{suffix}",
+                    service.key(),
+                    if name.is_empty() { "-" } else { name }
+                ),
+                cluster_ips: ips,
+                port: number(&port["port"])?,
+                node_port,
+                protocol,
+                backends: backends(slices, name, protocol, node.filter(|_| local)),
+                affinity_seconds: affinity(service),
+            })
+        };
+        let is_called_from_outside = node_port.is_some() || !balancer_ips.is_empty();
+        Some(if inside == outside || !is_called_from_outside {
+            let ips = cluster_ips.union(&balancer_ips).copied().collect();
+            vec![row("", ips, node_port, inside)?]
+        } else {
+            vec![
+                row("", cluster_ips.clone(), None, inside)?,
+                row(" from outside", balancer_ips.clone(), node_port, outside)?,
+            ]
         })
     };
-    service.list(&["spec", "ports"]).iter().filter_map(read).collect()
+    let ports = service.list(&["spec", "ports"]).iter();
+    ports.filter_map(read).flatten().collect()
+}
+
+/// How long a client stays with a backend, where it does: three hours unless the service says otherwise.
+fn affinity(service: &Object) -> Option<u32> {
+    const SECONDS: u32 = 10_800;
+    if service.text(&["spec", "sessionAffinity"]) != Some("ClientIP") {
+        return None;
+    }
+    let told = service.integer(&["spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"]);
+    Some(
+        told.and_then(|told| u32::try_from(told).ok())
+            .filter(|told| *told > 0)
+            .unwrap_or(SECONDS),
+    )
 }
 
 /// The service's own IPv4 addresses; empty for headless services.
@@ -122,7 +167,13 @@ fn balancer_ips(service: &Object) -> impl Iterator<Item = Ipv4Addr> {
     arrives.filter_map(|ingress| ingress["ip"].as_str()?.parse().ok())
 }
 
-fn backends(slices: &[&Object], port_name: &str, protocol: Protocol) -> Vec<SocketAddrV4> {
+/// Where connections to a port go; with a node, only what is on it.
+fn backends(
+    slices: &[&Object],
+    port_name: &str,
+    protocol: Protocol,
+    node: Option<&str>,
+) -> Vec<SocketAddrV4> {
     let mut ready = BTreeSet::new();
     let mut serving = BTreeSet::new();
     for slice in slices {
@@ -130,6 +181,9 @@ fn backends(slices: &[&Object], port_name: &str, protocol: Protocol) -> Vec<Sock
             continue;
         };
         for endpoint in slice.list(&["endpoints"]) {
+            if node.is_some_and(|node| endpoint["nodeName"] != node) {
+                continue;
+            }
             let conditions = &endpoint["conditions"];
             // Unknown reads as ready: https://kubernetes.io/docs/reference/kubernetes-api, EndpointConditions.
             let is_ready = conditions["ready"].as_bool().unwrap_or(true);
@@ -206,7 +260,11 @@ pub(crate) mod tests {
     }
 
     fn http_backends(endpoints: &Value) -> Vec<String> {
-        let table = service_table(&[web("ClusterIP", "10.43.0.7")], &[web_slice(endpoints)]);
+        let table = service_table(
+            &[web("ClusterIP", "10.43.0.7")],
+            &[web_slice(endpoints)],
+            Some("n1"),
+        );
         table[0].backends.iter().map(ToString::to_string).collect()
     }
 
@@ -227,7 +285,7 @@ pub(crate) mod tests {
     #[test]
     fn node_ports_count_only_where_the_type_has_them() {
         let ports = |kind| {
-            let table = service_table(&[web(kind, "10.43.0.7")], &[]);
+            let table = service_table(&[web(kind, "10.43.0.7")], &[], Some("n1"));
             table
                 .iter()
                 .map(|port| (port.name.clone(), port.node_port))
@@ -245,6 +303,50 @@ pub(crate) mod tests {
 
     #[test]
     fn headless_services_are_left_out() {
-        assert!(service_table(&[web("ClusterIP", "None")], &[]).is_empty());
+        assert!(service_table(&[web("ClusterIP", "None")], &[], Some("n1")).is_empty());
+    }
+
+    #[test]
+    fn local_traffic_stays_on_the_node() {
+        let near = json!({"addresses": ["10.42.0.5"], "nodeName": "n1"});
+        let far = json!({"addresses": ["10.42.1.5"], "nodeName": "n2"});
+        let rows = |policies: &Value| {
+            let mut service = Object::clone(&web("NodePort", "10.43.0.7"));
+            for (field, value) in policies.as_object().unwrap() {
+                service.set(&["spec", field], value.clone());
+            }
+            let slice = web_slice(&json!([near, far]));
+            let mut table = service_table(&[Arc::new(service)], &[slice], Some("n1"));
+            table.retain(|row| row.protocol == Protocol::Tcp);
+            let row =
+                |row: &ServicePort| (row.cluster_ips.len(), row.node_port.is_some(), row.backends.len());
+            table.iter().map(row).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&json!({})), [(1, true, 2)]);
+        assert_eq!(
+            rows(&json!({"externalTrafficPolicy": "Local"})),
+            [(1, false, 2), (0, true, 1)]
+        );
+        assert_eq!(
+            rows(&json!({"internalTrafficPolicy": "Local"})),
+            [(1, false, 1), (0, true, 2)]
+        );
+        let both = json!({"internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local"});
+        assert_eq!(rows(&both), [(1, true, 1)]);
+    }
+
+    #[test]
+    fn clients_stay_for_three_hours_or_as_told() {
+        let seconds = |fields: Value| {
+            let mut service = Object::clone(&web("ClusterIP", "10.43.0.7"));
+            for (field, value) in fields.as_object().unwrap() {
+                service.set(&["spec", field], value.clone());
+            }
+            service_table(&[Arc::new(service)], &[], Some("n1"))[0].affinity_seconds
+        };
+        assert_eq!(seconds(json!({})), None);
+        assert_eq!(seconds(json!({"sessionAffinity": "ClientIP"})), Some(10_800));
+        let told = json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}});
+        assert_eq!(seconds(told), Some(5));
     }
 }

@@ -89,6 +89,35 @@ fn a_name_that_is_taken_away_takes_its_content_with_it_unless_it_is_used() {
 }
 
 #[test]
+fn what_is_saved_is_loaded_elsewhere_and_what_is_unused_is_pruned() {
+    let (Some((_one, from)), Some((_two, to))) = (store(), store()) else {
+        return;
+    };
+    let archive = layer(&[file("etc/name", "one")]);
+    let image = parts(gzip(&archive), &archive, &json!({ "Cmd": ["sh"] }));
+    from.load(tar(&oci(&image, "box:1")).as_slice()).unwrap();
+    from.tag("box:1", "other:2").unwrap();
+    let mut saved = Vec::new();
+    from.save(&["box:1".into(), "other:2".into()], &mut saved)
+        .unwrap();
+    let mut loaded = to.load(saved.as_slice()).unwrap();
+    loaded.sort();
+    assert_eq!(loaded, ["docker.io/library/box:1", "docker.io/library/other:2"]);
+    assert_eq!(to.resolve("box:1").unwrap().id, from.resolve("box:1").unwrap().id);
+
+    let held = to.resolve("box:1").unwrap();
+    to.lease(&held, "container").unwrap();
+    assert_eq!(
+        to.prune().unwrap(),
+        Vec::<String>::new(),
+        "a container has its layers"
+    );
+    to.release("container");
+    assert_eq!(to.prune().unwrap().len(), 2);
+    assert_eq!(to.list().unwrap().len(), 1, "the built-in image stays");
+}
+
+#[test]
 fn many_users_of_one_store_lose_nothing() {
     let Some((dir, store)) = store() else { return };
     std::thread::scope(|scope| {

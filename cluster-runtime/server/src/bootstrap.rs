@@ -1,12 +1,16 @@
 //! What every cluster has from its first start: the services of its API and its names, and a storage class.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cluster_client::{Api, Collection, Patch, WriteOptions};
 use cluster_network::Subnet;
 use cluster_node::local_storage_class;
 use cluster_objects::{Object, Status};
+use cluster_store::Member;
 use serde_json::{Value, json};
+
+/// Name of the service of the API, and of the list of its endpoints.
+pub(crate) const API_SERVICE: &str = "kubernetes";
 
 /// Owner of the fields of what is made here.
 const MANAGER: &str = "tug-server";
@@ -21,15 +25,45 @@ pub(crate) fn dns_address(services: Subnet) -> Ipv4Addr {
     services.nth(10).expect("checked to be large enough")
 }
 
+/// Where the servers of a cluster serve the API: all of them on one port.
+pub(crate) struct ApiEndpoints {
+    addresses: Vec<Ipv4Addr>,
+    port: u16,
+}
+
+impl ApiEndpoints {
+    /// The members of the group; a server that is alone may have no address but the one that pods know it by.
+    pub(crate) fn new(members: &[Member], own: Option<SocketAddr>, gateway: Ipv4Addr, port: u16) -> Self {
+        let addresses = members.iter().filter_map(|member| member.address.parse().ok());
+        let addresses = addresses
+            .chain(own)
+            .filter_map(|address: SocketAddr| match address.ip() {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+        let mut addresses: Vec<Ipv4Addr> = addresses.collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.is_empty() {
+            addresses.push(gateway);
+        }
+        Self { addresses, port }
+    }
+}
+
 /// Makes the services of the API and of names as they must be.
 ///
 /// The API's leads to where it listens, which selectors cannot say, so its endpoints are written here as well.
 pub(crate) async fn ensure_services(
     api: &dyn Api,
     services: Subnet,
-    api_endpoint: Ipv4Addr,
-    api_port: u16,
+    endpoints: &ApiEndpoints,
 ) -> Result<(), Status> {
+    let api_port = endpoints.port;
+    let addresses = endpoints.addresses.iter();
+    let listed: Vec<Value> = addresses
+        .map(|address| json!({"addresses": [address.to_string()], "conditions": {"ready": true}}))
+        .collect();
     let api_address = api_service_address(services).to_string();
     apply(
         api,
@@ -37,7 +71,7 @@ pub(crate) async fn ensure_services(
         json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {
-                "name": "kubernetes", "namespace": "default",
+                "name": API_SERVICE, "namespace": "default",
                 "labels": {"component": "apiserver", "provider": "kubernetes"},
             },
             "spec": {
@@ -53,11 +87,11 @@ pub(crate) async fn ensure_services(
         json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {
-                "name": "kubernetes", "namespace": "default",
+                "name": API_SERVICE, "namespace": "default",
                 "labels": {"kubernetes.io/service-name": "kubernetes"},
             },
             "ports": [{"name": "https", "port": api_port, "protocol": "TCP"}],
-            "endpoints": [{"addresses": [api_endpoint.to_string()], "conditions": {"ready": true}}],
+            "endpoints": listed,
         }),
     )
     .await?;

@@ -19,8 +19,8 @@ use crate::ClusterDir;
 use crate::dir::SettingsError;
 use crate::handshake::shake_hands;
 use crate::lock::{self, ServerProcess};
+use crate::machine::{cgroup, network_config};
 use crate::options::ClusterOptions;
-use crate::parts::{cgroup, network_config};
 
 /// What the server prints, alone on a line, once it is ready.
 pub(crate) const READY: &str = "ready";

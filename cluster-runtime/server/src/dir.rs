@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use cluster_network::Subnet;
+use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
+
+use crate::token::Role;
 
 /// The data folder of one server of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,18 +21,54 @@ pub struct ClusterDir(PathBuf);
 pub struct ClusterSettings {
     /// Version of the layout of the data folder.
     pub format: u32,
+    /// What this machine is in its cluster.
+    #[serde(default)]
+    pub role: Role,
+    /// Number of this server in the group of servers; 1 made the cluster.
+    #[serde(default = "first_member")]
+    pub member: u64,
     /// Name of this node.
     pub node_name: String,
+    /// Address by which other machines reach this one; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise_address: Option<Ipv4Addr>,
+    /// Servers of the cluster that another machine has made, as far as they were known last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<SocketAddr>,
     /// Address that the API listens on.
     pub api_address: Ipv4Addr,
     /// Port that the API listens on.
     pub api_port: u16,
     /// Name of the bridge that pods are linked to.
     pub bridge: String,
-    /// Addresses of pods.
+    /// Addresses of this node's pods.
     pub pod_subnet: Subnet,
+    /// Addresses of all pods of the cluster, of which each node has a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_pods: Option<Subnet>,
     /// Addresses of services.
     pub service_subnet: Subnet,
+    /// What makes the containers of pods without a runtime class.
+    #[serde(default)]
+    pub runtime: RuntimeChoice,
+}
+
+/// The number of the server that makes a cluster.
+pub(crate) const fn first_member() -> u64 {
+    1
+}
+
+impl ClusterSettings {
+    /// Addresses of all pods of the cluster.
+    pub fn cluster_pods(&self) -> Subnet {
+        self.cluster_pods.unwrap_or(self.pod_subnet)
+    }
+
+    /// Where other machines reach the API, or what an agent serves instead.
+    pub(crate) fn advertised(&self) -> Option<SocketAddr> {
+        let address = self.advertise_address?;
+        Some(SocketAddr::from((address, self.api_port)))
+    }
 }
 
 /// The layout that this program writes.
@@ -97,6 +136,11 @@ impl ClusterDir {
 
     pub(crate) fn pki(&self) -> PathBuf {
         self.0.join("pki")
+    }
+
+    /// The kubeconfig by which this machine's own parts enter the API.
+    pub(crate) fn own_kubeconfig(&self) -> PathBuf {
+        self.pki().join("kubeconfig")
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -194,12 +238,18 @@ mod tests {
     fn settings() -> ClusterSettings {
         ClusterSettings {
             format: FORMAT,
+            role: Role::Server,
+            member: 1,
             node_name: "one".into(),
+            advertise_address: None,
+            servers: Vec::new(),
             api_address: Ipv4Addr::LOCALHOST,
             api_port: 6443,
             bridge: "tug0".into(),
             pod_subnet: "10.42.0.0/24".parse().unwrap(),
+            cluster_pods: Some("10.42.0.0/16".parse().unwrap()),
             service_subnet: "10.43.0.0/16".parse().unwrap(),
+            runtime: RuntimeChoice::Embedded,
         }
     }
 

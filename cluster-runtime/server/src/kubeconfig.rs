@@ -37,6 +37,8 @@ struct Cluster {
 struct ClusterFields {
     server: String,
     certificate_authority_data: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_server_name: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -64,12 +66,20 @@ struct UserFields {
 }
 
 /// Writes a kubeconfig for a server's URL, with its authority's certificate (PEM) and a user's identity.
-pub(crate) fn kubeconfig(server: &str, authority: &str, user: &Identity) -> String {
+///
+/// `server_name` is what the server's certificate must be for, where that is not in the URL.
+pub(crate) fn kubeconfig(
+    server: &str,
+    authority: &str,
+    user: &Identity,
+    server_name: Option<&str>,
+) -> String {
     use base64::Engine;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let cluster = ClusterFields {
         server: server.to_owned(),
         certificate_authority_data: encode(authority),
+        tls_server_name: server_name.map(str::to_owned),
     };
     let user = UserFields {
         client_certificate_data: encode(&user.certificate),
@@ -110,7 +120,7 @@ mod tests {
             certificate: "C".into(),
             key: "K".into(),
         };
-        let text = kubeconfig("https://127.0.0.1:6443", "A", &user);
+        let text = kubeconfig("https://127.0.0.1:6443", "A", &user, None);
         let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
         assert_eq!(value["current-context"], "tug");
         assert_eq!(

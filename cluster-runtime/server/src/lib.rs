@@ -2,24 +2,51 @@
 //!
 //! Start with [`ensure_running`], which a client calls, and [`serve`], which is the server itself.
 
+mod admin;
+mod agent;
+mod ask;
 mod bootstrap;
 mod control;
 mod dir;
 mod handshake;
 mod host;
+mod invitation;
+mod join;
 mod kubeconfig;
+mod leader;
+mod leading;
 mod lock;
+mod machine;
+mod message;
+mod node_link;
+mod node_links;
 mod options;
+mod own_api;
 mod parts;
+mod peers;
 mod pki;
 mod pod_network;
+mod quorum;
+mod reception;
+mod role;
+mod running;
 mod serve;
+mod server_list;
+mod tls;
+mod token;
 
+pub use admin::{AdminError, add_token, demote, list_tokens, members, promote, remove_token};
+pub use ask::AskError;
 pub use cluster_network::Subnet;
+pub use cluster_node::runtime::RuntimeChoice;
 pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensure_running, running, stop};
 pub use dir::{ClusterDir, ClusterSettings, SettingsError};
+pub use invitation::{KnownToken, TOKEN_LIFE, TokenWish};
+pub use join::{JoinError, join};
 pub use lock::ServerProcess;
+pub use machine::SHIM_COMMAND;
+pub use message::{MemberStatus, Refusal};
 pub use options::{ClusterOptions, OptionsError};
-pub use parts::SHIM_COMMAND;
 pub use pki::PkiError;
 pub use serve::{ServeError, serve};
+pub use token::{JoinToken, ParseTokenError, Role};

@@ -4,14 +4,16 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use cluster_network::Subnet;
+use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
-use crate::dir::{ClusterSettings, FORMAT};
+use crate::dir::{ClusterSettings, FORMAT, first_member};
 use crate::host;
+use crate::token::Role;
 
 /// What can be chosen when a cluster is started.
 ///
-/// What is decided with the first start of a folder (everything but `nft`) is kept in it; another wish later is
+/// What is decided with the first start of a folder (everything but `engine` and `nft`) is kept in it; another wish later is
 /// refused, since certificates, addresses and pods already depend on the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -24,10 +26,16 @@ pub struct ClusterOptions {
     pub api_port: Option<u16>,
     /// Name of the bridge that pods are linked to, `tug0` by default.
     pub bridge: Option<String>,
-    /// Addresses of pods, `10.42.0.0/24` by default.
+    /// Address by which other machines reach this one; that of the way out by default.
+    pub advertise_address: Option<Ipv4Addr>,
+    /// Addresses of pods, `10.42.0.0/16` by default: each node has 254 of them, or a node has all where there are fewer.
     pub pod_subnet: Option<Subnet>,
     /// Addresses of services, `10.43.0.0/16` by default.
     pub service_subnet: Option<Subnet>,
+    /// What makes the containers of pods without a runtime class, tug itself by default.
+    pub runtime: Option<RuntimeChoice>,
+    /// The socket of the container engine; one is looked for where it is needed and not given.
+    pub engine: Option<PathBuf>,
     /// The `nft` program; without it services are balanced in user space.
     pub nft: Option<PathBuf>,
 }
@@ -78,6 +86,8 @@ pub enum OptionsError {
 /// The tenth service address, which all pods ask for names, must exist.
 const SERVICE_PREFIX_MAX: u8 = 28;
 const POD_PREFIX_MAX: u8 = 29;
+/// Length of the prefix of one node's pods, as is the custom.
+const NODE_PREFIX: u8 = 24;
 /// The kernel's limit for names of links, less the end of the text.
 const BRIDGE_BYTES_MAX: usize = 15;
 
@@ -87,14 +97,21 @@ impl ClusterOptions {
         if let Some(kept) = kept {
             return self.agree(&kept).map(|()| kept);
         }
+        let cluster_pods = self.pod_subnet.unwrap_or_else(|| subnet(10, 42, 16));
         let settings = ClusterSettings {
             format: FORMAT,
+            role: Role::Server,
+            member: first_member(),
+            advertise_address: self.advertise_address.or_else(host::outward_address),
+            servers: Vec::new(),
             node_name: self.node_name.clone().unwrap_or_else(host::node_name),
             api_address: self.api_address.unwrap_or(Ipv4Addr::LOCALHOST),
             api_port: self.api_port.unwrap_or(6443),
             bridge: self.bridge.clone().unwrap_or_else(|| "tug0".into()),
-            pod_subnet: self.pod_subnet.unwrap_or_else(|| subnet(10, 42, 24)),
+            pod_subnet: node_subnets(cluster_pods).next().unwrap_or(cluster_pods),
+            cluster_pods: Some(cluster_pods),
             service_subnet: self.service_subnet.unwrap_or_else(|| subnet(10, 43, 16)),
+            runtime: self.runtime.unwrap_or_default(),
         };
         check(&settings)?;
         Ok(settings)
@@ -119,7 +136,12 @@ impl ClusterOptions {
         same("the API address", self.api_address.as_ref(), &kept.api_address)?;
         same("the API port", self.api_port.as_ref(), &kept.api_port)?;
         same("the bridge", self.bridge.as_ref(), &kept.bridge)?;
-        same("the pod subnet", self.pod_subnet.as_ref(), &kept.pod_subnet)?;
+        same("the runtime", self.runtime.as_ref(), &kept.runtime)?;
+        let pods = kept.cluster_pods();
+        same("the pod subnet", self.pod_subnet.as_ref(), &pods)?;
+        if let Some(kept) = &kept.advertise_address {
+            same("the advertised address", self.advertise_address.as_ref(), kept)?;
+        }
         same(
             "the service subnet",
             self.service_subnet.as_ref(),
@@ -128,12 +150,21 @@ impl ClusterOptions {
     }
 }
 
+/// The parts of a cluster's addresses of pods that nodes have, in their order.
+pub(crate) fn node_subnets(cluster: Subnet) -> impl Iterator<Item = Subnet> {
+    let prefix = cluster.prefix().max(NODE_PREFIX);
+    let step = 1_u32 << (32 - u32::from(prefix));
+    let count = 1_u32 << (prefix - cluster.prefix()).min(31);
+    let base = u32::from(cluster.base());
+    (0..count).filter_map(move |number| Subnet::new(Ipv4Addr::from(base + number * step), prefix))
+}
+
 fn subnet(a: u8, b: u8, prefix: u8) -> Subnet {
     Subnet::new(Ipv4Addr::new(a, b, 0, 0), prefix).expect("a short prefix")
 }
 
 fn check(settings: &ClusterSettings) -> Result<(), OptionsError> {
-    let (pods, services) = (settings.pod_subnet, settings.service_subnet);
+    let (pods, services) = (settings.cluster_pods(), settings.service_subnet);
     if pods.overlaps(&services) {
         return Err(OptionsError::Overlap { pods, services });
     }
@@ -197,6 +228,21 @@ mod tests {
             ClusterOptions::default().settle(Some(first.clone())).unwrap(),
             first
         );
+    }
+
+    #[test]
+    fn every_node_gets_a_part_of_the_addresses() {
+        let parts = |text: &str| {
+            let parts = node_subnets(text.parse().unwrap());
+            parts.map(|part| part.to_string()).collect::<Vec<_>>()
+        };
+        let many = parts("10.42.0.0/16");
+        assert_eq!(
+            (many.len(), many[1].as_str(), many[255].as_str()),
+            (256, "10.42.1.0/24", "10.42.255.0/24")
+        );
+        assert_eq!(parts("10.42.7.0/24"), ["10.42.7.0/24"]);
+        assert_eq!(parts("10.42.7.0/26"), ["10.42.7.0/26"]);
     }
 
     #[test]

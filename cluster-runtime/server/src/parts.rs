@@ -7,36 +7,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_apiserver::{
-    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeRegistry, Rbac, ServiceRanges, TokenIssuer,
+    ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeAuthorizer, NodeRegistry, Rbac,
+    ServiceRanges, TokenIssuer,
 };
-use cluster_client::Jitter;
-use cluster_controllers::{Controllers, ControllersOptions};
+use cluster_client::{Api, Jitter};
 use cluster_ingress::{IngressConfig, Ingresses};
-use cluster_network::{Balancer, Network, NetworkConfig};
-use cluster_node::runtime::ShimCommand;
-use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
-use cluster_scheduler::{Scheduler, SchedulerOptions};
-use cluster_store::{RaftStore, RaftStoreConfig, Store};
+use cluster_store::{RaftStore, RaftStoreConfig, Store, StreamTransport};
 use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap::{api_service_address, dns_address, ensure_services, ensure_storage_class};
+use crate::ask::ask;
+use crate::bootstrap::api_service_address;
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
+use crate::leader::LeaderLink;
+use crate::leading::{Leading, LeadingConfig};
+use crate::machine::{CLUSTER_DOMAIN, Machine, MachineConfig, start_network};
+use crate::node_link::NodeService;
+use crate::node_links::NodeLinks;
 use crate::options::ClusterOptions;
-use crate::pki::{Authority, PkiError, token_key};
-use crate::pod_network::NodeNetwork;
+use crate::own_api::{OwnApi, RemoteApi};
+use crate::peers::{PeerConnector, PeerServer};
+use crate::pki::{Authority, Identity, PkiError, token_key, token_key_der};
+use crate::reception::Reception;
 use crate::serve::{ServeError, listen};
-use crate::{host, kubeconfig};
+use crate::{host, kubeconfig, message, node_link, peers, tls};
 
-/// The hidden command by which the program runs a container.
-pub const SHIM_COMMAND: &str = "__shim";
-/// Domain below which services have names.
-const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Ports of this machine on which Ingresses are served.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -44,20 +45,23 @@ const HTTPS_PORT: u16 = 443;
 /// a moment: the API can be used meanwhile.
 const FEW_OBJECTS: u64 = 10_000;
 const MOMENT: Duration = Duration::from_millis(100);
+/// How long a node may be silent before it counts as lost.
+const NODE_GRACE: Duration = Duration::from_secs(15);
+/// Between two tries to be taken into the group.
+const ENROLL_PAUSE: Duration = Duration::from_millis(500);
 /// In whose name tokens of service accounts are signed.
 const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// The parts of a running server, in the order in which they were started.
-pub(crate) struct Parts {
+pub(crate) struct ServerParts {
     store: Arc<RaftStore>,
     definitions: Definitions,
-    network: Arc<Network>,
-    node: NodeHandle,
-    volumes: LocalVolumes,
+    leading: Leading,
+    links: NodeLinks,
+    machine: Machine,
     ingresses: Ingresses,
-    controllers: Controllers,
-    scheduler: Scheduler,
     api: ServedApi,
+    look: Arc<dyn Api>,
 }
 
 /// The API at its addresses.
@@ -66,8 +70,16 @@ struct ServedApi {
     servers: JoinSet<io::Result<()>>,
 }
 
-impl Parts {
-    /// Starts every part; the API is served when this returns.
+/// What is spoken on the port of the API besides HTTP, and the way of writes.
+struct Protocols {
+    forward: Arc<LeaderLink>,
+    peers: Arc<PeerServer>,
+    reception: Arc<Reception>,
+    node: Arc<NodeService>,
+}
+
+impl ServerParts {
+    /// Starts every part; the API is served, and the cluster has a leader, when this returns.
     pub(crate) async fn start(
         dir: &ClusterDir,
         settings: &ClusterSettings,
@@ -76,75 +88,117 @@ impl Parts {
         program: PathBuf,
     ) -> Result<Self, ServeError> {
         let now = OffsetDateTime::now_utc();
-        let authority = Authority::open(&dir.pki(), now)?;
+        let authority = Arc::new(Authority::open(&dir.pki(), now)?);
+        let token_key = token_key(&dir.pki())?;
+        let gateway = cluster_network::gateway(settings.pod_subnet);
+        let names = server_names(settings);
+        let identity = authority.server(
+            &settings.node_name,
+            &names,
+            &server_addresses(settings, gateway),
+            now,
+        )?;
+        let client = |protocol| tls::client(authority.certificate(), &identity, protocol).map(Arc::new);
+        write_kubeconfigs(dir, settings, &authority, &identity, now)?;
+
+        let connector = PeerConnector {
+            tls: client(peers::PROTOCOL)?,
+        };
+        let store = Arc::new(RaftStore::open(store_config(dir, settings, connector)).await?);
         let nodes = NodeRegistry::default();
-        let store = Arc::new(RaftStore::open(RaftStoreConfig::new(dir.store())).await?);
-        let issuer = TokenIssuer::new(&token_key(&dir.pki())?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
+        let issuer =
+            TokenIssuer::new(&token_key_der(&token_key)?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
         let options_of_engine = EngineOptions {
-            authorizer: Box::new(Rbac::new(store.clone())),
+            authorizer: Box::new(NodeAuthorizer::new(store.clone(), Rbac::new(store.clone()))),
             tokens: Some(issuer),
             ..engine_options(settings, &nodes)
         };
         let engine = Engine::new(store.clone(), options_of_engine);
-        engine.bootstrap().await?;
         let jitter = Jitter::from_seed(seed(now));
-        let definitions = Definitions::start(&engine, jitter.clone()).await?;
-        let api = |agent: &str| Arc::new(LocalApi::new(engine.clone(), agent));
-
-        let network_config = network_config(dir, settings, options);
-        let network = Arc::new(Network::start(network_config, api("tug-network")).await?);
-        if network.balancer() == Balancer::UserSpace {
-            tracing::warn!("no `nft`: services are balanced by a proxy, and pods reach only this host");
+        let remote = Arc::new(RemoteApi::new(dir.own_kubeconfig()));
+        let api = |agent: &str| -> Arc<dyn Api> {
+            let local = LocalApi::new(engine.clone(), agent);
+            Arc::new(OwnApi::new(store.clone(), local, agent, remote.clone()))
+        };
+        let reception = Reception {
+            api: api("tug-server"),
+            store: store.clone(),
+            authority: authority.clone(),
+            token_key,
+            settings: settings.clone(),
+            gateway,
+            deciding: Mutex::default(),
+        };
+        let protocols = Protocols {
+            forward: Arc::new(LeaderLink::new(store.clone(), client("h2")?)),
+            peers: Arc::new(PeerServer { store: store.clone() }),
+            reception: Arc::new(reception),
+            node: Arc::default(),
+        };
+        let mut listeners = vec![listener];
+        let advertised = settings.advertised().filter(|address| {
+            ![Ipv4Addr::UNSPECIFIED.into(), settings.api_address.into()].contains(&address.ip())
+        });
+        if let Some(address) = advertised.filter(|_| !settings.api_address.is_unspecified()) {
+            listeners.push(listen(address).await?);
         }
-        let gateway = network.gateway();
-        let services = settings.service_subnet;
-        ensure_services(api("tug-server").as_ref(), services, gateway, settings.api_port).await?;
-        ensure_storage_class(api("tug-server").as_ref()).await?;
+        // Other members have to be heard before anybody can lead.
+        let server_tls = tls::server(authority.certificate(), &identity)?;
+        let mut served = ServedApi::start(&engine, listeners, &server_tls, &protocols);
+        let asking = client(message::PROTOCOL)?;
+        enroll(settings, &store, &asking, false).await;
+        let outward = settings
+            .advertise_address
+            .or_else(host::outward_address)
+            .unwrap_or(gateway);
+        let leading = Leading::start(LeadingConfig {
+            engine: engine.clone(),
+            store: store.clone(),
+            settings: settings.clone(),
+            gateway,
+            authority: authority.certificate().to_owned(),
+            outward: outward.into(),
+            jitter: jitter.clone(),
+            node_grace: NODE_GRACE,
+        });
+        leading.served().await;
+        store.ensure_newest().await?;
+        engine.set_ready();
+        let definitions = Definitions::start(&engine, api("tug-definitions"), jitter.clone()).await?;
 
-        let node_config = node_config(dir, settings, program, gateway);
-        let pod_network = Arc::new(NodeNetwork(network.clone()));
-        let node = Node::start(node_config, api("tug-node"), pod_network).await?;
-        nodes.register(&settings.node_name, Arc::new(node.clone()));
-
-        let volumes_config = LocalVolumesConfig {
-            node: settings.node_name.clone(),
-            root: dir.volumes(),
+        let network = start_network(dir, settings, options, api("tug-network")).await?;
+        // Pods call it at the node's end of their link.
+        if ![Ipv4Addr::UNSPECIFIED, gateway].contains(&settings.api_address) {
+            let address = SocketAddr::from((gateway, settings.api_port));
+            served.add(&engine, listen(address).await?, &server_tls, &protocols);
+        }
+        let machine_config = MachineConfig {
+            dir,
+            settings,
+            options,
+            program,
+            endpoint_port: Some(settings.api_port),
             jitter: jitter.clone(),
         };
-        let volumes = LocalVolumes::start(api("tug-volumes"), volumes_config);
-        let outward = host::outward_address().unwrap_or(gateway);
+        let machine = Machine::start(machine_config, network, &api).await?;
+        nodes.register(&settings.node_name, Arc::new(machine.node.clone()));
+        protocols.node.set(Arc::new(machine.node.clone()));
+        let links = NodeLinks::start(
+            api("tug-nodes"),
+            nodes,
+            &settings.node_name,
+            client(node_link::PROTOCOL)?,
+        );
         let ingress_config = IngressConfig {
             http_port: HTTP_PORT,
             https_port: HTTPS_PORT,
             address: outward.into(),
-            jitter: jitter.clone(),
+            jitter,
         };
         let ingresses = Ingresses::start(api("tug-ingress"), ingress_config);
-        let controllers_options = ControllersOptions {
-            root_certificate: Some(authority.certificate().to_owned()),
-            load_balancer_address: Some(outward.into()),
-            jitter: jitter.clone(),
-            ..ControllersOptions::default()
-        };
-        let controllers = Controllers::start(api("tug-controllers"), controllers_options);
-        let scheduler_options = SchedulerOptions {
-            jitter,
-            ..SchedulerOptions::default()
-        };
-        let scheduler = Scheduler::start(api("tug-scheduler"), scheduler_options);
-        write_kubeconfig(dir, settings, &authority, now)?;
-        let identity =
-            authority.server(&server_names(settings), &server_addresses(settings, gateway), now)?;
-        let mut listeners = vec![listener];
-        // Pods call it at the node's end of their link.
-        if ![Ipv4Addr::UNSPECIFIED, gateway].contains(&settings.api_address) {
-            listeners.push(listen(SocketAddr::from((gateway, settings.api_port))).await?);
-        }
-        let api = ServedApi::start(&engine, listeners, &authority.tls(&identity)?);
         let caught_up = async {
-            node.ready().await;
-            controllers.ready().await;
-            scheduler.ready().await;
+            machine.node.ready().await;
+            leading.caught_up().await;
         };
         // Each object took a revision at least.
         if store.revision().0 <= FEW_OBJECTS {
@@ -152,44 +206,63 @@ impl Parts {
         } else if timeout(MOMENT, caught_up).await.is_err() {
             tracing::info!("the API is served, controllers still look at what is there");
         }
+        // Only now: one that cannot start must not be missing where there is to be decided.
+        enroll(settings, &store, &asking, true).await;
+        let look = api("tug-server");
         Ok(Self {
             store,
             definitions,
-            network,
-            node,
-            volumes,
+            leading,
+            links,
+            machine,
             ingresses,
-            controllers,
-            scheduler,
-            api,
+            api: served,
+            look,
         })
+    }
+
+    /// The API, for one who looks on.
+    pub(crate) fn api(&self) -> Arc<dyn Api> {
+        self.look.clone()
     }
 
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
-        self.api.stop().await;
-        self.scheduler.stop().await;
-        self.controllers.stop().await;
-        self.volumes.stop().await;
         self.ingresses.stop().await;
-        match pods {
-            StopPods::Keep => self.node.stop().await,
-            StopPods::Stop => self.node.stop_pods().await,
-        }
-        self.network.stop().await;
+        self.links.stop().await;
+        self.machine.stop(pods).await;
         self.definitions.stop().await;
+        self.leading.stop().await;
+        self.api.stop().await;
         self.store.shutdown().await;
     }
 }
 
 impl ServedApi {
-    fn start(engine: &Engine, listeners: Vec<TcpListener>, tls: &ServerConfig) -> Self {
-        let shutdown = CancellationToken::new();
-        let mut servers = JoinSet::new();
+    fn start(
+        engine: &Engine,
+        listeners: Vec<TcpListener>,
+        tls: &ServerConfig,
+        protocols: &Protocols,
+    ) -> Self {
+        let mut served = Self {
+            shutdown: CancellationToken::new(),
+            servers: JoinSet::new(),
+        };
         for listener in listeners {
-            servers.spawn(ApiServer::new(engine.clone()).serve(listener, tls.clone(), shutdown.clone()));
+            served.add(engine, listener, tls, protocols);
         }
-        Self { shutdown, servers }
+        served
+    }
+
+    fn add(&mut self, engine: &Engine, listener: TcpListener, tls: &ServerConfig, protocols: &Protocols) {
+        let server = ApiServer::new(engine.clone())
+            .forward(protocols.forward.clone())
+            .protocol(peers::PROTOCOL, protocols.peers.clone())
+            .protocol(message::PROTOCOL, protocols.reception.clone())
+            .protocol(node_link::PROTOCOL, protocols.node.clone());
+        self.servers
+            .spawn(server.serve(listener, tls.clone(), self.shutdown.clone()));
     }
 
     async fn stop(self) {
@@ -200,41 +273,43 @@ impl ServedApi {
     }
 }
 
-/// How the network of a cluster is laid out.
-pub(crate) fn network_config(
-    dir: &ClusterDir,
-    settings: &ClusterSettings,
-    options: &ClusterOptions,
-) -> NetworkConfig {
-    NetworkConfig {
-        bridge: settings.bridge.clone(),
-        pod_subnet: settings.pod_subnet,
-        service_subnet: settings.service_subnet,
-        dns_address: dns_address(settings.service_subnet),
-        cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        upstream_dns: host::resolvers(),
-        state_dir: dir.network(),
-        nft: options.nft.clone(),
-    }
+/// Where the store is, and how it reaches other members.
+fn store_config(dir: &ClusterDir, settings: &ClusterSettings, connector: PeerConnector) -> RaftStoreConfig {
+    let mut config = RaftStoreConfig::new(dir.store());
+    config.member = settings.member;
+    config.address = settings
+        .advertised()
+        .map(|address| address.to_string())
+        .unwrap_or_default();
+    config.bootstrap = settings.servers.is_empty();
+    config.transport = Some(Arc::new(StreamTransport::new(Arc::new(connector))));
+    config
 }
 
-/// How the node of a cluster works.
-fn node_config(
-    dir: &ClusterDir,
-    settings: &ClusterSettings,
-    program: PathBuf,
-    gateway: Ipv4Addr,
-) -> NodeConfig {
-    NodeConfig {
-        images: dir.images(),
-        shim: ShimCommand {
-            program,
-            args: vec![SHIM_COMMAND.into()],
-        },
-        cgroup: cgroup(dir),
-        addresses: vec![IpAddr::V4(gateway)],
-        pod_cidr: Some(settings.pod_subnet.to_string()),
-        ..NodeConfig::new(&settings.node_name, dir.node())
+/// Has this server's member taken into the group that others have made, unless it is in it; tries until that is done.
+async fn enroll(settings: &ClusterSettings, store: &RaftStore, tls: &Arc<rustls::ClientConfig>, vote: bool) {
+    let Some(address) = settings.advertised().filter(|_| !settings.servers.is_empty()) else {
+        return;
+    };
+    let request = message::Request::Enroll {
+        member: settings.member,
+        address,
+        vote,
+    };
+    let is_in = || {
+        let members = store.members();
+        let own = members.iter().find(|member| member.number == settings.member);
+        own.is_some_and(|own| own.is_voter || !vote)
+    };
+    while !is_in() {
+        match ask(tls, &settings.servers, &request).await {
+            Ok(_) => return,
+            Err(error) => {
+                let error = crate::serve::describe(&error);
+                tracing::warn!(error, "this server is not in the group yet");
+                tokio::time::sleep(ENROLL_PAUSE).await;
+            }
+        }
     }
 }
 
@@ -251,38 +326,32 @@ fn engine_options(settings: &ClusterSettings, nodes: &NodeRegistry) -> EngineOpt
     }
 }
 
-/// Writes the file by which the administrator finds the API.
-fn write_kubeconfig(
+/// Writes the files by which the administrator, and the server's own parts, find the API.
+fn write_kubeconfigs(
     dir: &ClusterDir,
     settings: &ClusterSettings,
     authority: &Authority,
+    server: &Identity,
     now: OffsetDateTime,
 ) -> Result<(), ServeError> {
     let address = SocketAddr::from((settings.api_address, settings.api_port));
     let url = format!("https://{address}");
-    let text = kubeconfig::kubeconfig(&url, authority.certificate(), &authority.administrator(now)?);
-    let path = dir.kubeconfig();
-    write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })
+    let administrator = authority.administrator(now)?;
+    for (path, user) in [(dir.kubeconfig(), &administrator), (dir.own_kubeconfig(), server)] {
+        let text = kubeconfig::kubeconfig(&url, authority.certificate(), user, None);
+        write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })?;
+    }
+    Ok(())
 }
 
 /// Another one at each start: the waits of several servers must not keep step.
-fn seed(now: OffsetDateTime) -> u64 {
+pub(crate) fn seed(now: OffsetDateTime) -> u64 {
     u64::from(now.nanosecond()) ^ (u64::from(std::process::id()) << 32)
-}
-
-/// A control group for each data folder, so that two clusters on one host keep apart.
-pub(crate) fn cgroup(dir: &ClusterDir) -> String {
-    let path = dir.path().as_os_str().as_encoded_bytes();
-    // FNV-1a: short, stable over versions, and not meant to withstand anybody.
-    let hash = path.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("/tug-{hash:016x}")
 }
 
 /// The names by which the API is called, from outside and from pods.
 fn server_names(settings: &ClusterSettings) -> Vec<String> {
-    let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
+    let service = [tls::SERVER_NAME, "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned);
     let full = format!("kubernetes.default.svc.{CLUSTER_DOMAIN}");
     service
         .into_iter()
@@ -293,7 +362,6 @@ fn server_names(settings: &ClusterSettings) -> Vec<String> {
 /// The addresses by which the API is called.
 fn server_addresses(settings: &ClusterSettings, gateway: Ipv4Addr) -> Vec<IpAddr> {
     let service = api_service_address(settings.service_subnet);
-    [Ipv4Addr::LOCALHOST, settings.api_address, service, gateway]
-        .map(IpAddr::V4)
-        .to_vec()
+    let own = [Ipv4Addr::LOCALHOST, settings.api_address, service, gateway].into_iter();
+    own.chain(settings.advertise_address).map(IpAddr::V4).collect()
 }

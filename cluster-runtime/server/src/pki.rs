@@ -4,17 +4,15 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use cluster_apiserver::TokenKeyError;
+use cluster_apiserver::{MASTERS, SERVERS, TokenKeyError};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use crate::dir::write_private;
@@ -26,15 +24,21 @@ const CERTIFICATE_DAYS: i64 = 365;
 /// Clocks differ: a certificate is good from a little before it was made.
 const BACKDATE_HOURS: i64 = 1;
 /// The group whose members may do everything, as in every Kubernetes cluster.
-const ADMINISTRATORS: &str = "system:masters";
+const ADMINISTRATORS: &str = MASTERS;
+/// Who the agent of a node is, and the group of all of them, as in Kubernetes.
+pub(crate) const NODE_USER_PREFIX: &str = "system:node:";
+pub(crate) const NODES: &str = "system:nodes";
 
 /// The certificate authority of a cluster.
 pub(crate) struct Authority {
     certificate: String,
+    /// PEM.
+    key: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its private key, PEM.
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
@@ -74,7 +78,7 @@ impl Authority {
         // The key is written last: with it, the authority is whole.
         if !key_path.exists() {
             let key = KeyPair::generate()?;
-            let mut params = named(&["tug cluster CA"], now, AUTHORITY_DAYS);
+            let mut params = named("tug cluster CA", None, now, AUTHORITY_DAYS);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             let certificate = params.self_signed(&key)?.pem();
@@ -84,7 +88,16 @@ impl Authority {
         let certificate = fs::read_to_string(&certificate_path).map_err(file(&certificate_path))?;
         let key = fs::read_to_string(&key_path).map_err(file(&key_path))?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(&key)?)?;
-        Ok(Self { certificate, issuer })
+        Ok(Self {
+            certificate,
+            key,
+            issuer,
+        })
+    }
+
+    /// The authority's key, PEM: whoever has it can be anybody in the cluster.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// The authority's certificate, PEM.
@@ -92,29 +105,48 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate for a server that is reached at these names and addresses.
+    /// A certificate for a server that is reached at these names and addresses, and that speaks to other servers.
     pub(crate) fn server(
         &self,
+        node: &str,
         names: &[String],
         addresses: &[IpAddr],
         now: OffsetDateTime,
     ) -> Result<Identity, PkiError> {
-        let mut params = named(&["tug-apiserver"], now, CERTIFICATE_DAYS);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        for name in names {
-            params
-                .subject_alt_names
-                .push(SanType::DnsName(name.as_str().try_into()?));
-        }
-        params
-            .subject_alt_names
-            .extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+        let user = format!("system:tug-server:{node}");
+        let mut params = named(&user, Some(SERVERS), now, CERTIFICATE_DAYS);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        reached_at(&mut params, names, addresses)?;
         self.sign(params)
+    }
+
+    /// A certificate for a node, which asked for it by a request of its own (PKCS #10, PEM): it calls servers by it, and
+    /// shows it to them. What the request says of names is not looked at.
+    pub(crate) fn node(
+        &self,
+        node: &str,
+        address: IpAddr,
+        request: &str,
+        now: OffsetDateTime,
+    ) -> Result<String, PkiError> {
+        let mut params = named(&node_user(node), Some(NODES), now, CERTIFICATE_DAYS);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        reached_at(&mut params, &[node.to_owned()], &[address])?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        let request = CertificateSigningRequestParams::from_pem(request)?;
+        Ok(params.signed_by(&request.public_key, &self.issuer)?.pem())
     }
 
     /// A certificate for the administrator.
     pub(crate) fn administrator(&self, now: OffsetDateTime) -> Result<Identity, PkiError> {
-        let mut params = named(&["tug-admin", ADMINISTRATORS], now, CERTIFICATE_DAYS);
+        let mut params = named("tug-admin", Some(ADMINISTRATORS), now, CERTIFICATE_DAYS);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
@@ -130,36 +162,48 @@ impl Authority {
         })
     }
 
-    /// TLS for a server that takes client certificates of this authority and callers without one.
-    pub(crate) fn tls(&self, server: &Identity) -> Result<ServerConfig, PkiError> {
-        fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PkiError {
-            PkiError::Tls(error.into())
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(tls)?)
-            .map_err(tls)?;
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()
-            .map_err(tls)?;
-        let chain = vec![CertificateDer::from_pem_slice(server.certificate.as_bytes()).map_err(tls)?];
-        let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).map_err(tls)?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(tls)?
-            .with_client_cert_verifier(clients)
-            .with_single_cert(chain, key)
-            .map_err(tls)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+    /// SHA-256 of the certificate (DER), by which those who join know the authority.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], PkiError> {
+        authority_digest(&self.certificate)
     }
 }
 
-/// The private key (PKCS #8, DER) that signs tokens of service accounts: read from a folder, or made.
-pub(crate) fn token_key(dir: &Path) -> Result<Vec<u8>, PkiError> {
-    let path = dir.join("sa.key");
+/// SHA-256 of an authority's certificate, given as PEM.
+pub(crate) fn authority_digest(certificate: &str) -> Result<[u8; 32], PkiError> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+    let der = der.map_err(|error| PkiError::Tls(error.into()))?;
+    Ok(Sha256::digest(&der).into())
+}
+
+/// The user that a node's agent is.
+pub(crate) fn node_user(node: &str) -> String {
+    format!("{NODE_USER_PREFIX}{node}")
+}
+
+/// A key of its own and the request for a certificate, PEM.
+pub(crate) fn request_certificate() -> Result<(String, String), PkiError> {
+    let key = KeyPair::generate()?;
+    let request = CertificateParams::default().serialize_request(&key)?.pem()?;
+    Ok((key.serialize_pem(), request))
+}
+
+fn reached_at(
+    params: &mut CertificateParams,
+    names: &[String],
+    addresses: &[IpAddr],
+) -> Result<(), PkiError> {
+    for name in names {
+        let name = SanType::DnsName(name.as_str().try_into()?);
+        params.subject_alt_names.push(name);
+    }
+    let addresses = addresses.iter().map(|address| SanType::IpAddress(*address));
+    params.subject_alt_names.extend(addresses);
+    Ok(())
+}
+
+/// The private key (PEM) that signs tokens of service accounts: read from a folder, or made.
+pub(crate) fn token_key(dir: &Path) -> Result<String, PkiError> {
+    let path = token_key_path(dir);
     let file = |source| PkiError::File {
         path: path.clone(),
         source,
@@ -167,19 +211,67 @@ pub(crate) fn token_key(dir: &Path) -> Result<Vec<u8>, PkiError> {
     if !path.exists() {
         write_private(&path, KeyPair::generate()?.serialize_pem().as_bytes()).map_err(file)?;
     }
-    let text = fs::read_to_string(&path).map_err(file)?;
-    Ok(KeyPair::from_pem(&text)?.serialize_der())
+    fs::read_to_string(&path).map_err(file)
 }
 
-/// A certificate's subject (a user's name first, groups after it) and validity.
-fn named(subject: &[&str], now: OffsetDateTime, days: i64) -> CertificateParams {
+/// The same as PKCS #8, DER.
+pub(crate) fn token_key_der(pem: &str) -> Result<Vec<u8>, PkiError> {
+    Ok(KeyPair::from_pem(pem)?.serialize_der())
+}
+
+fn token_key_path(dir: &Path) -> PathBuf {
+    dir.join("sa.key")
+}
+
+/// Writes what another server gave to this one.
+pub(crate) fn write_keys(dir: &Path, authority_key: &str, token_key: &str) -> Result<(), PkiError> {
+    for (path, text) in [
+        (token_key_path(dir), token_key),
+        // The authority's is written last: with it, all is there.
+        (dir.join("ca.key"), authority_key),
+    ] {
+        write_private(&path, text.as_bytes()).map_err(|source| PkiError::File { path, source })?;
+    }
+    Ok(())
+}
+
+/// What a node is known by, in a folder.
+pub(crate) fn read_node(dir: &Path) -> Result<(String, Identity), PkiError> {
+    let read = |name: &str| {
+        let path = dir.join(name);
+        fs::read_to_string(&path).map_err(|source| PkiError::File { path, source })
+    };
+    let identity = Identity {
+        certificate: read("node.crt")?,
+        key: read("node.key")?,
+    };
+    Ok((read("ca.crt")?, identity))
+}
+
+/// Writes what a node is known by.
+pub(crate) fn write_node(dir: &Path, authority: &str, identity: &Identity) -> Result<(), PkiError> {
+    fs::create_dir_all(dir).map_err(|source| PkiError::File {
+        path: dir.to_owned(),
+        source,
+    })?;
+    for (name, text) in [
+        ("ca.crt", authority),
+        ("node.key", &identity.key),
+        ("node.crt", &identity.certificate),
+    ] {
+        let path = dir.join(name);
+        write_private(&path, text.as_bytes()).map_err(|source| PkiError::File { path, source })?;
+    }
+    Ok(())
+}
+
+/// A certificate's subject (a user's name first, a group after it) and validity.
+fn named(user: &str, group: Option<&str>, now: OffsetDateTime, days: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    if let Some((user, groups)) = subject.split_first() {
-        params.distinguished_name.push(DnType::CommonName, *user);
-        for group in groups {
-            params.distinguished_name.push(DnType::OrganizationName, *group);
-        }
+    params.distinguished_name.push(DnType::CommonName, user);
+    if let Some(group) = group {
+        params.distinguished_name.push(DnType::OrganizationName, group);
     }
     params.not_before = now - Duration::hours(BACKDATE_HOURS);
     params.not_after = now + Duration::days(days);
@@ -189,6 +281,7 @@ fn named(subject: &[&str], now: OffsetDateTime, days: i64) -> CertificateParams 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls;
 
     #[test]
     fn an_authority_is_kept_and_its_certificates_work() {
@@ -197,10 +290,8 @@ mod tests {
         let first = Authority::open(folder.path(), now).unwrap();
         let second = Authority::open(folder.path(), now).unwrap();
         assert_eq!(first.certificate(), second.certificate());
-        let server = second
-            .server(&["kubernetes".into()], &["127.0.0.1".parse().unwrap()], now)
-            .unwrap();
-        assert_eq!(second.tls(&server).unwrap().alpn_protocols.len(), 2);
+        let server = second.server("a", &["kubernetes".into()], &["127.0.0.1".parse().unwrap()], now);
+        tls::server(second.certificate(), &server.unwrap()).unwrap();
         assert!(second.administrator(now).is_ok());
     }
 

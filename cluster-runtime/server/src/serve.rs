@@ -1,23 +1,27 @@
 //! The server itself: every part wired to the others, started in order and stopped in reverse.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use cluster_client::http::ConnectError;
 use cluster_network::NetworkError;
 use cluster_node::NodeError;
 use cluster_objects::Status;
-use cluster_store::OpenError;
+use cluster_store::{OpenError, StoreError};
 use nix::unistd::setsid;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ask::AskError;
 use crate::control::{READY, StopPods};
-use crate::dir::{ClusterDir, SettingsError};
+use crate::dir::{ClusterDir, ClusterSettings, SettingsError};
 use crate::lock::{ServerLock, ServerProcess};
 use crate::options::{ClusterOptions, OptionsError};
-use crate::parts::Parts;
 use crate::pki::PkiError;
+use crate::role;
+use crate::running::Parts;
+use crate::token::Role;
 
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,15 @@ pub enum ServeError {
     /// The objects that every cluster has.
     #[error("the cluster's own objects cannot be made")]
     Bootstrap(#[from] Status),
+    /// Another server did not do what was asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The state of the cluster cannot be read as it is now.
+    #[error("the cluster's state cannot be read")]
+    Read(#[from] StoreError),
+    /// The servers cannot be entered.
+    #[error("the cluster cannot be entered")]
+    Connect(#[from] ConnectError),
     /// Threads, signals or pipes.
     #[error("the server cannot run")]
     Io(#[from] io::Error),
@@ -115,30 +128,65 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     })?;
     let kept = dir.settings()?;
     let is_new = kept.is_none();
-    let settings = options.settle(kept)?;
+    let mut settings = options.settle(kept)?;
     // The port is taken first: what fails most often leaves nothing behind.
-    let address = SocketAddr::from((settings.api_address, settings.api_port));
-    let listener = listen(address).await?;
+    let mut listener = listen(entrance(&settings)).await?;
     if is_new {
         dir.save_settings(&settings)?;
     }
-    let parts = Parts::start(dir, &settings, options, listener, program).await?;
-    let url = format!("https://{address}");
-    let process = ServerProcess {
-        pid: std::process::id(),
-        api: Some(url.clone()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+    let mut is_first = true;
+    loop {
+        let parts = Parts::start(dir, &settings, options, listener, program.clone()).await?;
+        let url = format!("https://{}", entrance(&settings));
+        let process = ServerProcess {
+            pid: std::process::id(),
+            api: Some(url.clone()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        lock.announce(&process).map_err(|source| ServeError::File {
+            path: lock_path.clone(),
+            source,
+        })?;
+        tracing::info!(api = url, role = settings.role.as_str(), "this machine is ready");
+        if std::mem::take(&mut is_first) {
+            announce(READY);
+        }
+        let next = tokio::select! {
+            pods = stop_signal() => Next::Stop(pods?),
+            settings = role::changed(dir.clone(), settings.clone(), parts.api()) => Next::Become(settings),
+        };
+        match next {
+            Next::Stop(pods) => {
+                tracing::info!(?pods, "stopping");
+                parts.stop(pods).await;
+                return Ok(());
+            }
+            Next::Become(other) => {
+                tracing::info!(role = other.role.as_str(), "this machine becomes something else");
+                parts.stop(StopPods::Keep).await;
+                settings = other;
+                if settings.role == Role::Agent {
+                    role::forget_server(dir)?;
+                }
+                listener = listen(entrance(&settings)).await?;
+            }
+        }
+    }
+}
+
+/// Why a machine's parts are stopped.
+enum Next {
+    Stop(StopPods),
+    Become(ClusterSettings),
+}
+
+/// Where a machine is called first of all: a server by its administrator, an agent by servers.
+fn entrance(settings: &ClusterSettings) -> SocketAddr {
+    let address = match settings.role {
+        Role::Server => settings.api_address,
+        Role::Agent => settings.advertise_address.unwrap_or(Ipv4Addr::LOCALHOST),
     };
-    lock.announce(&process).map_err(|source| ServeError::File {
-        path: lock_path,
-        source,
-    })?;
-    tracing::info!(api = url, "the cluster is ready");
-    announce(READY);
-    let pods = stop_signal().await?;
-    tracing::info!(?pods, "stopping");
-    parts.stop(pods).await;
-    Ok(())
+    SocketAddr::from((address, settings.api_port))
 }
 
 /// Takes an address for the API.

@@ -150,10 +150,25 @@ pub enum StoreError {
     /// The watcher did not keep up and was cut off.
     #[error("the watcher was too slow and was cut off")]
     SlowWatcher,
-    /// Another member leads, or none; the write was not done.
-    #[error("no quorum or not the leader: {reason}")]
+    /// Another member leads, or none that this one knows of; the write was not done.
+    #[error("not the leader: {}", told_leader(*.leader))]
+    NotLeader {
+        /// Who leads.
+        leader: Option<u64>,
+        /// Where that member is reached.
+        address: Option<String>,
+    },
+    /// Too few members answer, or the store was stopped; the write was not done.
+    #[error("unavailable: {reason}")]
     Unavailable {
         /// What is known of it.
+        reason: String,
+    },
+    /// The write was under way when another member began to lead, the quorum was lost or the store was stopped: it
+    /// may have been done or not, and may still be.
+    #[error("it is not known whether the write was done: {reason}")]
+    OutcomeUnknown {
+        /// What happened.
         reason: String,
     },
     /// The transaction contradicts itself, as by naming a key twice; nothing was written.
@@ -186,7 +201,8 @@ pub enum StoreError {
         /// What the disk said.
         reason: String,
     },
-    /// The disk refused; the store is read-only until it is started again.
+    /// The disk refused; the store is read-only until it is started again, and only then it shows whether a write that
+    /// was refused so is on the disk after all.
     #[error("storage failed: {reason}")]
     Storage {
         /// What the disk said.
@@ -199,7 +215,9 @@ pub enum StoreError {
 pub enum StoreStatus {
     /// Reads and writes are served.
     Ready,
-    /// Reads are served; writes wait for a leader or are refused.
+    /// Reads are served; another member takes writes.
+    Following,
+    /// Reads are served; no member takes writes, as far as this one knows.
     NoLeader,
     /// Reads are served, writes are refused: until there is room on the disk, or, where a write failed, until the
     /// store is started again.
@@ -213,7 +231,8 @@ pub enum StoreStatus {
 
 /// A multi-version store of objects.
 ///
-/// Reads are answered from memory and never wait. Objects are shared, never copied.
+/// Reads are answered from memory and never wait. Objects are shared, never copied. In a group a member may show less
+/// than another; who must not read the past calls [`Store::ensure_newest`] first.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The newest committed revision; it never goes back, also not when the store is started again.
@@ -242,6 +261,13 @@ pub trait Store: Send + Sync + 'static {
     /// entry of the log is begun when all of it is staged; until then nothing of it is seen, and nothing remains.
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError>;
 
+    /// Waits until reads show every commit that was acknowledged anywhere in the group before the call.
+    ///
+    /// It costs nothing where there is nobody else. Elsewhere the leader asks a majority, and others ask the leader;
+    /// calls that come together share the question. Fails with [`StoreError::Unavailable`] within seconds when there
+    /// is no leader or no quorum.
+    async fn ensure_newest(&self) -> Result<(), StoreError>;
+
     /// The changes of a selection after a revision, without a gap.
     ///
     /// A revision that is no longer kept is refused with [`StoreError::Compacted`], one that is not reached yet
@@ -258,6 +284,12 @@ impl Key {
             name: name.into(),
         }
     }
+}
+
+fn told_leader(leader: Option<u64>) -> String {
+    leader.map_or("no member leads".to_owned(), |leader| {
+        format!("member {leader} leads")
+    })
 }
 
 impl fmt::Display for Key {

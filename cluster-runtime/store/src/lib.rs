@@ -11,6 +11,7 @@ mod open_error;
 mod parts;
 mod proposal;
 mod raft;
+mod seal;
 mod shared_tables;
 mod snapshot;
 mod stored;
@@ -27,4 +28,9 @@ pub use api::{
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
-pub use raft::{RaftStore, RaftStoreConfig, Transport, TransportError};
+pub use raft::{
+    BackupError, Connect, GroupStatus, Leadership, Member, MemberStatus, MembershipError, RaftStore,
+    RaftStoreConfig, RecoveryReport, RestoreError, Stream, StreamTransport, Transport, TransportError,
+    recover, restore,
+};
+pub use seal::StorageKey;

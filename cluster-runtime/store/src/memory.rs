@@ -72,6 +72,10 @@ impl Store for MemoryStore {
         self.tables.apply(transaction)
     }
 
+    async fn ensure_newest(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn watch(&self, selection: &Selection, after: Revision) -> Result<EventStream, StoreError> {
         self.tables.watch(selection, after)
     }

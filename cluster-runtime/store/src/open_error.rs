@@ -32,6 +32,34 @@ pub enum OpenError {
         /// The member that wants to open it.
         asked: u64,
     },
+    /// Parts of the directory are missing: it was copied halfway, or something in it was removed.
+    #[error("`{}` is incomplete: `{found}` is there and `{missing}` is not", .path.display())]
+    Incomplete {
+        /// The data directory.
+        path: PathBuf,
+        /// What is missing.
+        missing: String,
+        /// What shows that it should be there.
+        found: String,
+    },
+    /// The directory is encrypted, and no key was given.
+    #[error("`{}` is encrypted with key {number}, and no key was given", .path.display())]
+    KeyMissing {
+        /// The data directory.
+        path: PathBuf,
+        /// The number of its key.
+        number: u32,
+    },
+    /// The directory is encrypted with another key.
+    #[error("`{}` is encrypted with another key of number {number} than the one given, which has number {given}", .path.display())]
+    WrongKey {
+        /// The data directory.
+        path: PathBuf,
+        /// The number of its key.
+        number: u32,
+        /// The number of the key that was given.
+        given: u32,
+    },
     /// A file does not hold what was once synced to it.
     #[error("`{}` is damaged at byte {offset}: {reason}", .path.display())]
     Damaged {

@@ -30,6 +30,11 @@ fn key_of(transaction: &str, number: usize) -> Key {
     Key::new(TABLE, transaction, &format!("{number:06}"))
 }
 
+/// Whether a key is that of a part.
+pub(crate) fn is_part(key: &Key) -> bool {
+    &*key.table == TABLE
+}
+
 /// The transaction that a part belongs to.
 pub(crate) fn transaction_of(part: &Object) -> &str {
     part.namespace().unwrap_or_default()

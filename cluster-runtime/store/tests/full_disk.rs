@@ -1,14 +1,17 @@
 //! A disk that is really full: a small file system in a mount namespace of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use cluster_objects::Object;
 use cluster_store::{
-    Change, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus, Transaction, Write,
+    Change, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus, Transaction,
+    Transport, TransportError, Write,
 };
 use tempfile::TempDir;
 
@@ -147,6 +150,107 @@ async fn heal(dir: &Path) {
     let store = RaftStore::open(config).await.unwrap();
     check(&store, 10, "after a restart");
     store.shutdown().await;
+}
+
+/// Carries messages by calling the receiver.
+#[derive(Default)]
+struct Switchboard {
+    members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
+}
+
+#[async_trait]
+impl Transport for Switchboard {
+    async fn send(&self, member: u64, _: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        let store = self.members.lock().unwrap().get(&member).and_then(Weak::upgrade);
+        let reason = "it is not there".to_owned();
+        let store = store.ok_or(TransportError { member, reason })?;
+        Ok(store.receive(&message).await)
+    }
+}
+
+/// A member whose disk is full stays behind, harms nobody, and catches up when there is room.
+async fn follow(dir: &Path) {
+    let roomy = TempDir::new_in("/tmp").unwrap();
+    let ballast = dir.join("ballast");
+    fs::write(&ballast, vec![1; 1500 << 10]).unwrap();
+    let board = Arc::new(Switchboard::default());
+    let mut stores = Vec::new();
+    for member in 1..=3 {
+        let dir = if member == 2 {
+            dir.to_owned()
+        } else {
+            roomy.path().join(member.to_string())
+        };
+        let mut config = config(&dir);
+        config.member = member;
+        config.address = member.to_string();
+        config.bootstrap = member == 1;
+        config.transport = Some(board.clone());
+        let store = Arc::new(RaftStore::open(config).await.unwrap());
+        board
+            .members
+            .lock()
+            .unwrap()
+            .insert(member, Arc::downgrade(&store));
+        stores.push(store);
+    }
+    let [first, second, third] = &stores[..] else {
+        unreachable!()
+    };
+    for member in [2, 3] {
+        first.add_member(member, &member.to_string()).await.unwrap();
+    }
+    first.set_voters([1, 2, 3].into()).await.unwrap();
+    let mut written = 0;
+    while !matches!(second.status(), StoreStatus::ReadOnly { .. }) {
+        put(first, written).await.unwrap();
+        written += 1;
+        assert!(written < 10_000, "the disk never gets full");
+    }
+    for _ in 0..200 {
+        put(first, written).await.unwrap();
+        written += 1;
+    }
+    third.ensure_newest().await.unwrap();
+    check(third, written, "the others go on");
+    assert!(second.get(&key(0)).is_some() && second.get(&key(written - 1)).is_none());
+    let error = put(second, written).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::NotLeader { leader: Some(1), .. }),
+        "{error}"
+    );
+
+    fs::remove_file(&ballast).unwrap();
+    let mount = Command::new("mount")
+        .args(["-o", "remount,size=64m"])
+        .arg(dir)
+        .status()
+        .unwrap();
+    assert!(mount.success());
+    let newest = first.revision();
+    let waiting = async {
+        while second.revision() < newest || second.status() != StoreStatus::Following {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .expect("it catches up");
+    check(second, written, "with room");
+    for store in &stores {
+        store.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_a_full_disk_stays_behind_and_catches_up() {
+    match std::env::var_os(CHILD_DIR) {
+        Some(dir) => {
+            follow(Path::new(&dir)).await;
+            println!("{PASSED}");
+        }
+        None => on_a_small_disk("a_member_with_a_full_disk_stays_behind_and_catches_up"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

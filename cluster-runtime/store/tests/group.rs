@@ -123,7 +123,7 @@ async fn a_group_of_three_agrees_and_outlives_its_leader() {
         until("the others to follow", || store.revision() == newest).await;
         assert_eq!(shown(store), shown(&first));
         let error = put(store, "refused", "").await.unwrap_err();
-        assert_eq!(error.to_string(), "no quorum or not the leader: member 1 leads");
+        assert_eq!(error.to_string(), "not the leader: member 1 leads");
     }
     let first_event = events.next().await.unwrap();
     assert!(

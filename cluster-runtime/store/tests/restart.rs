@@ -203,10 +203,7 @@ async fn watches_end_when_the_store_stops() {
     assert!(events.next().await.is_none());
     let writes = vec![];
     let error = store.commit(Transaction { writes }).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no quorum or not the leader: the store was stopped"
-    );
+    assert_eq!(error.to_string(), "unavailable: the store was stopped");
 }
 
 #[tokio::test]
@@ -228,16 +225,20 @@ async fn commits_under_way_are_done_or_refused_when_the_store_stops() {
     }
     tokio::task::yield_now().await;
     store.shutdown().await;
-    let mut done = Vec::new();
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
     for writer in writers {
         match writer.await.unwrap() {
             (writer, Ok(_)) => done.push(writer),
-            (_, Err(error)) => assert!(matches!(error, StoreError::Unavailable { .. }), "{error}"),
+            (writer, Err(StoreError::Unavailable { .. })) => refused.push(writer),
+            (_, Err(error)) => assert!(matches!(error, StoreError::OutcomeUnknown { .. }), "{error}"),
         }
     }
     let store = open(dir.path()).await;
     for writer in done {
         assert!(store.get(&key(&format!("n{writer}"))).is_some());
+    }
+    for writer in refused {
+        assert!(store.get(&key(&format!("n{writer}"))).is_none());
     }
 }
 
@@ -259,14 +260,14 @@ async fn err_a_directory_in_use_is_refused() {
 async fn err_a_newer_format_is_refused() {
     let dir = TempDir::new().unwrap();
     open(dir.path()).await.shutdown().await;
-    fs::write(dir.path().join("format"), r#"{"format":2,"owner":"somebody"}"#).unwrap();
+    fs::write(dir.path().join("format"), r#"{"format":3,"owner":"somebody"}"#).unwrap();
     let error = RaftStore::open(config(dir.path())).await.unwrap_err();
     assert!(
         matches!(
             error,
             OpenError::NewerFormat {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ),
@@ -355,7 +356,7 @@ async fn err_a_damaged_or_missing_snapshot_is_noticed() {
     fs::remove_file(&path).unwrap();
     assert!(matches!(
         RaftStore::open(config(dir.path())).await,
-        Err(OpenError::Damaged { .. })
+        Err(OpenError::Incomplete { .. })
     ));
     fs::write(&path, whole).unwrap();
     assert_eq!(shown(&open(dir.path()).await, None).len(), 200);

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use test_support::{Kubectl, peer, repository, skip, until};
+use test_support::{Kubectl, peer, repository, skip, tug, until};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const REGISTRY: &str = "127.0.0.1:5000";
@@ -19,6 +19,88 @@ impl Drop for Running {
     }
 }
 
+/// What makes the containers of a test's cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runtime {
+    Embedded,
+    Docker,
+}
+
+/// A laboratory with a cluster. It must end before the engine does, which is why [`Shop::close`] is to be called.
+struct Shop {
+    kubectl: Kubectl,
+    _registry: Running,
+    _engine: Option<Engine>,
+}
+
+/// Docker's daemon; its containers end with it.
+struct Engine(Child);
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("kill")
+            .arg(self.0.id().to_string())
+            .status();
+        let _ = self.0.wait();
+    }
+}
+
+impl Shop {
+    /// Opens the shop; `None`, with a word, where something is not installed.
+    fn open(runtime: Runtime) -> Option<Self> {
+        let kubectl = Kubectl::open()?;
+        let engine = match runtime {
+            Runtime::Embedded => None,
+            Runtime::Docker => Some(engine(&kubectl)?),
+        };
+        let lab = &kubectl.lab;
+        // The cluster brings the loopback of the laboratory up.
+        let mut start = lab.command(tug());
+        start.args(["cluster", "start"]);
+        if runtime == Runtime::Docker {
+            let socket = lab.folder().join("engine.sock").display().to_string();
+            start
+                .args(["--runtime", "docker"])
+                .env("DOCKER_HOST", format!("unix://{socket}"));
+        }
+        lab.run(start).ok();
+        let registry = registry(&kubectl)?;
+        Some(Self {
+            kubectl,
+            _registry: registry,
+            _engine: engine,
+        })
+    }
+
+    fn close(self) {
+        self.kubectl.lab.tug(["cluster", "delete"]).ok();
+    }
+}
+
+/// Docker's engine in the laboratory.
+fn engine(kubectl: &Kubectl) -> Option<Engine> {
+    let Some(daemon) = peer("dockerd") else {
+        skip("Docker's engine is not installed");
+        return None;
+    };
+    let lab = &kubectl.lab;
+    let path = |name: &str| lab.folder().join(name).display().to_string();
+    let mut start = lab.command(daemon);
+    start
+        .args(["--data-root", &path("engine"), "--exec-root", &path("engine-run")])
+        .args(["--pidfile", &path("engine.pid"), "--host"])
+        .arg(format!("unix://{}", path("engine.sock")))
+        .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(lab.folder().join("engine.log")).unwrap());
+    let engine = Engine(lab.inside(move || start.spawn()).unwrap());
+    let socket = lab.folder().join("engine.sock");
+    until("the engine answers", LIMIT, || {
+        std::os::unix::net::UnixStream::connect(&socket).ok()
+    });
+    Some(engine)
+}
+
 /// A registry that holds the images; `None`, with a word, where something is not installed.
 fn registry(kubectl: &Kubectl) -> Option<Running> {
     let lab = &kubectl.lab;
@@ -27,8 +109,6 @@ fn registry(kubectl: &Kubectl) -> Option<Running> {
         return None;
     };
     let images = lab.shop_images()?;
-    // The cluster brings the loopback of the laboratory up.
-    lab.tug(["cluster", "start"]).ok();
     let config = kubectl.file(
         "registry.yml",
         &format!(
@@ -82,13 +162,17 @@ fn replace(kubectl: &Kubectl, selector: &str) {
     });
 }
 
-#[test]
-fn databases_keep_their_data_when_their_pods_are_deleted() {
-    let Some(kubectl) = Kubectl::open() else { return };
-    let Some(_registry) = registry(&kubectl) else {
-        return;
+fn databases_keep_their_data(runtime: Runtime) {
+    let Some(shop) = Shop::open(runtime) else { return };
+    let kubectl = &shop.kubectl;
+    release(kubectl, "install", "first");
+    let version = kubectl.run("get nodes -o jsonpath={.items[0].status.nodeInfo.containerRuntimeVersion}");
+    let begin = if runtime == Runtime::Docker {
+        "docker://"
+    } else {
+        "tug://"
     };
-    release(&kubectl, "install", "first");
+    assert!(version.ok().starts_with(begin), "{}", version.stdout);
 
     let cache = |words: &str| {
         kubectl
@@ -115,25 +199,43 @@ fn databases_keep_their_data_when_their_pods_are_deleted() {
     query("create table colours (name text)");
     query("insert into colours values ('green'), ('blue')");
 
-    replace(&kubectl, "statefulset.kubernetes.io/pod-name=cache-0");
+    replace(kubectl, "statefulset.kubernetes.io/pod-name=cache-0");
     assert_eq!(cache("get colour"), "green\n");
     // Every member has a name and a volume of its own.
     let other = kubectl.run("exec cache-0 -- redis-cli -h cache-1.cache get colour");
     assert_eq!(other.ok(), "\n");
-    replace(&kubectl, "app=database");
+    replace(kubectl, "app=database");
     assert_eq!(query("select count(*) from colours"), "2\n");
+    shop.close();
+}
+
+#[test]
+fn databases_keep_their_data_when_their_pods_are_deleted() {
+    databases_keep_their_data(Runtime::Embedded);
+}
+
+#[test]
+fn databases_keep_their_data_when_their_pods_are_deleted_on_docker() {
+    databases_keep_their_data(Runtime::Docker);
 }
 
 #[test]
 fn a_rolling_update_under_load_fails_no_request() {
+    rolling_update_under_load(Runtime::Embedded);
+}
+
+#[test]
+fn a_rolling_update_under_load_fails_no_request_on_docker() {
+    rolling_update_under_load(Runtime::Docker);
+}
+
+fn rolling_update_under_load(runtime: Runtime) {
     let Some(wrk) = peer("wrk") else {
         return skip("wrk is not installed");
     };
-    let Some(kubectl) = Kubectl::open() else { return };
-    let Some(_registry) = registry(&kubectl) else {
-        return;
-    };
-    release(&kubectl, "install", "first");
+    let Some(shop) = Shop::open(runtime) else { return };
+    let kubectl = &shop.kubectl;
+    release(kubectl, "install", "first");
     let lab = &kubectl.lab;
     let greeting = || {
         let mut ask = lab.command("curl");
@@ -151,7 +253,7 @@ fn a_rolling_update_under_load_fails_no_request() {
     let mut load = Running(lab.inside(move || load.spawn()).unwrap());
     // Two updates: the second finds pods that are as old as the load.
     for next in ["second", "third"] {
-        release(&kubectl, "upgrade", next);
+        release(kubectl, "upgrade", next);
         let expected = format!("{next}\n");
         until("the new greeting", LIMIT, || {
             (greeting() == expected).then_some(())
@@ -173,4 +275,6 @@ fn a_rolling_update_under_load_fails_no_request() {
     assert!(requests.is_some_and(|count| count > 100), "{report}");
     assert!(!report.contains("Non-2xx"), "{report}");
     assert!(!report.contains("Socket errors"), "{report}");
+    drop(load);
+    shop.close();
 }

@@ -46,7 +46,7 @@ impl Engine {
         if collection.namespace.is_none() {
             collection.namespace = body.object.namespace().map(str::to_owned);
         }
-        let row = self.enter_collection(caller, "create", &collection)?;
+        let row = self.enter_collection(caller, "create", &collection, "")?;
         if row.namespaced && collection.namespace.is_none() {
             return Err(Status::bad_request(
                 "an empty namespace may not be set during creation",

@@ -62,7 +62,7 @@ impl Engine {
         query: &ListQuery,
         options: &DeleteOptions,
     ) -> Result<Page, Status> {
-        let row = self.enter_collection(caller, "deletecollection", collection)?;
+        let row = self.enter_collection(caller, "deletecollection", collection, "")?;
         let page = self.select(row, collection, query)?;
         let row = &page.row;
         let deletions = page.items.iter().map(|item| async move {

@@ -64,6 +64,7 @@ impl Engine {
     /// Reads one object, measured or stored.
     pub async fn read(&self, caller: &Caller, target: &Target) -> Result<Arc<Object>, Status> {
         if target.resource.group != GROUP {
+            self.catch_up().await?;
             return self.get(caller, target);
         }
         let row = self.enter(caller, "get", target)?;
@@ -84,9 +85,13 @@ impl Engine {
         query: &ListQuery,
     ) -> Result<Page, Status> {
         if collection.resource.group != GROUP {
+            // What names a revision, or takes any, is answered from what is here, unless that is older.
+            if query.resource_version.is_empty() || self.is_behind(&query.resource_version) {
+                self.catch_up().await?;
+            }
             return self.list(caller, collection, query);
         }
-        let row = self.enter_collection(caller, "list", collection)?;
+        let row = self.enter_collection(caller, "list", collection, &query.field_selector)?;
         self.measured(row, collection, query).await
     }
 

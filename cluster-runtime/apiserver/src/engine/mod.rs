@@ -135,6 +135,11 @@ impl Engine {
         }
     }
 
+    /// Forgets what was known of addresses in use: somebody else may have decided meanwhile.
+    pub fn take_over(&self) {
+        self.inner.addresses.rebuild(self.store());
+    }
+
     /// The kinds that are served now.
     pub fn registry(&self) -> Arc<Registry> {
         let registry = self.inner.registry.read().unwrap_or_else(PoisonError::into_inner);
@@ -161,6 +166,11 @@ impl Engine {
         self.inner.ready.load(Ordering::Acquire)
     }
 
+    /// Says that what bootstrap makes is there: another server of the cluster has made it.
+    pub fn set_ready(&self) {
+        self.inner.ready.store(true, Ordering::Release);
+    }
+
     /// The newest revision of the store.
     pub fn revision(&self) -> Revision {
         self.inner.store.revision()
@@ -169,7 +179,7 @@ impl Engine {
     /// Why the store takes no writes, if it takes none.
     pub fn store_fault(&self) -> Option<String> {
         match self.store().status() {
-            StoreStatus::Ready => None,
+            StoreStatus::Ready | StoreStatus::Following => None,
             StoreStatus::NoLeader => Some("no member of the group leads".to_owned()),
             StoreStatus::ReadOnly { reason } => Some(format!("read-only: {reason}")),
             StoreStatus::Stopped => Some("stopped".to_owned()),
@@ -245,6 +255,7 @@ impl Engine {
         caller: &Caller,
         verb: &str,
         collection: &Collection,
+        field_selector: &str,
     ) -> Result<Arc<KindRow>, Status> {
         let row = self.row(&collection.resource)?;
         if !row.verbs.contains(&verb) {
@@ -258,11 +269,18 @@ impl Engine {
             resource: &collection.resource,
             subresource: None,
             namespace: collection.namespace.as_deref(),
-            name: None,
+            name: only_name(field_selector),
         };
         self.authorize(&caller.user, &action)?;
         Ok(row)
     }
+}
+
+/// The one name that a field selector lets pass: who may read an object may list and watch it alone, as in Kubernetes.
+pub(crate) fn only_name(field_selector: &str) -> Option<&str> {
+    let name = field_selector.trim().strip_prefix("metadata.name=")?;
+    let name = name.strip_prefix('=').unwrap_or(name);
+    (!name.is_empty() && !name.contains([',', '=', '!'])).then_some(name)
 }
 
 impl fmt::Debug for Engine {
@@ -321,7 +339,7 @@ fn store_failure(error: StoreError) -> Status {
         StoreError::Compacted { .. } => {
             Status::expired("The resourceVersion for the provided list is too old.")
         }
-        StoreError::Unavailable { .. } => {
+        StoreError::Unavailable { .. } | StoreError::NotLeader { .. } | StoreError::OutcomeUnknown { .. } => {
             let mut status = Status::unavailable(format!(
                 "the server is currently unable to handle the request: {error}"
             ));

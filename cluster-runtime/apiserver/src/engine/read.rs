@@ -29,6 +29,16 @@ pub struct Page {
 }
 
 impl Engine {
+    /// Waits until reads show all that was written anywhere before; 503 while that cannot be known.
+    pub async fn catch_up(&self) -> Result<(), Status> {
+        self.store().ensure_newest().await.map_err(store_failure)
+    }
+
+    /// Whether this server has not yet heard of a revision that a client knows.
+    pub(crate) fn is_behind(&self, resource_version: &str) -> bool {
+        parse_revision(resource_version).is_ok_and(|asked| asked > self.revision())
+    }
+
     /// Reads one object, or its `status` or `scale`.
     pub fn get(&self, caller: &Caller, target: &Target) -> Result<Arc<Object>, Status> {
         let row = self.enter(caller, "get", target)?;
@@ -50,7 +60,7 @@ impl Engine {
 
     /// Reads one page of the selected objects of a collection.
     pub fn list(&self, caller: &Caller, collection: &Collection, query: &ListQuery) -> Result<Page, Status> {
-        let row = self.enter_collection(caller, "list", collection)?;
+        let row = self.enter_collection(caller, "list", collection, &query.field_selector)?;
         self.select(row, collection, query)
     }
 

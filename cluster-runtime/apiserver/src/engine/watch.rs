@@ -74,7 +74,7 @@ impl Engine {
         collection: &Collection,
         query: &WatchQuery,
     ) -> Result<(Arc<KindRow>, ChangeStream), Status> {
-        let row = self.enter_collection(caller, "watch", collection)?;
+        let row = self.enter_collection(caller, "watch", collection, &query.field_selector)?;
         if !row.is_stored() {
             return Err(no_such_resource());
         }

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use cluster_objects::{Status, StatusReason};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, USER_AGENT};
-use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::forward::{REMOTE_GROUP, REMOTE_USER};
 use crate::authorize::Action;
 use crate::engine::Engine;
-use crate::user::{Caller, User};
+use crate::user::{Caller, SERVERS, User};
 
 /// Finds out whose a bearer token is.
 pub trait Tokens: Send + Sync + 'static {
@@ -37,17 +36,6 @@ impl Tokens for TokenTable {
     }
 }
 
-/// The user that a client certificate names: its common name, and its organisations as groups.
-///
-/// The certificate was checked in the handshake; one without a common name names nobody.
-pub(crate) fn user_of_certificate(certificate: &CertificateDer<'_>) -> Option<User> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?;
-    let groups = subject.iter_organization().filter_map(|part| part.as_str().ok());
-    Some(User::authenticated(name, groups.map(str::to_owned)))
-}
-
 /// The caller of a request. A token goes before the certificate of the connection, and one that is not known is
 /// refused with 401; without either the caller is anonymous. Who may, may act as someone else.
 pub(crate) fn caller(
@@ -63,6 +51,7 @@ pub(crate) fn caller(
             let of_account = || engine.user_of_token(token, &[]).map(|(user, _)| user);
             tokens.user(token).or_else(of_account).ok_or_else(unauthorized)?
         }
+        (None, Some(server)) if server.is_in(SERVERS) => sent_on(headers).unwrap_or_else(|| server.clone()),
         (None, Some(user)) => user.clone(),
         (None, None) => User::anonymous(),
     };
@@ -71,6 +60,20 @@ pub(crate) fn caller(
         user,
         agent: text(USER_AGENT.as_str()).unwrap_or_default().to_owned(),
     })
+}
+
+/// For whom another server of the cluster sends a request on; `None` when it is its own.
+fn sent_on(headers: &HeaderMap) -> Option<User> {
+    let texts = |name: &str| {
+        let values = headers.get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let name = texts(REMOTE_USER).next()?;
+    let anonymous = User::anonymous();
+    if name == anonymous.name {
+        return Some(anonymous);
+    }
+    Some(User::authenticated(name, texts(REMOTE_GROUP).collect::<Vec<_>>()))
 }
 
 fn bearer(authorization: &str) -> Option<&str> {

@@ -19,6 +19,7 @@ use super::answer::{self, encode, refusal, warn, whole};
 use super::authenticate::{self, Tokens};
 use super::document::{Document, document};
 use super::encoded::Encoded;
+use super::forward::{self, Forward, REMOTE_USER};
 use super::metrics::{Asked, RequestCounts};
 use super::negotiate::{Accepted, Format, View, negotiate};
 use super::path::{ApiPath, ResourcePath};
@@ -26,8 +27,10 @@ use super::query::Parameters;
 use super::view::Viewer;
 use super::{body, compress, decode, fingerprint, stream as streams};
 use crate::authorize::Action;
-use crate::engine::{Engine, Page, Written, method_not_allowed, no_such_resource, unsupported_patch};
-use crate::user::{Caller, User};
+use crate::engine::{
+    Engine, Page, Written, method_not_allowed, no_such_resource, only_name, unsupported_patch,
+};
+use crate::user::{Caller, SERVERS, User};
 
 /// Reads that are answered at the same time, as Kubernetes has it; watches and streams do not count.
 const READS_MAX: usize = 400;
@@ -44,6 +47,8 @@ const VIEWS: &[View] = &[View::Object, View::Table, View::Metadata];
 pub(crate) struct Server {
     pub(crate) engine: Engine,
     pub(crate) tokens: Arc<dyn Tokens>,
+    /// The way to the server that takes writes.
+    forward: Arc<dyn Forward>,
     /// Ends watches and streams when the server stops.
     pub(crate) stop: CancellationToken,
     /// Encodings that watches share.
@@ -64,10 +69,16 @@ pub(super) struct Call<'a> {
 }
 
 impl Server {
-    pub(crate) fn new(engine: Engine, tokens: Arc<dyn Tokens>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        tokens: Arc<dyn Tokens>,
+        forward: Arc<dyn Forward>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             engine,
             tokens,
+            forward,
             stop,
             encoded: Arc::default(),
             counts: RequestCounts::default(),
@@ -135,6 +146,12 @@ impl Server {
         accept: String,
         request: Request<HttpBody>,
     ) -> Result<Response, Status> {
+        if self.forward.is_elsewhere()
+            && forward::is_write(request.method())
+            && !is_stream(request.uri().path())
+        {
+            return self.send_on(certificate, request).await;
+        }
         let (parts, body) = request.into_parts();
         let caller = authenticate::caller(&parts.headers, certificate, self.tokens.as_ref(), &self.engine)?;
         let call = Call {
@@ -157,6 +174,22 @@ impl Server {
             _ if call.parts.method == Method::GET => call.document(),
             _ => Err(no_such_resource()),
         }
+    }
+
+    /// Has the server that leads answer.
+    async fn send_on(
+        &self,
+        certificate: Option<&User>,
+        mut request: Request<HttpBody>,
+    ) -> Result<Response, Status> {
+        let _place = self.place(request.method())?;
+        // What another server has sent here was sent to one that led: it is not sent round.
+        if certificate.is_some_and(|user| user.is_in(SERVERS)) && request.headers().contains_key(REMOTE_USER)
+        {
+            return Err(no_leader());
+        }
+        forward::prepare(&mut request, certificate)?;
+        self.forward.send(request).await
     }
 
     /// A place among the requests that are answered at the same time; 429 when there is none.
@@ -322,7 +355,10 @@ impl Call<'_> {
             resource: &collection.resource,
             subresource: target.and_then(|target| target.subresource),
             namespace: collection.namespace.as_deref().filter(|_| row.namespaced),
-            name: target.map(|target| target.name.as_str()),
+            name: match target {
+                Some(target) => Some(target.name.as_str()),
+                None => only_name(self.parameters.text("fieldSelector")),
+            },
         };
         self.engine().authorize(&self.caller.user, &action)?;
         self.server.place(method)
@@ -338,7 +374,7 @@ impl Call<'_> {
         let method = self.parts.method.clone();
         let misses_namespace = row.namespaced && collection.namespace.is_none();
         if method == Method::GET && (old_watch || self.parameters.is_watch()) {
-            return self.watch(row, collection);
+            return self.watch(row, collection).await;
         }
         let _place = self.admitted(&method, row, None, collection)?;
         match method {
@@ -381,10 +417,13 @@ impl Call<'_> {
     }
 
     /// Answers with changes, one a line, for as long as the client stays and the watch lives.
-    fn watch(&self, row: &Arc<KindRow>, collection: &Collection) -> Result<Response, Status> {
+    async fn watch(&self, row: &Arc<KindRow>, collection: &Collection) -> Result<Response, Status> {
         let viewer = self.viewer(row)?;
         let query = self.parameters.watch()?;
         let engine = self.engine().clone();
+        if engine.is_behind(&query.resource_version) {
+            engine.catch_up().await?;
+        }
         let encoded = Arc::clone(&self.server.encoded);
         let (_, changes) = engine.watch(&self.caller, collection, &query)?;
         let changes = changes
@@ -463,6 +502,17 @@ impl Call<'_> {
         let (value, _) = decode::value(self.content_type(), &bytes)?;
         self.parameters.delete(Some(&value))
     }
+}
+
+/// Whether a path leads to the streams of a container: any server reaches every node.
+fn is_stream(path: &str) -> bool {
+    matches!(path.rsplit('/').next(), Some("exec" | "attach" | "portforward"))
+}
+
+fn no_leader() -> Status {
+    let mut status = Status::unavailable("no server leads at this time: the request was not done");
+    status.retry_after_seconds = Some(1);
+    status
 }
 
 fn plain_verb(method: &Method) -> &'static str {

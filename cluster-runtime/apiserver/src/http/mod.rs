@@ -9,11 +9,13 @@ mod compress;
 mod decode;
 mod document;
 mod encoded;
+mod forward;
 mod handle;
 mod metrics;
 mod negotiate;
 mod path;
 mod protobuf;
+mod protocol;
 mod query;
 mod serve;
 mod stream;
@@ -21,6 +23,8 @@ mod view;
 
 pub use authenticate::{TokenTable, Tokens};
 pub(crate) use document::{Document, document};
+pub use forward::Forward;
+pub use protocol::Protocol;
 pub use serve::ApiServer;
 
 /// Eight bytes that change with the content: for ETags.

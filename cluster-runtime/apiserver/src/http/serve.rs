@@ -1,5 +1,6 @@
 //! Connections: accepting, TLS, HTTP/1.1 and HTTP/2, stopping.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -18,9 +19,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::authenticate::{TokenTable, Tokens, user_of_certificate};
+use super::authenticate::{TokenTable, Tokens};
+use super::forward::{Forward, Here};
 use super::handle::Server;
+use super::protocol::Protocol;
 use crate::engine::Engine;
+use crate::user::User;
 
 /// Connections that are open at the same time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 4096;
@@ -37,7 +41,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ApiServer {
     engine: Engine,
     tokens: Arc<dyn Tokens>,
+    forward: Arc<dyn Forward>,
+    protocols: Protocols,
 }
+
+/// What is spoken besides HTTP, by the names of ALPN.
+type Protocols = HashMap<&'static str, Arc<dyn Protocol>>;
 
 impl ApiServer {
     /// A server that knows clients by their certificates alone.
@@ -45,7 +54,23 @@ impl ApiServer {
         Self {
             engine,
             tokens: Arc::new(TokenTable::default()),
+            forward: Arc::new(Here),
+            protocols: Protocols::new(),
         }
+    }
+
+    /// Sends writes on to the server that takes them, while that is another one.
+    #[must_use]
+    pub fn forward(mut self, forward: Arc<dyn Forward>) -> Self {
+        self.forward = forward;
+        self
+    }
+
+    /// Speaks another protocol on the same port, with clients that ask for this name by ALPN (RFC 7301).
+    #[must_use]
+    pub fn protocol(mut self, name: &'static str, protocol: Arc<dyn Protocol>) -> Self {
+        self.protocols.insert(name, protocol);
+        self
     }
 
     /// Knows clients by bearer tokens besides.
@@ -66,8 +91,11 @@ impl ApiServer {
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let others = self.protocols.keys().map(|name| name.as_bytes().to_vec());
+        tls.alpn_protocols.extend(others);
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let server = Arc::new(Server::new(self.engine, self.tokens, shutdown.clone()));
+        let server = Server::new(self.engine, self.tokens, self.forward, shutdown.clone());
+        let (server, protocols) = (Arc::new(server), Arc::new(self.protocols));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let connections = TaskTracker::new();
         loop {
@@ -86,9 +114,10 @@ impl ApiServer {
                 }
             };
             let (acceptor, server) = (acceptor.clone(), Arc::clone(&server));
+            let protocols = Arc::clone(&protocols);
             connections.spawn(async move {
                 let _place = place;
-                if let Err(error) = connection(stream, &acceptor, server).await {
+                if let Err(error) = connection(stream, &acceptor, server, &protocols).await {
                     tracing::debug!(%error, "connection ended");
                 }
             });
@@ -126,15 +155,23 @@ async fn connection(
     stream: TcpStream,
     acceptor: &TlsAcceptor,
     server: Arc<Server>,
+    protocols: &Protocols,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     let user = certificates
         .and_then(<[_]>::first)
-        .and_then(user_of_certificate)
+        .and_then(User::of_certificate)
         .map(Arc::new);
     let stop = server.stop.clone();
+    let asked = stream.get_ref().1.alpn_protocol();
+    let asked = asked.and_then(|name| protocols.get(std::str::from_utf8(name).ok()?));
+    if let Some(protocol) = asked.map(Arc::clone) {
+        let serving = protocol.serve(Box::new(stream), user.as_deref());
+        stop.run_until_cancelled(serving).await;
+        return Ok(());
+    }
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (server, user) = (Arc::clone(&server), user.clone());
         async move {

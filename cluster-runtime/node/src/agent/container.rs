@@ -78,8 +78,8 @@ pub(crate) struct Parts<'a> {
     pub log_limits: LogLimits,
 }
 
-/// What the containers of a pod share.
-pub(crate) fn sandbox_spec(pod: &Pod) -> SandboxSpec {
+/// What the containers of a pod share; `runtime` is the handler of the pod's runtime class.
+pub(crate) fn sandbox_spec(pod: &Pod, hostname: String, runtime: String) -> SandboxSpec {
     let mode = |host: bool| {
         if host {
             NamespaceMode::Host
@@ -91,10 +91,15 @@ pub(crate) fn sandbox_spec(pod: &Pod) -> SandboxSpec {
         id: pod.uid().to_owned(),
         namespace: pod.namespace().to_owned(),
         pod: pod.name().to_owned(),
-        hostname: pod.hostname().to_owned(),
+        hostname,
         network: mode(pod.spec.host_network),
         ipc: mode(pod.spec.host_ipc),
-        pid: mode(pod.spec.host_pid),
+        pid: match (pod.spec.host_pid, pod.spec.share_process_namespace) {
+            (true, _) => NamespaceMode::Host,
+            (false, true) => NamespaceMode::Shared,
+            (false, false) => NamespaceMode::Own,
+        },
+        runtime,
         sysctls: pod
             .spec
             .security_context

@@ -7,8 +7,6 @@ use std::net::IpAddr;
 use super::container::PodFolder;
 use super::pod::{DnsConfig, Pod};
 
-const CLUSTER_DOMAIN: &str = "cluster.local";
-
 /// Writes them; `cluster_dns` is the resolver file of the cluster, `host_dns` the machine's.
 pub(crate) fn write(
     folder: &PodFolder,
@@ -24,7 +22,8 @@ pub(crate) fn write(
         hosts(pod, ips)
     };
     fs::write(folder.hosts(), hosts)?;
-    fs::write(folder.hostname(), format!("{}\n", pod.hostname()))?;
+    let name = pod.kernel_hostname().map_err(io::Error::other)?;
+    fs::write(folder.hostname(), format!("{name}\n"))?;
     fs::write(folder.resolv_conf(), resolv_conf(pod, cluster_dns, host_dns))
 }
 
@@ -41,11 +40,7 @@ fn hosts(pod: &Pod, ips: &[IpAddr]) -> String {
     let full = if pod.spec.subdomain.is_empty() {
         String::new()
     } else {
-        format!(
-            "{name}.{}.{}.svc.{CLUSTER_DOMAIN}\t",
-            pod.spec.subdomain,
-            pod.namespace()
-        )
+        format!("{}\t", pod.full_hostname())
     };
     for ip in ips {
         text.push_str(&format!("{ip}\t{full}{name}\n"));

@@ -7,6 +7,7 @@ mod container;
 mod environment;
 mod files;
 mod grpc;
+mod health;
 mod images;
 mod logs;
 mod lookup;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cluster_client::{
-    Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Informers, Recorder, RecorderOptions,
+    Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Recorder, RecorderOptions,
 };
 use cluster_objects::{Object, Status};
 use tokio::sync::watch;
@@ -19,13 +19,14 @@ use super::environment::Surroundings;
 use super::images::ImageFetcher;
 use super::network::{NetworkFailure, PodNetwork};
 use super::pod::Pod;
-use super::registration::{HEARTBEAT, Machine, REPORT, Registration};
+use super::registration::{Machine, REPORT, Registration};
 use super::tasks;
 use super::volumes;
 use super::worker::{Orders, Worker};
 use crate::image::{ImageError, ImageStore};
 use crate::runtime::{
-    ContainerId, EmbeddedConfig, EmbeddedRuntime, LogLimits, Runtime, RuntimeError, Sandbox, ShimCommand,
+    ContainerId, EmbeddedConfig, LogLimits, Runtime, RuntimeByClass, RuntimeChoice, RuntimeError, Sandbox,
+    ShimCommand,
 };
 
 /// What a pod of a node that goes for good gets to stop.
@@ -42,6 +43,10 @@ pub struct NodeConfig {
     pub images: PathBuf,
     /// Folder of the logs of containers.
     pub logs: PathBuf,
+    /// What makes the containers of pods without a runtime class.
+    pub runtime: RuntimeChoice,
+    /// The socket of the container engine; one is looked for where it is needed and not given.
+    pub engine: Option<PathBuf>,
     /// How helper processes are started.
     pub shim: ShimCommand,
     /// Control group of its containers, as `/tug`; one node for a group.
@@ -52,6 +57,10 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Addresses of its pods, as `10.244.0.0/24`, for the node object.
     pub pod_cidr: Option<String>,
+    /// Port at which servers reach the node's containers, for the node object.
+    pub endpoint_port: Option<u16>,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
     /// Most pods.
     pub pods_max: u32,
     /// Most processes and threads of a container.
@@ -75,11 +84,15 @@ impl NodeConfig {
             images: root.join("images"),
             logs: root.join("logs"),
             root,
+            runtime: RuntimeChoice::default(),
+            engine: None,
             shim: ShimCommand::default(),
             cgroup: "/tug".to_owned(),
             addresses: vec![std::net::Ipv4Addr::LOCALHOST.into()],
             labels: BTreeMap::new(),
             pod_cidr: None,
+            endpoint_port: None,
+            heartbeat: Duration::from_secs(10),
             pods_max: 250,
             container_pids_max: 8192,
             log_limits: LogLimits::default(),
@@ -149,7 +162,7 @@ pub(crate) struct Shared {
 }
 
 impl Node {
-    /// Starts a node with the embedded runtime, on the current tokio runtime.
+    /// Starts a node with the runtimes of its machine, on the current tokio runtime.
     ///
     /// It registers itself, takes over what runs from before, removes what belongs to no pod any more, and follows the
     /// pods that are placed on it. [`NodeHandle::ready`] tells when that is done.
@@ -163,8 +176,10 @@ impl Node {
             shim: config.shim.clone(),
             cgroup: config.cgroup.clone(),
         };
-        let runtime = EmbeddedRuntime::open(embedded).await?;
-        Self::start_with(config, api, network, Arc::new(runtime)).await
+        let store = open_store(&config).await?;
+        let (root, socket) = (config.root.join("engine"), config.engine.clone());
+        let runtime = RuntimeByClass::open(config.runtime, embedded, root, socket, store.clone()).await?;
+        Self::start_on(config, api, network, Arc::new(runtime), store).await
     }
 
     /// Starts a node with another runtime.
@@ -174,9 +189,17 @@ impl Node {
         network: Arc<dyn PodNetwork>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<NodeHandle, NodeError> {
-        let images = config.images.clone();
-        let opened = tokio::task::spawn_blocking(move || ImageStore::open(images)).await;
-        let store = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let store = open_store(&config).await?;
+        Self::start_on(config, api, network, runtime, store).await
+    }
+
+    async fn start_on(
+        config: NodeConfig,
+        api: Arc<dyn Api>,
+        network: Arc<dyn PodNetwork>,
+        runtime: Arc<dyn Runtime>,
+        store: ImageStore,
+    ) -> Result<NodeHandle, NodeError> {
         let clock = Clock::system();
         let options = RecorderOptions {
             component: "kubelet".to_owned(),
@@ -229,6 +252,12 @@ impl Node {
             }),
         })
     }
+}
+
+async fn open_store(config: &NodeConfig) -> Result<ImageStore, NodeError> {
+    let images = config.images.clone();
+    let opened = tokio::task::spawn_blocking(move || ImageStore::open(images)).await;
+    Ok(opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?)
 }
 
 impl NodeHandle {
@@ -302,6 +331,7 @@ impl Shared {
             labels: self.config.labels.clone(),
             pods_max: self.config.pods_max,
             pod_cidr: self.config.pod_cidr.clone(),
+            endpoint_port: self.config.endpoint_port,
             runtime_version: self.runtime.version(),
         }
     }
@@ -357,8 +387,9 @@ async fn beat(shared: Arc<Shared>, registration: Registration, node_uid: String)
         {
             tracing::warn!(%status, "cannot renew the lease of the node");
         }
-        tokio::time::sleep(HEARTBEAT).await;
-        since_report += HEARTBEAT;
+        let pause = shared.config.heartbeat;
+        tokio::time::sleep(pause).await;
+        since_report += pause;
         if since_report >= REPORT {
             since_report = Duration::ZERO;
             let images = shared.image_list().await;
@@ -459,7 +490,7 @@ struct Workers {
     tasks: TaskTracker,
     state: Mutex<WorkersState>,
     /// Informers of what volumes are made of, started when the first pod needs them.
-    sources: OnceLock<Informers>,
+    sources: Mutex<BTreeMap<Source, Informer>>,
 }
 
 #[derive(Default)]
@@ -469,11 +500,25 @@ struct WorkersState {
     stopped: bool,
 }
 
+/// Resource, namespace and name of what a volume is made of.
+type Source = (&'static str, String, String);
+
 struct Entry {
     orders: watch::Sender<Orders>,
     namespace: String,
     config_maps: BTreeSet<String>,
     secrets: BTreeSet<String>,
+}
+
+impl Entry {
+    fn sources(&self) -> impl Iterator<Item = Source> {
+        let of = |resource, names: &BTreeSet<String>| -> Vec<Source> {
+            let source = |name: &String| (resource, self.namespace.clone(), name.clone());
+            names.iter().map(source).collect()
+        };
+        let config_maps = of("configmaps", &self.config_maps).into_iter();
+        config_maps.chain(of("secrets", &self.secrets))
+    }
 }
 
 impl Workers {
@@ -482,7 +527,7 @@ impl Workers {
             shared,
             tasks,
             state: Mutex::default(),
-            sources: OnceLock::new(),
+            sources: Mutex::default(),
         }
     }
 
@@ -561,25 +606,40 @@ impl Workers {
         self.tasks.spawn(async move {
             worker.run().await;
             workers.state().running.remove(&uid);
+            if needs_sources {
+                workers.follow_sources();
+            }
         });
     }
 
-    /// Follows config maps and secrets, so that volumes made of them change with them.
+    /// Follows the config maps and secrets of the pods that run, each by its name, so that volumes made of them change
+    /// with them.
     fn follow_sources(self: &Arc<Self>) {
-        self.sources.get_or_init(|| {
-            let informers = Informers::new(self.shared.api.clone(), InformerOptions::default());
-            for resource in ["configmaps", "secrets"] {
-                let workers = Arc::downgrade(self);
-                let informer = informers.of("v1", resource);
-                informer.add_handler(move |change| {
-                    // What was there at first is what the volumes were made of.
-                    if let (Change::Updated { new, .. }, Some(workers)) = (change, workers.upgrade()) {
-                        workers.refresh(resource, new);
-                    }
+        let state = self.state();
+        let wanted: BTreeSet<Source> = state.running.values().flat_map(Entry::sources).collect();
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        sources.retain(|source, _| wanted.contains(source));
+        for source in wanted {
+            sources
+                .entry(source)
+                .or_insert_with_key(|(resource, namespace, name)| {
+                    let options = InformerOptions {
+                        field_selector: format!("metadata.name={name}"),
+                        ..InformerOptions::default()
+                    };
+                    let collection = Collection::namespaced("v1", resource, namespace);
+                    let informer = Informer::start(self.shared.api.clone(), collection, options);
+                    let (workers, resource) = (Arc::downgrade(self), *resource);
+                    informer.add_handler(move |change| {
+                        // What was there at first is what the volumes were made of.
+                        if let (Change::Updated { new, .. }, Some(workers)) = (change, workers.upgrade()) {
+                            workers.refresh(resource, new);
+                        }
+                    });
+                    informer
                 });
-            }
-            informers
-        });
+        }
     }
 
     fn refresh(&self, resource: &str, object: &Object) {

@@ -27,8 +27,16 @@ pub(crate) struct Observed {
     pub removal: Removal,
     /// That it ended before, as its status says: it is not run again.
     pub ended_before: bool,
-    /// Whether its deadline has passed.
-    pub deadline_passed: bool,
+    /// Why it is stopped before it has ended by itself.
+    pub cut_short: Option<CutShort>,
+}
+
+/// Why a pod is stopped for good by its node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CutShort {
+    /// `DeadlineExceeded` or `Evicted`.
+    pub reason: &'static str,
+    pub message: String,
 }
 
 /// Sandbox, network and volumes of a pod.
@@ -157,7 +165,7 @@ impl Observed {
             stop_began: None,
             removal: Removal::NotYet,
             ended_before: false,
-            deadline_passed: false,
+            cut_short: None,
         }
     }
 

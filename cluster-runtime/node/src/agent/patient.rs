@@ -56,6 +56,10 @@ impl Patient {
         if let Some(get) = &hook.http_get {
             return self.http(get, limit).await;
         }
+        if hook.tcp_socket.is_some() {
+            // So does the kubelet: the API has the field for old objects only.
+            return Err("invalid handler: hooks by `tcpSocket` are not supported".to_owned());
+        }
         if let Some(wanted) = &hook.sleep {
             sleep(Duration::from_secs(wanted.seconds).min(limit)).await;
         }

@@ -44,7 +44,7 @@ pub(crate) fn plan(pod: &Pod, seen: &Observed, backoff: &Backoff) -> Vec<Step> {
     if pod.deletion.is_some() {
         return plan_removal(pod, seen);
     }
-    if seen.ended_before || seen.deadline_passed || has_ended(pod, seen) {
+    if seen.ended_before || seen.cut_short.is_some() || has_ended(pod, seen) {
         return plan_end(pod, seen);
     }
     let mut steps = Vec::new();

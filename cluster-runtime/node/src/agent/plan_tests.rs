@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::observed::{
-    Condemned, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal, Removal,
-    Running,
+    Condemned, CutShort, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal,
+    Removal, Running,
 };
 use super::plan::{Step, plan};
 use super::pod::Pod;
@@ -436,7 +436,12 @@ fn a_pod_past_its_deadline_fails() {
         .running("a")
         .change(|seen| seen.began = at(900));
     check(&late.clone().change(|seen| seen.began = at(990)), &["wait 50"]);
-    let late = late.change(|seen| seen.deadline_passed = true);
+    let late = late.change(|seen| {
+        seen.cut_short = Some(CutShort {
+            reason: "DeadlineExceeded",
+            message: "too late".into(),
+        });
+    });
     check(&late, &["stop a 30"]);
     let ended = late.ended("a", 143, 0, 0);
     check(&ended, &["leave"]);

@@ -61,6 +61,7 @@ pub(crate) struct PodSpec {
     pub active_deadline_seconds: Option<u64>,
     pub enable_service_links: Option<bool>,
     pub readiness_gates: Vec<ReadinessGate>,
+    pub runtime_class_name: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -245,6 +246,7 @@ pub(crate) struct Lifecycle {
 pub(crate) struct Handler {
     pub exec: Option<ExecAction>,
     pub http_get: Option<HttpGet>,
+    pub tcp_socket: Option<TcpSocket>,
     pub sleep: Option<SleepAction>,
 }
 
@@ -424,6 +426,7 @@ pub(crate) struct ClaimVolume {
 }
 
 const GRACE_SECONDS: u64 = 30;
+const CLUSTER_DOMAIN: &str = "cluster.local";
 
 impl Pod {
     /// Reads a pod. A spec that cannot be read is an error: it was stored by something that does not validate.
@@ -475,6 +478,30 @@ impl Pod {
             .take_while(|at| *at <= 63)
             .last();
         name[..end.unwrap_or(0)].trim_end_matches(['-', '.'])
+    }
+
+    /// The host name that the kernel has for the pod: the full one where the pod asks for that, which may be too long.
+    pub(crate) fn kernel_hostname(&self) -> Result<String, String> {
+        const BYTES_MAX: usize = 64;
+        let name = self.hostname();
+        if !self.spec.set_hostname_as_fqdn || self.spec.subdomain.is_empty() {
+            return Ok(name.to_owned());
+        }
+        let full = self.full_hostname();
+        if full.len() <= BYTES_MAX {
+            return Ok(full);
+        }
+        Err(format!(
+            "Failed to construct FQDN from Pod hostname and cluster domain, FQDN {full} is too long ({BYTES_MAX} \
+             characters is the max, {} characters requested)",
+            full.len()
+        ))
+    }
+
+    /// The name of a pod with a subdomain, below the cluster's domain.
+    pub(crate) fn full_hostname(&self) -> String {
+        let (subdomain, namespace) = (&self.spec.subdomain, self.namespace());
+        format!("{}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}", self.hostname())
     }
 
     /// Seconds between the wish to stop and the kill.

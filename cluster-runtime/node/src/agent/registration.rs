@@ -80,6 +80,7 @@ pub(crate) struct Registration {
     pub labels: BTreeMap<String, String>,
     pub pods_max: u32,
     pub pod_cidr: Option<String>,
+    pub endpoint_port: Option<u16>,
     pub runtime_version: String,
 }
 
@@ -193,6 +194,12 @@ impl Registration {
             .collect();
         addresses.push(json!({ "type": "Hostname", "address": self.name }));
         status.insert("addresses".into(), addresses.into());
+        if let Some(port) = self.endpoint_port {
+            status.insert(
+                "daemonEndpoints".into(),
+                json!({"kubeletEndpoint": {"Port": port}}),
+            );
+        }
         status.insert(
             "nodeInfo".into(),
             json!({
@@ -302,7 +309,5 @@ impl Registration {
     }
 }
 
-/// Between two renewals of the lease.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Between two reports of a status that did not change.
 pub(crate) const REPORT: Duration = Duration::from_secs(300);

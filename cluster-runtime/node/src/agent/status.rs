@@ -79,12 +79,11 @@ pub(crate) fn status_of(pod: &Pod, seen: &Observed, backoff: &Backoff, host_ip: 
     Value::Object(status)
 }
 
-fn pod_reason(seen: &Observed) -> Vec<(&'static str, &'static str)> {
-    if seen.deadline_passed {
-        let message = "Pod was active on the node longer than the specified deadline";
-        return vec![("reason", "DeadlineExceeded"), ("message", message)];
-    }
-    Vec::new()
+fn pod_reason(seen: &Observed) -> Vec<(&'static str, &str)> {
+    let cut_short = seen.cut_short.iter();
+    cut_short
+        .flat_map(|why| [("reason", why.reason), ("message", why.message.as_str())])
+        .collect()
 }
 
 /// The phase, by the rules of the kubelet's `getPhase`.
@@ -92,7 +91,7 @@ pub(crate) fn phase_of(pod: &Pod, seen: &Observed) -> &'static str {
     let active = pod
         .all_containers()
         .any(|container| seen.is_active(&container.name));
-    if (seen.deadline_passed || init_failed(pod, seen)) && !active {
+    if (seen.cut_short.is_some() || init_failed(pod, seen)) && !active {
         return "Failed";
     }
     if !initialized(pod, seen) {
@@ -301,7 +300,7 @@ fn container_status(
             }
             // An init container that has done its work counts as ready.
             status["ready"] = (init && ended.code == 0).into();
-            let goes_on = pod.deletion.is_none() && !seen.deadline_passed && !has_ended(pod, seen);
+            let goes_on = pod.deletion.is_none() && !seen.cut_short.is_some() && !has_ended(pod, seen);
             let due = restart_at(pod, container, instance, backoff).filter(|_| goes_on);
             status["state"] = match (due, seen.images.get(&container.name)) {
                 (Some(at), _) if at > seen.now => {

@@ -50,7 +50,12 @@ pub(crate) async fn make_ground(
     folder: &PodFolder,
 ) -> Result<GroundMade, GroundFailure> {
     let networked = async {
-        let sandbox = ensure_sandbox(&*shared.runtime, pod)
+        let handler = runtime_handler(shared, pod).await?;
+        let hostname = pod.kernel_hostname().map_err(|message| GroundFailure {
+            reason: "FailedCreatePodSandBox",
+            message: format!("Failed to create pod sandbox: {message}"),
+        })?;
+        let sandbox = ensure_sandbox(&*shared.runtime, pod, hostname, handler)
             .await
             .map_err(|error| GroundFailure {
                 reason: "FailedCreatePodSandBox",
@@ -111,14 +116,33 @@ fn needs_address(pod: &Pod) -> bool {
     })
 }
 
-async fn ensure_sandbox(runtime: &dyn Runtime, pod: &Pod) -> Result<Sandbox, RuntimeError> {
-    if pod.spec.share_process_namespace {
-        return Err(RuntimeError::Unsupported {
-            what: "`shareProcessNamespace`".to_owned(),
-            runtime: "embedded",
-        });
+/// What makes the containers of a pod, by its runtime class. A class that the cluster has no object for is the name of
+/// a runtime itself.
+async fn runtime_handler(shared: &Shared, pod: &Pod) -> Result<String, GroundFailure> {
+    let name = &pod.spec.runtime_class_name;
+    if name.is_empty() {
+        return Ok(String::new());
     }
-    match runtime.create_sandbox(sandbox_spec(pod)).await {
+    let target = Target::cluster_wide("node.k8s.io/v1", "runtimeclasses", name);
+    let class = lookup::get(&*shared.api, &target)
+        .await
+        .map_err(|status| GroundFailure {
+            reason: "FailedCreatePodSandBox",
+            message: format!(
+                "Failed to create pod sandbox: cannot read the runtime class {name:?}: {status}"
+            ),
+        })?;
+    let handler = class.as_ref().and_then(|class| class.text(&["handler"]));
+    Ok(handler.unwrap_or(name).to_owned())
+}
+
+async fn ensure_sandbox(
+    runtime: &dyn Runtime,
+    pod: &Pod,
+    hostname: String,
+    handler: String,
+) -> Result<Sandbox, RuntimeError> {
+    match runtime.create_sandbox(sandbox_spec(pod, hostname, handler)).await {
         Err(RuntimeError::Exists { .. }) => {
             let found = runtime
                 .list()

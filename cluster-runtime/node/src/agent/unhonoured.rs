@@ -8,7 +8,6 @@ const POD: &[&[&str]] = &[
     &["overhead"],
     &["resourceClaims"],
     &["resources"],
-    &["runtimeClassName"],
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
     &["securityContext", "seccompProfile"],
@@ -17,8 +16,6 @@ const POD: &[&[&str]] = &[
 ];
 
 const CONTAINER: &[&[&str]] = &[
-    &["lifecycle", "postStart", "tcpSocket"],
-    &["lifecycle", "preStop", "tcpSocket"],
     &["resources", "claims"],
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
@@ -36,9 +33,6 @@ pub(crate) fn unhonoured(pod: &Object) -> Vec<String> {
         return found;
     };
     collect("spec", spec, POD, &mut found);
-    if spec["setHostnameAsFQDN"] == true {
-        found.push("spec.setHostnameAsFQDN".to_owned());
-    }
     for key in ["initContainers", "containers"] {
         for (number, container) in list(spec, key).iter().enumerate() {
             let path = format!("spec.{key}[{number}]");
@@ -47,12 +41,6 @@ pub(crate) fn unhonoured(pod: &Object) -> Vec<String> {
             let names = limits.into_iter().flatten().map(|(name, _)| name);
             let others = names.filter(|name| !LIMITED.contains(&name.as_str()));
             found.extend(others.map(|name| format!("{path}.resources.limits[{name}]")));
-        }
-    }
-    for (number, volume) in list(spec, "volumes").iter().enumerate() {
-        let empty = &volume["emptyDir"];
-        if !empty["sizeLimit"].is_null() && empty["medium"] != "Memory" {
-            found.push(format!("spec.volumes[{number}].emptyDir.sizeLimit"));
         }
     }
     found
@@ -115,13 +103,11 @@ mod tests {
                     "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
                     "resources": { "limits": { "memory": "1Gi", "nvidia.com/gpu": 1 } },
                 }],
-                "volumes": [{ "emptyDir": { "sizeLimit": "1Gi" } }, { "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }],
             }),
             &[
                 "spec.hostUsers",
                 "spec.containers[0].securityContext.seccompProfile",
                 "spec.containers[0].resources.limits[nvidia.com/gpu]",
-                "spec.volumes[0].emptyDir.sizeLimit",
             ],
         );
     }

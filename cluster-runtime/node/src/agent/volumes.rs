@@ -100,6 +100,49 @@ async fn prepare_one(
     .await
 }
 
+/// The volumes on disk that may hold so many bytes.
+pub(crate) fn limited(pod: &Pod) -> Vec<(String, u64)> {
+    let limit = |volume: &Volume| {
+        let empty = volume
+            .empty_dir
+            .as_ref()
+            .filter(|empty| empty.medium != "Memory")?;
+        let limit = Quantity::from_value(&empty.size_limit).ok()?;
+        let bytes = u64::try_from(limit.units()).ok().filter(|bytes| *bytes > 0)?;
+        Some((volume.name.clone(), bytes))
+    };
+    pod.spec.volumes.iter().filter_map(limit).collect()
+}
+
+/// What to say of a volume that holds more than it may.
+pub(crate) fn too_full(limited: &[(String, u64)], folder: &Path) -> Option<String> {
+    let full = limited
+        .iter()
+        .find(|(name, limit)| used(&folder.join(name)) > *limit);
+    full.map(|(name, limit)| {
+        let limit =
+            Quantity::from_value(&json!(limit)).map_or_else(|_| limit.to_string(), |limit| limit.to_string());
+        format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. ")
+    })
+}
+
+/// Bytes on disk below a folder, without following links. What goes meanwhile counts nothing.
+fn used(folder: &Path) -> u64 {
+    const BLOCK_BYTES: u64 = 512;
+    let mut bytes = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            bytes += metadata.blocks() * BLOCK_BYTES;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
+}
+
 /// Names of config maps and secrets that volumes are made of.
 pub(crate) fn references(pod: &Pod) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut config_maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());

@@ -14,25 +14,29 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::container::PodFolder;
+use super::health;
 use super::images::{FetchFailure, Fetched};
 use super::node::Shared;
 use super::observed::{
-    Condemned, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal, Removal,
-    Running,
+    Condemned, CutShort, Ended, Ground, ImageFailure, ImageState, Instance, InstanceState, Observed, Refusal,
+    Removal, Running,
 };
 use super::patient::Patient;
 use super::plan::{Step, next_level, plan, wait_before_restart};
-use super::pod::{Deletion, Pod};
+use super::pod::{ContainerConfig, Deletion, Pod, Probe};
 use super::probes::ProbeNews;
 use super::status::{status_of, will_restart};
 use super::tasks::{self, GroundFailure, GroundMade, StartFailure, StartOrder};
 use super::unhonoured::unhonoured;
 use super::volumes::{self, VolumePaths};
+use crate::image::Image;
 use crate::runtime::{Container, Sandbox};
 
 const NEWS_WAITING_MAX: usize = 64;
 const START_ERROR: i32 = 128;
 const UNKNOWN_EXIT: i32 = 137;
+/// Nothing tells when a folder grows, so it is looked at, as often as the kubelet does.
+const VOLUMES_MEASURED_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// What a pod gets to stop whose object is gone already.
 const ORPHAN_GRACE_SECONDS: u64 = 5;
 
@@ -71,6 +75,8 @@ enum News {
     Removed(Result<(), String>),
     Written(Result<Option<Arc<Object>>, Status>),
     Refreshed(Result<VolumePaths, volumes::VolumeFailure>),
+    /// What is wrong with the size of a volume.
+    Measured(Option<String>),
     Nothing,
 }
 
@@ -91,6 +97,8 @@ pub(crate) struct Worker {
     probes: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     /// The task of each running container's probes.
     lives: HashMap<String, AbortHandle>,
+    /// What images say about being ready, of containers that say nothing themselves.
+    health: HashMap<String, Probe>,
     /// How often the ground could not be made, and each container, since it last could.
     ground_failures: u32,
     refusals: HashMap<String, u32>,
@@ -106,6 +114,9 @@ pub(crate) struct Worker {
     /// What runs already is not spoken of before it stands on its ground again.
     adopting: bool,
     refreshed: u64,
+    /// Volumes on disk with a limit, and when they are measured next.
+    limited: Vec<(String, u64)>,
+    measured_next: Timestamp,
 }
 
 impl Worker {
@@ -127,6 +138,7 @@ impl Worker {
             tasks: JoinSet::new(),
             probes: mpsc::channel(NEWS_WAITING_MAX),
             lives: HashMap::new(),
+            health: HashMap::new(),
             ground_failures: 0,
             refusals: HashMap::new(),
             writing: false,
@@ -137,6 +149,8 @@ impl Worker {
             object_gone: false,
             adopting: found.is_some(),
             refreshed: 0,
+            limited: volumes::limited(&pod),
+            measured_next: now,
             shared,
             pod,
         };
@@ -260,6 +274,9 @@ impl Worker {
             self.seen.now = self.shared.clock.now();
             self.check_deadline();
             let mut wake = self.write_again;
+            if let Some(at) = self.measure() {
+                wake = Some(wake.map_or(at, |wake| wake.min(at)));
+            }
             for step in plan(&self.pod, &self.seen, &self.shared.config.restart_backoff) {
                 match step {
                     Step::WaitUntil(at) => wake = Some(wake.map_or(at, |wake| wake.min(at))),
@@ -311,17 +328,48 @@ impl Worker {
                 .is_some_and(|running| running.id == container.id);
             if current {
                 self.wait_for(&container);
+                let store = self.shared.images.store().clone();
+                let image = container.image.clone();
+                let found = tokio::task::spawn_blocking(move || store.resolve(&image)).await;
+                if let (Ok(Ok(image)), Some(config)) = (found, self.pod.container(&container.name).cloned()) {
+                    self.learn_health(&config, &image);
+                }
             }
         }
     }
 
     fn check_deadline(&mut self) {
         let deadline = self.pod.deadline(Some(self.seen.began));
-        if !self.seen.deadline_passed && deadline.is_some_and(|deadline| deadline <= self.seen.now) {
-            self.seen.deadline_passed = true;
+        if self.seen.cut_short.is_none() && deadline.is_some_and(|deadline| deadline <= self.seen.now) {
             let message = "Pod was active on the node longer than the specified deadline";
-            self.record(EventType::Normal, "DeadlineExceeded", message);
+            self.cut_short(EventType::Normal, "DeadlineExceeded", message.to_owned());
         }
+    }
+
+    /// Stops the pod for good.
+    fn cut_short(&mut self, kind: EventType, reason: &'static str, message: String) {
+        self.record(kind, reason, message.clone());
+        self.seen.cut_short = Some(CutShort { reason, message });
+    }
+
+    /// Looks how much the volumes hold that may not hold any amount, now and then. Gives when to look again.
+    fn measure(&mut self) -> Option<Timestamp> {
+        if self.limited.is_empty() || self.seen.cut_short.is_some() || self.pod.deletion.is_some() {
+            return None;
+        }
+        if self.measured_next <= self.seen.now && matches!(self.seen.ground, Ground::Ready { .. }) {
+            self.measured_next = self.seen.now + VOLUMES_MEASURED_EVERY;
+            let (limited, folder) = (self.limited.clone(), self.folder.volumes());
+            self.tasks.spawn(async move {
+                let measured =
+                    tokio::task::spawn_blocking(move || volumes::too_full(&limited, &folder)).await;
+                News::Measured(measured.unwrap_or(None))
+            });
+        }
+        Some(
+            self.measured_next
+                .max(self.seen.now + VOLUMES_MEASURED_EVERY / 10),
+        )
     }
 
     fn take_orders(&mut self) {
@@ -440,6 +488,7 @@ impl Worker {
         let Some(ImageState::Present(image)) = self.seen.images.remove(name) else {
             return;
         };
+        self.learn_health(&container, &image);
         let instance = self.seen.containers.entry(name.to_owned()).or_default();
         if let InstanceState::Ended(_) = &instance.state {
             instance.level = next_level(instance, &self.shared.config.restart_backoff);
@@ -481,7 +530,7 @@ impl Worker {
         let signal = running.stop_signal.clone();
         let grace = SignedDuration::from_secs(i64::try_from(grace_seconds).unwrap_or(i64::MAX / 4));
         running.stop_until = Some(now.checked_add(grace).unwrap_or(Timestamp::MAX));
-        if self.pod.deletion.is_none() && !self.seen.deadline_passed {
+        if self.pod.deletion.is_none() && self.seen.cut_short.is_none() {
             // It comes back: the next one to stop has its own beginning.
             self.seen.stop_began = None;
         }
@@ -529,13 +578,30 @@ impl Worker {
         });
     }
 
+    fn learn_health(&mut self, container: &ContainerConfig, image: &Image) {
+        let check = image.config.config.healthcheck.as_ref();
+        match check.and_then(|check| health::probe_of(container, check)) {
+            Some(probe) => self.health.insert(container.name.clone(), probe),
+            None => self.health.remove(&container.name),
+        };
+    }
+
+    /// A container with what its image adds.
+    fn config_of(&self, name: &str) -> Option<ContainerConfig> {
+        let mut config = self.pod.container(name)?.clone();
+        if let Some(probe) = self.health.get(name) {
+            config.readiness_probe = Some(probe.clone());
+        }
+        Some(config)
+    }
+
     /// A running container as probes and hooks reach it.
     fn patient(&self, name: &str) -> Option<Patient> {
         let running = self.seen.running(name)?;
         Some(Patient {
             runtime: self.shared.runtime.clone(),
             id: running.id.clone(),
-            container: Arc::new(self.pod.container(name)?.clone()),
+            container: Arc::new(self.config_of(name)?),
             netns: self.netns.clone(),
             ip: self
                 .seen
@@ -604,6 +670,12 @@ impl Worker {
                     Removal::Again(self.seen.now + wait.unwrap_or(SignedDuration::from_secs(1)));
             }
             News::Written(written) => self.hear_written(written),
+            News::Measured(None) => {}
+            News::Measured(Some(message)) => {
+                if self.seen.cut_short.is_none() {
+                    self.cut_short(EventType::Warning, "Evicted", message);
+                }
+            }
             News::Refreshed(Ok(volumes)) => self.volumes = volumes,
             News::Refreshed(Err(failure)) => {
                 self.record(EventType::Warning, "FailedMount", failure.to_string());
@@ -686,7 +758,7 @@ impl Worker {
                 self.refusals.remove(name);
                 self.record(EventType::Normal, "Created", format!("Created container: {name}"));
                 self.record(EventType::Normal, "Started", format!("Started container {name}"));
-                let Some(config) = self.pod.container(name) else {
+                let Some(config) = self.config_of(name) else {
                     return;
                 };
                 let running = Running {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::store::ImageStore;
-use super::{Digest, Image, ImageError};
+use super::{BUILTIN_IMAGE, Digest, Image, ImageError, ImageName};
 
 /// Keeps the layers of a container's image from being collected, also when its name is taken away and when this
 /// process ends. [`ImageStore::release`] gives them free.
@@ -55,6 +55,34 @@ impl ImageStore {
 
     fn lease_path(&self, holder: &str) -> PathBuf {
         self.dir().join("leases").join(holder)
+    }
+
+    /// Takes the names away of all images that no container uses, but the built-in one, and then what nothing needs.
+    /// Gives the names.
+    pub fn prune(&self) -> Result<Vec<String>, ImageError> {
+        let mut used = BTreeSet::new();
+        for lease in file_names(&self.dir().join("leases"))? {
+            let path = self.lease_path(&lease);
+            used.insert(fs::read_to_string(&path).map_err(ImageError::at("read", &path))?);
+        }
+        let builtin = BUILTIN_IMAGE.parse::<ImageName>()?.to_string();
+        let mut unused = Vec::new();
+        for (name, named) in self.names()?.images {
+            let config = self.config(&self.manifest(&named.manifest)?.config.digest)?;
+            let layers: Vec<String> = config.rootfs.diff_ids.iter().map(Digest::hex).collect();
+            if name != builtin && !used.contains(&layers.join("\n")) {
+                unused.push(name);
+            }
+        }
+        for name in &unused {
+            match self.remove(name) {
+                // Somebody else has removed it meanwhile.
+                Err(ImageError::NotFound { .. }) | Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.collect()?;
+        Ok(unused)
     }
 
     /// Removes blobs and layers that nothing needs. While something is being added or looked up it does nothing:

@@ -11,6 +11,7 @@ mod error;
 mod manifest;
 mod name;
 mod pull;
+mod save;
 mod store;
 mod unpack;
 

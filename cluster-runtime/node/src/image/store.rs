@@ -173,7 +173,7 @@ impl ImageStore {
         Ok(full)
     }
 
-    fn find(&self, name: &str) -> Result<(String, Named), ImageError> {
+    pub(super) fn find(&self, name: &str) -> Result<(String, Named), ImageError> {
         let names = self.names()?;
         if let Ok(digest) = name.parse::<Digest>() {
             for (known, named) in &names.images {

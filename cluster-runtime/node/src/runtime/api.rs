@@ -112,13 +112,15 @@ pub enum RuntimeError {
 #[serde(transparent)]
 pub struct ContainerId(String);
 
-/// Whether a linux namespace is the sandbox's own or the machine's.
+/// Whose a linux namespace is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NamespaceMode {
     /// Its own.
     #[default]
     Own,
+    /// One for all containers of the sandbox; of processes, which each container has for itself otherwise.
+    Shared,
     /// The machine's.
     Host,
 }
@@ -139,11 +141,14 @@ pub struct SandboxSpec {
     pub network: NamespaceMode,
     /// System V IPC and POSIX message queues.
     pub ipc: NamespaceMode,
-    /// Processes; each container has its own otherwise.
+    /// Processes: each container's own, one namespace for all of them, or the machine's.
     pub pid: NamespaceMode,
     /// Kernel parameters of the namespaces.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// Which runtime is wanted, where there are several; empty for the usual one.
+    #[serde(default)]
+    pub runtime: String,
 }
 
 /// A sandbox.

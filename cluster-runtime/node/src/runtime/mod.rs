@@ -1,16 +1,23 @@
 //! Runtimes: what makes sandboxes and containers.
 //!
-//! Start with [`Runtime`], the seam. [`EmbeddedRuntime`] makes real containers with nothing but a Linux kernel;
-//! [`SimulatedRuntime`] only remembers what it was asked.
+//! Start with [`Runtime`], the seam. [`EmbeddedRuntime`] makes real containers with nothing but a Linux kernel,
+//! [`DockerRuntime`] lets an engine make them, [`SimulatedRuntime`] only remembers what it was asked. [`RuntimeByClass`]
+//! chooses between the first two for each pod.
 
 mod api;
+mod by_class;
+mod docker;
 mod embedded;
+mod log;
 mod simulated;
+mod sub_path;
 
 pub use api::{
     Container, ContainerExit, ContainerId, ContainerSpec, ContainerState, LogLimits, MountSpec,
     NamespaceMode, ProcessSpec, Resources, Runtime, RuntimeError, Sandbox, SandboxSpec, Usage, UserSpec,
 };
-pub(crate) use embedded::log::rotated;
+pub use by_class::{RuntimeByClass, RuntimeChoice};
+pub use docker::{DockerConfig, DockerRuntime, ENGINE_SOCKETS};
 pub use embedded::{EmbeddedConfig, EmbeddedRuntime, ShimCommand, shim_main};
+pub(crate) use log::rotated;
 pub use simulated::SimulatedRuntime;

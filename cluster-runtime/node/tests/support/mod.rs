@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod conformance;
+pub mod engine;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -6,6 +6,9 @@
 //!
 //! `cargo bench -p cluster-store -- start` measures only how long a store with many objects takes to open.
 //!
+//! `cargo bench -p cluster-store -- three` compares groups of three, each member a process of its own, with TLS
+//! between the members and clients at the leader; `-- sealed` measures what encryption on disk costs.
+//!
 //! What is compared: each store in a process of its own, called by the same client over the same protocol (etcd's:
 //! gRPC on loopback, up to 16 connections), with the same keys and values. A read shows every write that was
 //! acknowledged before it; that is etcd's default, and its weaker `serializable` reads are measured besides. Ours
@@ -18,6 +21,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 
 mod etcd;
+mod group;
 mod measure;
 mod served;
 mod wire;
@@ -28,10 +32,11 @@ use std::time::{Duration, Instant};
 
 use cluster_objects::Object;
 use cluster_store::{
-    Change, Key, Precondition, RaftStore, RaftStoreConfig, Selection, Store, Transaction, Write,
+    Change, Key, Precondition, RaftStore, RaftStoreConfig, Selection, StorageKey, Store, Transaction, Write,
 };
 
 use crate::etcd::Etcd;
+use crate::group::Group;
 use crate::measure::{Figures, measure, median, processor_time};
 use crate::served::Served;
 use crate::wire::Call;
@@ -67,6 +72,11 @@ fn main() {
     match arguments[..] {
         ["--bench", "serve", dir] => runtime.block_on(served::serve(Path::new(dir))),
         ["--bench", "open", how, dir] => runtime.block_on(open(how, Path::new(dir))),
+        ["--bench", "member", number, how, dir] => {
+            runtime.block_on(group::member(number.parse().unwrap(), how, Path::new(dir)));
+        }
+        ["three", ..] => runtime.block_on(three()),
+        ["sealed", ..] => runtime.block_on(sealed()),
         ["start", ..] => runtime.block_on(run(true)),
         _ => runtime.block_on(run(false)),
     }
@@ -146,6 +156,97 @@ async fn run(only_start: bool) {
     drop(etcd);
     batches(dir.path()).await;
     start(dir.path()).await;
+}
+
+/// Three members beside three of etcd.
+async fn three() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let etcd = Etcd::start_three(&dir.path().join("etcd")).await;
+    match &etcd {
+        Some(etcd) => println!(
+            "three members, TLS between them, clients at the leader; {}",
+            etcd[0].version
+        ),
+        None => println!("etcd is not here: only the store is measured"),
+    }
+    println!(
+        "{VALUE_BYTES}-byte values, {KEYS} keys, median of {ROUNDS} rounds of {} s",
+        ROUND.as_secs()
+    );
+    for how in ["sealed", "open"] {
+        let group = Group::start(&dir.path().join(how), how);
+        let what = if how == "sealed" {
+            ["write, sealed on disk", "read, sealed on disk"]
+        } else {
+            ["write", "read"]
+        };
+        for (what, call) in what.into_iter().zip([Call::Put, Call::Range]) {
+            if call == Call::Range {
+                wire::fill(group.address()).await;
+                if let Some(etcd) = &etcd {
+                    wire::fill(&etcd[0].address).await;
+                }
+            }
+            for clients in CLIENTS {
+                let mut line = Comparison {
+                    what,
+                    clients,
+                    store: Vec::new(),
+                    etcd: Vec::new(),
+                };
+                for _ in 0..ROUNDS {
+                    line.store
+                        .push(round_of(group.address(), &group.processes(), call, clients).await);
+                    if let Some(etcd) = &etcd {
+                        let processes: Vec<u32> = etcd.iter().map(Etcd::process).collect();
+                        line.etcd
+                            .push(round_of(&etcd[0].address, &processes, call, clients).await);
+                    }
+                }
+                line.print();
+            }
+        }
+    }
+}
+
+/// A round of calls to a server of several processes.
+async fn round_of(address: &str, processes: &[u32], call: Call, clients: usize) -> Figures {
+    let used = || {
+        processes
+            .iter()
+            .map(|process| processor_time(*process))
+            .sum::<Duration>()
+    };
+    let before = used();
+    let figures = wire::measure(address, call, clients, ROUND).await;
+    figures.of_server(used() - before, ROUND)
+}
+
+/// What encryption costs: the same writes with a key and without, in turns.
+async fn sealed() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut stores = Vec::new();
+    for (what, key) in [("open", None), ("sealed", Some(StorageKey::new(1, [7; 32])))] {
+        let mut config = RaftStoreConfig::new(dir.path().join(what));
+        config.encryption = key;
+        stores.push((what, Arc::new(RaftStore::open(config).await.unwrap())));
+    }
+    for clients in CLIENTS {
+        let mut rounds = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for ((_, store), rounds) in stores.iter().zip(&mut rounds) {
+                rounds.push(write_store(store, clients).await);
+            }
+        }
+        for ((what, _), rounds) in stores.iter().zip(&rounds) {
+            if let Some(figures) = median(rounds) {
+                println!("write, in this process, {clients:3} clients, {what}: {figures}");
+            }
+        }
+    }
+    for (_, store) in stores {
+        store.shutdown().await;
+    }
 }
 
 async fn fill(store: &RaftStore, call: Call) {

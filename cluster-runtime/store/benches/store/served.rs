@@ -70,6 +70,11 @@ pub(crate) async fn serve(dir: &Path) {
         _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
+    serve_clients(listener, store).await;
+}
+
+/// Answers clients for ever.
+pub(crate) async fn serve_clients(listener: TcpListener, store: Arc<RaftStore>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -100,6 +105,8 @@ async fn answer(store: &RaftStore, request: Request<Incoming>) -> Answer {
         let committed = store.commit(Transaction { writes }).await.unwrap();
         put_header(&mut message, committed.revision);
     } else {
+        // Of the newest, as etcd's reads are; it costs a group of one nothing.
+        store.ensure_newest().await.unwrap();
         put_header(&mut message, store.revision());
         if let Some(object) = store.get(&key) {
             put_found(&mut message, &key, &object);

@@ -15,6 +15,8 @@ use crate::{Committed, StoreError, Transaction};
 const BLANK: u8 = 0;
 const BATCH: u8 = 1;
 const MEMBERSHIP: u8 = 2;
+/// An entry of any kind that is sealed, as it is on the disk only.
+pub(crate) const SEALED: u8 = 3;
 
 /// How a transaction ends.
 pub(crate) type Outcome = Result<Committed, StoreError>;

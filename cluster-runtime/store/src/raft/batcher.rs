@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openraft::error::ClientWriteError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use openraft::BasicNode;
+use openraft::error::{ClientWriteError, ForwardToLeader};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::StoreError;
 use crate::raft::batch::{Batch, Proposal};
 use crate::raft::health::Health;
+use crate::raft::leadership::Leadership;
+use crate::raft::start::stopped;
 use crate::raft::state_machine::Snapshots;
 use crate::raft::types::Raft;
 use crate::wal::Wal;
@@ -33,17 +36,23 @@ const SMALL_BYTES: u64 = 64 << 10;
 /// How often a disk without room is looked at again; it does not tell by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long after it led a member waits for the answers to what it began: the next leader voids it or goes through with
+/// it, unless this member cannot hear of that.
+const ANSWER_AFTER: Duration = Duration::from_secs(2);
+
 /// Takes transactions from the queue until it is closed.
 ///
 /// A transaction is only begun when the log has room for it: a full disk refuses transactions, and harms nothing.
 pub(crate) struct Batcher {
     pub(crate) queue: mpsc::Receiver<Proposal>,
+    /// Taken from the queue, and not begun.
+    pub(crate) waiting: Vec<Proposal>,
     pub(crate) raft: Raft,
+    pub(crate) member: u64,
+    pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) health: Health,
-    pub(crate) log: LogGrowth,
-    /// Room in the log that transactions leave: for what raft writes by itself, as when a snapshot took the place of
-    /// a part of the log and room is made by that.
-    pub(crate) room_left: u64,
+    pub(crate) log: Arc<LogGrowth>,
+    pub(crate) room: Room,
 }
 
 /// Decides when the log has grown enough for a snapshot.
@@ -53,22 +62,54 @@ pub(crate) struct LogGrowth {
     /// Bytes of log after which a snapshot is made, if the last one was not larger than that.
     bytes_min: u64,
     /// What was written when the last snapshot was asked for.
-    written_then: u64,
+    written_then: AtomicU64,
+}
+
+/// Room in the log.
+#[derive(Clone)]
+pub(crate) struct Room {
+    wal: Wal,
+    /// What transactions leave: for what raft writes by itself, as when a snapshot took the place of a part of the log
+    /// and room is made by that.
+    left: u64,
+}
+
+impl Room {
+    /// The room in a log of such segments.
+    pub(crate) fn new(wal: Wal, segment_bytes: u64) -> Self {
+        Self {
+            wal,
+            left: (segment_bytes / 16).min(ROOM_LEFT_BYTES_MAX),
+        }
+    }
+
+    /// Makes sure that the log has room for so many bytes and a little more.
+    pub(crate) async fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let bytes = bytes + self.left;
+        if self.wal.has_room(bytes) {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.wal
+            .reserve(bytes, Box::new(move |outcome| _ = sender.send(outcome)));
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the log was closed")))
+    }
 }
 
 impl Batcher {
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let unwritten = Arc::new(AtomicU64::new(0));
-        let mut waiting = Vec::new();
         loop {
             // The place first: whatever comes in while there is none goes into one entry.
             let Ok(place) = in_flight.clone().acquire_owned().await else {
                 return;
             };
-            if waiting.is_empty() {
+            if self.waiting.is_empty() {
                 tokio::select! {
-                    count = self.queue.recv_many(&mut waiting, BATCH_MAX) => if count == 0 {
+                    count = self.queue.recv_many(&mut self.waiting, BATCH_MAX) => if count == 0 {
                         return;
                     },
                     () = tokio::time::sleep(LOOK_AGAIN), if self.health.waits_for_room() => {
@@ -77,10 +118,10 @@ impl Batcher {
                     }
                 }
             }
-            let batch = Batch::from(next_batch(&mut waiting));
+            let batch = Batch::from(next_batch(&mut self.waiting));
             let bytes = log_bytes(&batch);
             let before = unwritten.fetch_add(bytes, Ordering::SeqCst);
-            if let Err(error) = self.reserve(before + bytes).await {
+            if let Err(error) = self.room.reserve(before + bytes).await {
                 unwritten.fetch_sub(bytes, Ordering::SeqCst);
                 // There may be room for less.
                 self.look_for_room(before + bytes.min(SMALL_BYTES)).await;
@@ -89,24 +130,31 @@ impl Batcher {
             }
             let (raft, health) = (self.raft.clone(), self.health.clone());
             // Sent from here, so that entries keep the order of the queue.
-            let answer = raft.client_write_ff(batch.clone()).await;
-            let unwritten = unwritten.clone();
+            let answer = if self.is_unheard() {
+                Err(unavailable(&"too few members answer"))
+            } else {
+                let asked = raft.client_write_ff(batch.clone()).await;
+                asked.map_err(|error| stopped_with(&error, &health, &raft))
+            };
+            let (unwritten, leadership) = (unwritten.clone(), self.leadership.clone());
             tokio::spawn(async move {
                 let error = match answer {
-                    Ok(answer) => match answer.await {
-                        Ok(Ok(_)) => None,
-                        Ok(Err(ClientWriteError::ForwardToLeader(leader))) => {
-                            Some(no_leader(leader.leader_id))
-                        }
-                        Ok(Err(error)) => Some(unavailable(&error)),
-                        Err(_) => Some(unavailable(&"the store stopped before the write was done")),
+                    Ok(answer) => tokio::select! {
+                        answer = answer => match answer {
+                            Ok(Ok(_)) => unknown("it went through, what it did was not kept"),
+                            Ok(Err(ClientWriteError::ForwardToLeader(leader))) => not_leader(leader),
+                            Ok(Err(error)) => unavailable(&error),
+                            Err(_) => match stopped_with(&"stopped", &health, &raft) {
+                                error @ StoreError::Storage { .. } => error,
+                                _ => unknown("the store was stopped meanwhile"),
+                            },
+                        },
+                        () = is_lost(leadership) => unknown("this member no longer leads, or hears too few others"),
                     },
-                    Err(error) => Some(unavailable(&error)),
+                    Err(error) => error,
                 };
-                if let Some(error) = error {
-                    health.look_at(&raft);
-                    batch.refuse(&health.refusal().unwrap_or(error));
-                }
+                // Those that were done have their answer.
+                batch.refuse(&error);
                 unwritten.fetch_sub(bytes, Ordering::SeqCst);
                 drop(place);
             });
@@ -117,23 +165,24 @@ impl Batcher {
         }
     }
 
-    /// Makes sure that the log has room for so many bytes and a little more.
-    async fn reserve(&self, bytes: u64) -> io::Result<()> {
-        let wal = &self.log.wal;
-        let bytes = bytes + self.room_left;
-        if wal.has_room(bytes) {
-            return Ok(());
+    /// Refuses what was not begun when the store stops.
+    pub(crate) fn refuse_waiting(&mut self) {
+        self.queue.close();
+        while let Ok(proposal) = self.queue.try_recv() {
+            self.waiting.push(proposal);
         }
-        let (sender, receiver) = oneshot::channel();
-        wal.reserve(bytes, Box::new(move |outcome| _ = sender.send(outcome)));
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the log was closed")))
+        Batch::from(std::mem::take(&mut self.waiting)).refuse(&stopped());
+    }
+
+    /// Whether this member leads and hears too few others: what is begun now would wait for them.
+    fn is_unheard(&self) -> bool {
+        let leads = self.raft.server_metrics().borrow().current_leader == Some(self.member);
+        leads && self.leadership.borrow().leader.is_none()
     }
 
     /// Finds out whether so many bytes can be written; where they cannot, the log may make room itself.
     async fn look_for_room(&self, bytes: u64) {
-        let missing = self.reserve(bytes).await.err();
+        let missing = self.room.reserve(bytes).await.err();
         let is_new = missing.is_some() && !self.health.waits_for_room();
         self.health.set_room(missing.map(|error| error.to_string()));
         if is_new {
@@ -141,11 +190,6 @@ impl Batcher {
             _ = self.raft.trigger().snapshot().await;
         }
     }
-}
-
-/// The room that transactions leave in a log of such segments.
-pub(crate) fn room_left(segment_bytes: u64) -> u64 {
-    (segment_bytes / 16).min(ROOM_LEFT_BYTES_MAX)
 }
 
 /// Bytes that a batch takes in the log at most.
@@ -170,12 +214,29 @@ fn next_batch(waiting: &mut Vec<Proposal>) -> Vec<Proposal> {
     std::mem::replace(waiting, rest)
 }
 
-fn no_leader(leader: Option<u64>) -> StoreError {
-    StoreError::Unavailable {
-        reason: match leader {
-            Some(leader) => format!("member {leader} leads"),
-            None => "no member leads".to_owned(),
-        },
+/// Comes when this member no longer leads and the answers that this brings had time to come.
+async fn is_lost(mut leadership: watch::Receiver<Leadership>) {
+    // A store that stops tells by itself.
+    _ = leadership.wait_for(|leadership| !leadership.is_self).await;
+    tokio::time::sleep(ANSWER_AFTER).await;
+}
+
+fn not_leader(leader: ForwardToLeader<u64, BasicNode>) -> StoreError {
+    StoreError::NotLeader {
+        leader: leader.leader_id,
+        address: leader.leader_node.map(|node| node.addr),
+    }
+}
+
+/// Why nothing can be given to raft any more.
+fn stopped_with(error: &impl std::fmt::Display, health: &Health, raft: &Raft) -> StoreError {
+    health.look_at(raft);
+    health.refusal().unwrap_or_else(|| unavailable(error))
+}
+
+fn unknown(reason: &str) -> StoreError {
+    StoreError::OutcomeUnknown {
+        reason: reason.to_owned(),
     }
 }
 
@@ -191,7 +252,7 @@ impl LogGrowth {
             wal,
             snapshots,
             bytes_min,
-            written_then: 0,
+            written_then: AtomicU64::new(0),
         }
     }
 
@@ -199,14 +260,15 @@ impl LogGrowth {
     ///
     /// The log may grow to half of the snapshot before it, so that what is written for snapshots stays in proportion
     /// to what is written at all, and what a start has to do of the log to what it has to read.
-    fn is_enough(&mut self) -> bool {
+    pub(crate) fn is_enough(&self) -> bool {
         let written = self.wal.written();
         let due = self
             .bytes_min
             .max(self.snapshots.bytes.load(Ordering::SeqCst) / 2);
-        let is_due = written - self.written_then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
+        let then = self.written_then.load(Ordering::SeqCst);
+        let is_due = written - then > due && !self.snapshots.is_building.load(Ordering::SeqCst);
         if is_due {
-            self.written_then = written;
+            self.written_then.store(written, Ordering::SeqCst);
         }
         is_due
     }

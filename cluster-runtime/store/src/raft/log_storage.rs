@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -14,11 +14,12 @@ use openraft::{
 };
 use tokio::sync::oneshot;
 
-use crate::directory::replace_file;
-use crate::raft::batch::{Proposal, decode_entry, encode_entry};
+use crate::directory::{replace_file, verified, with_checksum};
+use crate::raft::batch::{Proposal, SEALED, decode_entry, encode_entry};
 use crate::raft::health::Health;
 use crate::raft::types::{StorageError, TypeConfig, log_id, position};
-use crate::wal::Wal;
+use crate::seal::Sealer;
+use crate::wal::{self, Position, Wal};
 
 /// Entries that are kept in memory beside the log, to be done and sent without reading them back.
 const CACHE_BYTES_MAX: usize = 4 << 20;
@@ -32,6 +33,7 @@ pub(crate) struct LogStorage {
     wal: Wal,
     vote_path: PathBuf,
     health: Health,
+    sealer: Option<Arc<Sealer>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -56,12 +58,9 @@ impl LogStorage {
         committed: Option<LogId<u64>>,
         vote_path: PathBuf,
         health: Health,
+        sealer: Option<Arc<Sealer>>,
     ) -> io::Result<Self> {
-        let vote = match fs::read(&vote_path) {
-            Ok(text) => Some(serde_json::from_slice(&text)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
+        let vote = read_vote(&vote_path)?;
         let state = State {
             vote,
             committed,
@@ -71,6 +70,7 @@ impl LogStorage {
             wal,
             vote_path,
             health,
+            sealer,
             state: Arc::new(Mutex::new(state)),
         })
     }
@@ -101,13 +101,61 @@ impl LogStorage {
         let mut entries = Vec::new();
         if start < cached_from {
             for entry in self.wal.read(start, end.min(cached_from))? {
-                let entry = decode_entry(&entry);
-                entries.push(entry.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?);
+                entries.push(from_disk(entry, self.sealer.as_deref())?);
             }
         }
         entries.extend(cached);
         Ok(entries)
     }
+}
+
+/// Reads for whom a member voted last.
+pub(crate) fn read_vote(path: &Path) -> io::Result<Option<Vote<u64>>> {
+    let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+    match fs::read(path) {
+        Ok(content) => Ok(Some(serde_json::from_slice(
+            verified(&content).map_err(invalid)?,
+        )?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what [`read_vote`] reads.
+pub(crate) fn write_vote(path: &Path, vote: &Vote<u64>) -> io::Result<()> {
+    replace_file(path, &with_checksum(&serde_json::to_vec(vote)?))
+}
+
+/// Decodes an entry as it was read from the disk.
+pub(crate) fn from_disk(mut entry: wal::Entry, sealer: Option<&Sealer>) -> io::Result<Entry<TypeConfig>> {
+    let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+    if let [SEALED, sealed @ ..] = entry.payload.as_slice() {
+        let sealer = sealer.ok_or_else(|| invalid("it is sealed, and no key was given".to_owned()))?;
+        let opened = sealer.open(&place(entry.position), sealed);
+        entry.payload = opened.map_err(|error| invalid(error.to_string()))?;
+    }
+    decode_entry(&entry).map_err(|error| invalid(error.to_string()))
+}
+
+/// Encodes an entry for the disk.
+fn to_disk(entry: &Entry<TypeConfig>, sealer: Option<&Sealer>) -> wal::Entry {
+    let mut encoded = encode_entry(entry);
+    if let Some(sealer) = sealer {
+        let mut sealed = vec![SEALED];
+        sealer.seal(&place(encoded.position), &encoded.payload, &mut sealed);
+        encoded.payload = sealed;
+    }
+    encoded
+}
+
+/// What an entry is bound to when it is sealed.
+fn place(position: Position) -> [u8; 24] {
+    let mut place = [0; 24];
+    let numbers = [position.term, position.member, position.index];
+    for (bytes, number) in place.chunks_mut(8).zip(numbers) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
+    place
 }
 
 fn cannot_read(error: io::Error) -> StorageError {
@@ -166,9 +214,8 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
     }
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError> {
-        let text = serde_json::to_vec(vote).expect("a vote can always be written as JSON");
-        let path = self.vote_path.clone();
-        let write = Box::new(move || replace_file(&path, &text));
+        let (path, written) = (self.vote_path.clone(), *vote);
+        let write = Box::new(move || write_vote(&path, &written));
         self.durable(ErrorSubject::Vote, |wal, done| wal.run(write, done))
             .await?;
         self.state().vote = Some(*vote);
@@ -201,8 +248,9 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
         {
             let mut state = self.state();
             for entry in entries {
-                encoded.push(encode_entry(&entry));
-                state.cache.push(entry);
+                encoded.push(to_disk(&entry, self.sealer.as_deref()));
+                let committed = state.committed.map(|id| id.index);
+                state.cache.push(entry, committed);
             }
         }
         let health = self.health.clone();
@@ -230,8 +278,9 @@ impl RaftLogStorage<TypeConfig> for LogStorage {
 }
 
 impl Cache {
-    /// Adds the entry that comes next. What is older is already on disk, and makes room.
-    fn push(&mut self, entry: Entry<TypeConfig>) {
+    /// Adds the entry that comes next. What is committed is on disk and being done, and makes room; before that an
+    /// entry carries who waits for it.
+    fn push(&mut self, entry: Entry<TypeConfig>, committed: Option<u64>) {
         let index = entry.log_id.index;
         if self
             .entries
@@ -241,11 +290,12 @@ impl Cache {
             *self = Self::default();
         }
         let bytes = entry_bytes(&entry);
-        while self.bytes + bytes > CACHE_BYTES_MAX {
-            let Some((_, bytes)) = self.entries.pop_front() else {
-                break;
-            };
+        while self.bytes + bytes > CACHE_BYTES_MAX
+            && let Some((oldest, bytes)) = self.entries.front()
+            && Some(oldest.log_id.index) <= committed
+        {
             self.bytes -= bytes;
+            self.entries.pop_front();
         }
         self.bytes += bytes;
         self.entries.push_back((entry, bytes));

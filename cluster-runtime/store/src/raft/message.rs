@@ -15,12 +15,15 @@ use crate::wal::{self, Position};
 const APPEND: u8 = 1;
 const VOTE: u8 = 2;
 const SNAPSHOT: u8 = 3;
+const READ_INDEX: u8 = 4;
 
 /// What one member asks of another.
 pub(crate) enum Request {
     Append(AppendEntriesRequest<TypeConfig>),
     Vote(VoteRequest<u64>),
     Snapshot(SnapshotPart),
+    /// How many entries have to be done for a read to show all that was acknowledged.
+    ReadIndex,
 }
 
 /// What stands beside the entries of an append request.
@@ -31,18 +34,18 @@ struct AppendHeader {
     leader_commit: Option<LogId<u64>>,
 }
 
-/// A piece of a snapshot file.
+/// A piece of a snapshot: some of its frames, opened, so that the other member seals them with a key of its own.
 pub(crate) struct SnapshotPart {
     pub(crate) header: SnapshotPartHeader,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bodies: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct SnapshotPartHeader {
     pub(crate) vote: Vote<u64>,
     pub(crate) meta: SnapshotMeta,
-    /// Where in the file the piece goes.
-    pub(crate) offset: u64,
+    /// Number of the first frame of the piece.
+    pub(crate) first: u64,
     /// Whether it is the last one.
     pub(crate) is_last: bool,
 }
@@ -55,8 +58,14 @@ pub(crate) enum Response {
     /// The piece is there, and more are waited for.
     SnapshotPart,
     Snapshot(SnapshotResponse<u64>),
+    ReadIndex(u64),
     /// The member cannot answer now.
     Failed(String),
+}
+
+/// Whether a message is part of something long that others should not wait for.
+pub(crate) fn is_bulk(message: &[u8]) -> bool {
+    message.first() == Some(&SNAPSHOT)
 }
 
 impl Request {
@@ -87,8 +96,12 @@ impl Request {
             Self::Snapshot(part) => {
                 out.push(SNAPSHOT);
                 put_json(&mut out, &part.header);
-                put_bytes(&mut out, &part.bytes);
+                put_number(&mut out, part.bodies.len() as u64);
+                for body in &part.bodies {
+                    put_bytes(&mut out, body);
+                }
             }
+            Self::ReadIndex => out.push(READ_INDEX),
         }
         out
     }
@@ -119,10 +132,16 @@ impl Request {
                 })
             }
             VOTE => Self::Vote(json(&mut reader)?),
-            SNAPSHOT => Self::Snapshot(SnapshotPart {
-                header: json(&mut reader)?,
-                bytes: reader.bytes()?.to_vec(),
-            }),
+            SNAPSHOT => {
+                let header = json(&mut reader)?;
+                let count = reader.number()?;
+                let mut bodies = Vec::new();
+                for _ in 0..count {
+                    bodies.push(reader.bytes()?.to_vec());
+                }
+                Self::Snapshot(SnapshotPart { header, bodies })
+            }
+            READ_INDEX => Self::ReadIndex,
             _ => return Err(Malformed { what: "message" }),
         })
     }
@@ -145,4 +164,92 @@ fn put_json(out: &mut Vec<u8>, value: &impl Serialize) {
 
 fn json<T: DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T, Malformed> {
     serde_json::from_slice(reader.bytes()?).map_err(|_| Malformed { what: "message" })
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::{Entry, EntryPayload};
+
+    use super::*;
+    use crate::raft::batch::{Batch, Proposal};
+    use crate::raft::faults::Random;
+    use crate::raft::types::log_id;
+
+    fn requests() -> Vec<Request> {
+        let vote = Vote::new_committed(3, 1);
+        let id = |index| {
+            log_id(Position {
+                term: 3,
+                member: 1,
+                index,
+            })
+        };
+        let entry = |index, payload| Entry {
+            log_id: id(index),
+            payload,
+        };
+        let batch = Batch::from(Vec::<Proposal>::new());
+        let entries = vec![
+            entry(8, EntryPayload::Blank),
+            entry(9, EntryPayload::Normal(batch)),
+        ];
+        let meta = SnapshotMeta {
+            last_log_id: Some(id(7)),
+            ..SnapshotMeta::default()
+        };
+        let header = SnapshotPartHeader {
+            vote,
+            meta,
+            first: 4,
+            is_last: true,
+        };
+        vec![
+            Request::Append(AppendEntriesRequest {
+                vote,
+                prev_log_id: Some(id(7)),
+                entries,
+                leader_commit: None,
+            }),
+            Request::Vote(VoteRequest::new(vote, Some(id(9)))),
+            Request::Snapshot(SnapshotPart {
+                header,
+                bodies: vec![vec![1, 2, 3], vec![]],
+            }),
+            Request::ReadIndex,
+        ]
+    }
+
+    #[test]
+    fn requests_are_read_as_written() {
+        for request in requests() {
+            let bytes = request.encode();
+            assert_eq!(Request::decode(&bytes).unwrap().encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn err_any_bytes_are_a_message_or_refused() {
+        let mut random = Random::new(1);
+        for request in requests() {
+            let bytes = request.encode();
+            for length in 0..bytes.len() {
+                assert!(Request::decode(&bytes[..length]).is_err(), "cut at {length}");
+            }
+            for _ in 0..20_000 {
+                let mut changed = bytes.clone();
+                for _ in 0..=random.below(4) {
+                    let place = random.below(changed.len() as u64) as usize;
+                    changed[place] = random.next() as u8;
+                }
+                if random.percent(20) {
+                    changed.truncate(random.below(changed.len() as u64) as usize);
+                }
+                // Without a panic, and without more memory than came.
+                if let Ok(request) = Request::decode(&changed) {
+                    request.encode();
+                }
+                _ = Response::decode(&changed);
+            }
+        }
+    }
 }

@@ -1,48 +1,66 @@
 //! The other members as openraft sees them, and what is done with their messages.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use openraft::error::{
     Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
 };
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{BasicNode, OptionalSend, Vote};
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::codec::Malformed;
+use crate::raft::batcher::{LogGrowth, Room};
+use crate::raft::health::Health;
+use crate::raft::leadership::Leadership;
 use crate::raft::message::{Request, Response, SnapshotPart, SnapshotPartHeader};
+use crate::raft::read_index::Ask;
 use crate::raft::state_machine::Snapshots;
 use crate::raft::transport::{Transport, TransportError};
 use crate::raft::types::{Raft, Snapshot, SnapshotFile, TypeConfig};
+use crate::seal::Sealer;
+use crate::snapshot::{Bodies, Frames, ReadSnapshotError};
 
 /// Bytes of a snapshot that are sent at once.
-const PART_BYTES: usize = 1 << 20;
+const PART_BYTES: usize = 256 << 10;
+
+/// What the log has around an entry, at most.
+const ENTRY_BYTES: usize = 512;
+
+/// How soon a member that could not be reached is tried again.
+const BACKOFF: Duration = Duration::from_millis(200);
 
 /// Makes the way to each member.
 pub(crate) struct Peers {
-    pub(crate) transport: Option<Arc<dyn Transport>>,
+    transport: Option<Arc<dyn Transport>>,
     /// Where the transport runs: it may need what the log's own runtime does not have.
-    pub(crate) runtime: Handle,
+    runtime: Handle,
+    /// Opens the snapshots that are sent.
+    sealer: Option<Arc<Sealer>>,
+    /// When each member answered last.
+    heard: Mutex<HashMap<u64, Instant>>,
 }
 
 /// The way to one member.
 pub(crate) struct Peer {
-    transport: Option<Arc<dyn Transport>>,
-    runtime: Handle,
+    peers: Arc<Peers>,
     member: u64,
     address: String,
 }
 
 /// Why a member did not answer.
 #[derive(Debug, thiserror::Error)]
-enum CallError {
+pub(crate) enum CallError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error(transparent)]
@@ -52,35 +70,71 @@ enum CallError {
     #[error("the member answered something else than it was asked")]
     OtherAnswer,
     #[error(transparent)]
-    Snapshot(#[from] io::Error),
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Snapshot(#[from] ReadSnapshotError),
 }
 
-impl RaftNetworkFactory<TypeConfig> for Peers {
+impl Peers {
+    pub(crate) fn new(
+        transport: Option<Arc<dyn Transport>>,
+        runtime: Handle,
+        sealer: Option<Arc<Sealer>>,
+    ) -> Self {
+        Self {
+            transport,
+            runtime,
+            sealer,
+            heard: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn peer(self: &Arc<Self>, member: u64, address: String) -> Peer {
+        Peer {
+            peers: self.clone(),
+            member,
+            address,
+        }
+    }
+
+    /// How long ago a member answered last, if it ever did.
+    pub(crate) fn silent(&self, member: u64) -> Option<Duration> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get(&member).map(Instant::elapsed)
+    }
+
+    fn note_heard(&self, member: u64) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(member, Instant::now());
+    }
+}
+
+/// Openraft asks for a factory of its own.
+pub(crate) struct PeerFactory(pub(crate) Arc<Peers>);
+
+impl RaftNetworkFactory<TypeConfig> for PeerFactory {
     type Network = Peer;
 
     async fn new_client(&mut self, member: u64, node: &BasicNode) -> Peer {
-        Peer {
-            transport: self.transport.clone(),
-            runtime: self.runtime.clone(),
-            member,
-            address: node.addr.clone(),
-        }
+        self.0.peer(member, node.addr.clone())
     }
 }
 
 impl Peer {
-    async fn call(&self, request: &Request) -> Result<Response, CallError> {
+    pub(crate) async fn call(&self, request: &Request) -> Result<Response, CallError> {
         let (member, address) = (self.member, self.address.clone());
         let unreachable = |reason: &str| TransportError {
             member,
             reason: reason.to_owned(),
         };
         let transport = self
+            .peers
             .transport
             .clone()
             .ok_or_else(|| unreachable("this member has no transport"))?;
         let message = request.encode();
         let call = self
+            .peers
             .runtime
             .spawn(async move { transport.send(member, &address, message).await });
         // A call that openraft no longer waits for ends with it.
@@ -88,6 +142,7 @@ impl Peer {
         let answer = (&mut call.0)
             .await
             .map_err(|error| unreachable(&error.to_string()))??;
+        self.peers.note_heard(member);
         match Response::decode(&answer)? {
             Response::Failed(reason) => Err(CallError::Failed(reason)),
             response => Ok(response),
@@ -99,26 +154,32 @@ impl Peer {
         vote: Vote<u64>,
         snapshot: Snapshot,
     ) -> Result<SnapshotResponse<u64>, CallError> {
-        let mut file = File::open(&snapshot.snapshot.path)?;
-        let mut left = file.metadata()?.len();
-        let mut offset = 0;
+        let mut bodies = Bodies::open(&snapshot.snapshot.path, self.peers.sealer.clone())?;
+        let mut next = bodies.next()?;
+        let mut first = 0;
         loop {
-            let mut bytes = Vec::with_capacity(PART_BYTES);
-            (&mut file).take(PART_BYTES as u64).read_to_end(&mut bytes)?;
-            let count = bytes.len() as u64;
-            left = left.saturating_sub(count);
+            let mut part = Vec::new();
+            let mut bytes = 0;
+            while bytes < PART_BYTES
+                && let Some(body) = next.take()
+            {
+                bytes += body.len();
+                part.push(body);
+                next = bodies.next()?;
+            }
             let header = SnapshotPartHeader {
                 vote,
                 meta: snapshot.meta.clone(),
-                offset,
-                is_last: left == 0,
+                first,
+                is_last: next.is_none(),
             };
-            offset += count;
+            first += part.len() as u64;
+            let bodies = part;
             match self
-                .call(&Request::Snapshot(SnapshotPart { header, bytes }))
+                .call(&Request::Snapshot(SnapshotPart { header, bodies }))
                 .await?
             {
-                Response::SnapshotPart if left > 0 => {}
+                Response::SnapshotPart if next.is_some() => {}
                 Response::Snapshot(response) => return Ok(response),
                 _ => return Err(CallError::OtherAnswer),
             }
@@ -180,6 +241,10 @@ impl RaftNetwork<TypeConfig> for Peer {
             }
         }
     }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(BACKOFF))
+    }
 }
 
 /// Answers what other members ask.
@@ -188,6 +253,11 @@ pub(crate) struct Receiver {
     pub(crate) snapshots: Arc<Snapshots>,
     /// The snapshot that is being received.
     pub(crate) incoming: Mutex<Option<Incoming>>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) growth: Arc<LogGrowth>,
+    pub(crate) room: Room,
+    pub(crate) health: Health,
 }
 
 pub(crate) struct Incoming {
@@ -195,44 +265,96 @@ pub(crate) struct Incoming {
     vote: Vote<u64>,
     file: Arc<File>,
     place: SnapshotFile,
-    offset: u64,
+    /// Number of the frame that is expected.
+    next: u64,
 }
 
 impl Receiver {
     pub(crate) async fn answer(&self, message: &[u8]) -> Vec<u8> {
         let response = match Request::decode(message) {
-            Ok(Request::Append(request)) => {
-                let answer = self.raft.append_entries(request).await;
-                answer.map(Response::Append).map_err(|error| error.to_string())
-            }
+            Ok(Request::Append(request)) => self.append(request, message.len()).await,
             Ok(Request::Vote(request)) => {
                 let answer = self.raft.vote(request).await;
                 answer.map(Response::Vote).map_err(|error| error.to_string())
             }
             Ok(Request::Snapshot(part)) => self.take_snapshot_part(part).await,
+            Ok(Request::ReadIndex) => self.read_index().await,
             Err(error) => Err(error.to_string()),
         };
         response.unwrap_or_else(Response::Failed).encode()
+    }
+
+    /// Takes entries, if the log has room for them: a full disk refuses what it is sent, and harms nothing.
+    async fn append(
+        &self,
+        mut request: AppendEntriesRequest<TypeConfig>,
+        message_bytes: usize,
+    ) -> Result<Response, String> {
+        let mut missing = None;
+        if !request.entries.is_empty() {
+            let bytes = message_bytes + request.entries.len() * ENTRY_BYTES;
+            missing = self
+                .room
+                .reserve(bytes as u64)
+                .await
+                .err()
+                .map(|error| error.to_string());
+            self.health.set_room(missing.clone());
+        }
+        if missing.is_some() {
+            // What is left of it is a heartbeat, without which this member would call for an election.
+            request.entries.clear();
+        }
+        let answer = self.raft.append_entries(request).await;
+        if let Some(missing) = missing
+            && !matches!(answer, Ok(AppendEntriesResponse::HigherVote(_)))
+        {
+            return Err(missing);
+        }
+        if self.growth.is_enough() {
+            // It fails only where the log failed too, and that is told to those who ask.
+            _ = self.raft.trigger().snapshot().await;
+        }
+        answer.map(Response::Append).map_err(|error| error.to_string())
+    }
+
+    /// Answers where this member leads; it does not ask another one in turn.
+    async fn read_index(&self) -> Result<Response, String> {
+        if !self.leadership.borrow().is_self {
+            return Err("it does not lead".to_owned());
+        }
+        let (reply, answer) = oneshot::channel();
+        let is_reader = false;
+        let stopped = "the store was stopped".to_owned();
+        if self.asks.send(Ask { reply, is_reader }).await.is_err() {
+            return Err(stopped);
+        }
+        let answer = answer.await.map_err(|_| stopped)?;
+        answer.map(Response::ReadIndex).map_err(|error| error.to_string())
     }
 
     async fn take_snapshot_part(&self, part: SnapshotPart) -> Result<Response, String> {
         let SnapshotPartHeader {
             vote,
             meta,
-            offset,
+            first,
             is_last,
         } = part.header;
         let (file, place) = self
-            .place(&meta.snapshot_id, vote, offset)
+            .place(&meta.snapshot_id, vote, first)
             .map_err(|error| error.to_string())?;
-        let count = part.bytes.len() as u64;
-        let write = tokio::task::spawn_blocking(move || file.write_all_at(&part.bytes, offset));
+        let count = part.bodies.len() as u64;
+        let sealer = self.snapshots.sealer.clone();
+        let write = tokio::task::spawn_blocking(move || {
+            let mut frames = Frames::continuing(&*file, sealer.as_deref(), first);
+            part.bodies.iter().try_for_each(|body| frames.put(body))
+        });
         let written = write.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         written.map_err(|error| error.to_string())?;
         if !is_last {
             let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(incoming) = incoming.as_mut() {
-                incoming.offset = offset + count;
+                incoming.next = first + count;
             }
             return Ok(Response::SnapshotPart);
         }
@@ -247,10 +369,10 @@ impl Receiver {
             .map_err(|error| error.to_string())
     }
 
-    /// The file that a piece belongs to; the first piece of a snapshot begins a new one.
-    fn place(&self, id: &str, vote: Vote<u64>, offset: u64) -> io::Result<(Arc<File>, SnapshotFile)> {
+    /// The file that a piece belongs to, which is written nowhere else; the first piece of a snapshot begins a new one.
+    fn place(&self, id: &str, vote: Vote<u64>, first: u64) -> io::Result<(Arc<File>, SnapshotFile)> {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        if offset == 0 {
+        if first == 0 {
             if let Some(before) = incoming.take() {
                 std::fs::remove_file(&before.place.path)?;
             }
@@ -260,13 +382,15 @@ impl Receiver {
                 vote,
                 file: Arc::new(File::create(&place.path)?),
                 place,
-                offset: 0,
+                next: 0,
             });
         }
-        match incoming.as_ref() {
+        match incoming.as_mut() {
             Some(incoming)
-                if incoming.snapshot_id == id && incoming.vote == vote && incoming.offset == offset =>
+                if incoming.snapshot_id == id && incoming.vote == vote && incoming.next == first =>
             {
+                // Taken: a piece that comes twice is refused the second time.
+                incoming.next = u64::MAX;
                 Ok((incoming.file.clone(), incoming.place.clone()))
             }
             _ => Err(io::Error::other("this piece of a snapshot was not expected")),

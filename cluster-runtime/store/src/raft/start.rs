@@ -11,19 +11,23 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use openraft::storage::RaftLogStorage;
-use openraft::{BasicNode, Config, SnapshotPolicy};
+use openraft::{BasicNode, Config, LogIdOptionExt, SnapshotPolicy};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::raft::batch::Proposal;
-use crate::raft::batcher::{Batcher, LogGrowth, room_left};
+use crate::raft::batcher::{Batcher, LogGrowth, Room};
 use crate::raft::health::Health;
+use crate::raft::leadership::{Leadership, LeadershipWatch};
 use crate::raft::log_storage::LogStorage;
-use crate::raft::network::Peers;
+use crate::raft::network::{PeerFactory, Peers};
+use crate::raft::read_index::{self, Ask, Confirmer};
+use crate::raft::runtime::tick_while;
 use crate::raft::state_machine::{Snapshots, StateMachine};
 use crate::raft::store::RaftStoreConfig;
 use crate::raft::types::{Raft, SnapshotMeta, log_id};
+use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
 use crate::snapshot::{list_snapshots, read_snapshot, remove_others, remove_unfinished};
 use crate::tables::Tables;
@@ -43,6 +47,11 @@ pub(crate) struct Running {
     pub(crate) queue: mpsc::Sender<Proposal>,
     pub(crate) health: Health,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) growth: Arc<LogGrowth>,
+    pub(crate) room: Room,
 }
 
 /// The thread of a store.
@@ -80,7 +89,7 @@ fn run(config: RaftStoreConfig, runtime: Handle, ready: Ready, stopped: oneshot:
         }
     };
     let (outcome, directory) = own.block_on(async move {
-        let directory = match Directory::open(&config.dir, config.member) {
+        let directory = match Directory::open(&config.dir, config.member, config.encryption.as_ref()) {
             Ok(directory) => directory,
             Err(error) => return (Err((ready, error)), None),
         };
@@ -107,6 +116,12 @@ struct Opened {
     tables: Arc<SharedTables>,
     snapshots: Arc<Snapshots>,
     health: Health,
+    peers: Arc<Peers>,
+    leadership: watch::Receiver<Leadership>,
+    /// How many entries are done.
+    applied: watch::Receiver<u64>,
+    growth: Arc<LogGrowth>,
+    room: Room,
 }
 
 impl Opened {
@@ -116,40 +131,47 @@ impl Opened {
         runtime: Handle,
     ) -> Result<Self, OpenError> {
         let health = Health::new(config.dir.clone());
-        let (snapshots, meta, tables) = open_snapshots(&directory.snapshots(), config, &health)?;
+        let sealer = config.sealer().map_err(|source| OpenError::Io {
+            path: config.dir.clone(),
+            source,
+        })?;
+        let (snapshots, meta, tables) =
+            open_snapshots(&directory.snapshots(), config, &health, sealer.as_ref())?;
         let tables = Arc::new(SharedTables::of(tables));
         let options = WalOptions {
             segment_bytes: config.segment_bytes,
             first_segment_bytes: config.segment_bytes.min(1 << 20),
+            newest_path: Some(directory.segments()),
             before_write: config.before_write.clone(),
         };
         let (wal, committed) = Wal::open(&directory.log(), options)?;
-        let (last, purged) = wal.state();
-        let covered = meta.last_log_id.map_or(0, |id| id.index + 1);
-        if purged.is_some_and(|purged| purged.index >= covered) {
-            return Err(OpenError::Damaged {
-                path: directory.snapshots(),
-                offset: 0,
-                reason: "the snapshot that the log goes on from is missing".to_owned(),
-            });
-        }
+        check_whole(config, directory, &wal, &meta)?;
+        let (last, _) = wal.state();
         // What was committed is never more than what is there, unless a torn tail was cut off after it.
         let committed = committed.min(last);
         let path = directory.vote();
-        let log = LogStorage::new(wal.clone(), committed.map(log_id), path.clone(), health.clone());
+        let log = LogStorage::new(
+            wal.clone(),
+            committed.map(log_id),
+            path.clone(),
+            health.clone(),
+            sealer.clone(),
+        );
         let log = log.map_err(|source| OpenError::Io { path, source })?;
+        let (applied, applied_here) = watch::channel(meta.last_log_id.next_index());
         let state_machine = StateMachine {
             tables: tables.clone(),
             limits: config.limits.clone(),
             last_applied: meta.last_log_id,
             membership: meta.last_membership,
             snapshots: snapshots.clone(),
+            applied,
         };
-        let peers = Peers {
-            transport: config.transport.clone(),
-            runtime,
-        };
-        let raft = start_raft(config, log, peers, state_machine).await;
+        let peers = Arc::new(Peers::new(config.transport.clone(), runtime, sealer));
+        // Ticks begin when it is known that there are others.
+        let (ticking, ticks) = watch::channel(false);
+        tick_while(ticks);
+        let raft = start_raft(config, log, PeerFactory(peers.clone()), state_machine).await;
         let raft = match raft {
             Ok(raft) => raft,
             Err(reason) => {
@@ -157,12 +179,26 @@ impl Opened {
                 return Err(OpenError::Start { reason });
             }
         };
+        let (told, leadership) = watch::channel(Leadership::default());
+        let watch = LeadershipWatch {
+            raft: raft.clone(),
+            member: config.member,
+            leadership: told,
+            ticking,
+        };
+        tokio::spawn(watch.run());
+        let growth = LogGrowth::new(wal.clone(), snapshots.clone(), config.snapshot_log_bytes);
         Ok(Self {
+            growth: Arc::new(growth),
+            room: Room::new(wal.clone(), config.segment_bytes),
             raft,
             wal,
             tables,
             snapshots,
             health,
+            peers,
+            leadership,
+            applied: applied_here,
         })
     }
 
@@ -190,30 +226,44 @@ impl Opened {
 
     async fn serve_writes(&self, config: &RaftStoreConfig, ready: Ready, stopped: oneshot::Receiver<()>) {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let (asks, asked) = mpsc::channel(read_index::WAITING_MAX);
+        let confirmer = Confirmer {
+            raft: self.raft.clone(),
+            member: config.member,
+            peers: self.peers.clone(),
+            leadership: self.leadership.clone(),
+            asks: asked,
+            applied: self.applied.clone(),
+        };
         let running = Running {
             raft: self.raft.clone(),
             tables: self.tables.clone(),
             queue: sender,
             health: self.health.clone(),
             snapshots: self.snapshots.clone(),
+            peers: self.peers.clone(),
+            leadership: self.leadership.clone(),
+            asks,
+            growth: self.growth.clone(),
+            room: self.room.clone(),
         };
-        let growth = LogGrowth::new(
-            self.wal.clone(),
-            self.snapshots.clone(),
-            config.snapshot_log_bytes,
-        );
-        let batcher = Batcher {
+        let mut batcher = Batcher {
             queue,
+            waiting: Vec::new(),
             raft: self.raft.clone(),
+            member: config.member,
+            leadership: self.leadership.clone(),
             health: self.health.clone(),
-            log: growth,
-            room_left: room_left(config.segment_bytes),
+            log: self.growth.clone(),
+            room: self.room.clone(),
         };
         if ready.send(Ok(running)).is_ok() {
             tokio::select! {
                 () = batcher.run() => {}
+                () = confirmer.run() => {}
                 _ = stopped => {}
             }
+            batcher.refuse_waiting();
         }
     }
 
@@ -249,7 +299,6 @@ impl Opened {
         });
         let (is_alone, is_leader) = state.await.map_err(|error| told(&error))?;
         if !is_alone {
-            raft.runtime_config().tick(true);
             return Ok(());
         }
         if is_initialized && !is_leader {
@@ -262,30 +311,59 @@ impl Opened {
         let last = last.map(|last| last.index);
         let done = wait.applied_index_at_least(last, "doing what is in the log");
         done.await.map_err(|error| told(&error))?;
+        let mut leadership = self.leadership.clone();
+        let knows = leadership.wait_for(|leadership| leadership.is_self).await;
+        knows.map_err(|error| told(&error))?;
         Ok(())
     }
+}
+
+/// Refuses a directory of which something is missing that the rest depends on.
+pub(crate) fn check_whole(
+    config: &RaftStoreConfig,
+    directory: &Directory,
+    wal: &Wal,
+    meta: &SnapshotMeta,
+) -> Result<(), OpenError> {
+    let (last, purged) = wal.state();
+    // A log begins with the entry that forms the group; all others come after a vote.
+    if last.is_some_and(|last| last.index > 0) && !directory.vote().exists() {
+        return Err(OpenError::Incomplete {
+            path: config.dir.clone(),
+            missing: "vote".to_owned(),
+            found: "log".to_owned(),
+        });
+    }
+    let covered = meta.last_log_id.next_index();
+    if purged.is_some_and(|purged| purged.index >= covered) {
+        return Err(OpenError::Incomplete {
+            path: config.dir.clone(),
+            missing: "the snapshot that the log goes on from".to_owned(),
+            found: "log".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 async fn start_raft(
     config: &RaftStoreConfig,
     log: impl RaftLogStorage<crate::raft::types::TypeConfig>,
-    peers: Peers,
+    peers: PeerFactory,
     state_machine: StateMachine,
 ) -> Result<Raft, String> {
-    // A group of one has nobody to send heartbeats to, and nobody is elected but by word: when idle, nothing runs.
-    let slower = if config.transport.is_some() { 1 } else { 10_000 };
     let raft_config = Config {
         cluster_name: "store".to_owned(),
-        heartbeat_interval: 200 * slower,
-        election_timeout_min: 1000 * slower,
-        election_timeout_max: 2000 * slower,
+        // An election begins 1.3 to 1.8 seconds after the leader was heard last, and takes one or two round trips: writes
+        // go on within three seconds. Others believe in a leader for the longest election time.
+        heartbeat_interval: 200,
+        election_timeout_min: 400,
+        election_timeout_max: 900,
         install_snapshot_timeout: 60_000,
         max_payload_entries: 64,
         replication_lag_threshold: 4096,
         // Asked for when the log grew by so many bytes; entries are of very different size.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 64,
-        enable_tick: config.transport.is_some(),
         ..Config::default()
     };
     let raft_config = raft_config.validate().map_err(|error| error.to_string())?;
@@ -298,6 +376,7 @@ fn open_snapshots(
     dir: &Path,
     config: &RaftStoreConfig,
     health: &Health,
+    sealer: Option<&Arc<Sealer>>,
 ) -> Result<(Arc<Snapshots>, SnapshotMeta, Tables), OpenError> {
     let io = |source| OpenError::Io {
         path: dir.to_owned(),
@@ -312,7 +391,7 @@ fn open_snapshots(
                 offset: 0,
                 reason,
             };
-            let read = read_snapshot(path, config.limits.clone());
+            let read = read_snapshot(path, config.limits.clone(), sealer.map(|sealer| &**sealer));
             let (header, tables) = read.map_err(|error| damaged(error.to_string()))?;
             let meta = serde_json::from_value(header.log).map_err(|error| damaged(error.to_string()))?;
             (meta, tables)
@@ -330,6 +409,7 @@ fn open_snapshots(
         is_building: AtomicBool::new(false),
         outcome: watch::Sender::new(Ok(())),
         received: AtomicU64::new(0),
+        sealer: sealer.cloned(),
     };
     Ok((Arc::new(snapshots), meta, tables))
 }
@@ -338,6 +418,15 @@ impl From<RecoveryError> for OpenError {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::Read { path, source } => Self::Io { path, source },
+            RecoveryError::Missing { path } => Self::Incomplete {
+                missing: path.display().to_string(),
+                path: path
+                    .parent()
+                    .and_then(Path::parent)
+                    .map(Path::to_owned)
+                    .unwrap_or_default(),
+                found: "segments".to_owned(),
+            },
             RecoveryError::Damaged { path, offset, reason } => Self::Damaged { path, offset, reason },
         }
     }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use openraft::storage::RaftStateMachine;
-use openraft::{Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder};
+use openraft::{
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, LogIdOptionExt, OptionalSend, RaftSnapshotBuilder,
+};
 
 use tokio::sync::watch;
 
@@ -16,6 +18,7 @@ use crate::Limits;
 use crate::directory::sync_directory;
 use crate::raft::health::Health;
 use crate::raft::types::{Membership, Snapshot, SnapshotFile, SnapshotMeta, StorageError, TypeConfig};
+use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
 use crate::snapshot::{Past, read_snapshot, remove_others, snapshot_path, write_snapshot};
 use crate::tables::TablesView;
@@ -30,6 +33,8 @@ pub(crate) struct StateMachine {
     pub(crate) last_applied: Option<LogId<u64>>,
     pub(crate) membership: Membership,
     pub(crate) snapshots: Arc<Snapshots>,
+    /// Tells how many entries are done.
+    pub(crate) applied: watch::Sender<u64>,
 }
 
 /// The folder of snapshots and the one that is in it.
@@ -46,6 +51,7 @@ pub(crate) struct Snapshots {
     pub(crate) outcome: watch::Sender<Result<(), String>>,
     /// Numbers what is being received.
     pub(crate) received: AtomicU64,
+    pub(crate) sealer: Option<Arc<Sealer>>,
 }
 
 /// Writes the tables as they were when it was made.
@@ -101,6 +107,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             self.last_applied = Some(entry.log_id);
             responses.push(());
         }
+        self.applied.send_replace(self.last_applied.next_index());
         Ok(responses)
     }
 
@@ -127,7 +134,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let meta = meta.clone();
         let installed = meta.clone();
         let work = move || {
-            let read = read_snapshot(&snapshot.path, limits);
+            let read = read_snapshot(&snapshot.path, limits, snapshots.sealer.as_deref());
             let (_, tables) = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let path = snapshots.path(&meta);
             File::open(&snapshot.path)?.sync_all()?;
@@ -143,6 +150,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.tables.change(|old| old.replace(tables));
         self.last_applied = installed.last_log_id;
         self.membership = installed.last_membership;
+        self.applied.send_replace(self.last_applied.next_index());
         Ok(())
     }
 
@@ -202,7 +210,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                 return Err(io::Error::other("a snapshot is built only once"));
             };
             let log = serde_json::to_value(&meta)?;
-            let bytes = write_snapshot(&path, log, &view, past)?;
+            let bytes = write_snapshot(&path, log, &view, past, snapshots.sealer.as_deref())?;
             snapshots.replace(meta, &path, bytes)
         };
         let outcome = blocking(work).await;

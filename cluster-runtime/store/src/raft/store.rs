@@ -1,30 +1,28 @@
 //! The replicated store.
 
-use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use cluster_objects::Object;
-use openraft::{BasicNode, ChangeMembers};
-use tokio::sync::Semaphore;
+use tokio::sync::{oneshot, watch};
 
 use crate::parts;
 use crate::proposal::check_transaction;
-use crate::raft::batch::{Proposal, encode_transaction};
+use crate::raft::leadership::Leadership;
 use crate::raft::network::Receiver;
+use crate::raft::read_index::Ask;
 use crate::raft::start::{Running, StoreThread, start, stopped};
+use crate::raft::stream::{Stream, serve_peer};
+use crate::raft::sweep::Proposer;
 use crate::raft::transport::Transport;
+use crate::seal::Sealer;
 use crate::{
-    Committed, EventStream, Key, Limits, ListAnswer, OpenError, Revision, Selection, Store, StoreError,
-    StoreStatus, Transaction,
+    Committed, EventStream, Key, Limits, ListAnswer, OpenError, Revision, Selection, StorageKey, Store,
+    StoreError, StoreStatus, Transaction,
 };
-
-/// Bytes of transactions that may wait for the log at once; more wait outside.
-const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// How a replicated store is opened.
 #[derive(Clone)]
@@ -46,24 +44,22 @@ pub struct RaftStoreConfig {
     pub snapshot_log_bytes: u64,
     /// Size of the files of the log.
     pub segment_bytes: u64,
+    /// The key that what is on disk is encrypted with; a directory that has one is not opened without it.
+    pub encryption: Option<StorageKey>,
     /// Called before each write to the log, to let it fail in tests.
     pub(crate) before_write: Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>,
 }
 
 /// A store on disk, replicated by raft; a group of one until members are added.
 ///
-/// Reads are answered from this member's memory. On the leader they see every commit that returned before them; on
-/// other members they may be behind.
+/// Reads are answered from this member's memory, which may be behind the others; after [`Store::ensure_newest`] they
+/// see every commit that returned before it. Only the leader takes writes; the others say who it is.
 pub struct RaftStore {
-    running: Running,
+    pub(crate) running: Running,
+    proposer: Proposer,
     receiver: Receiver,
     limits: Limits,
-    member: u64,
-    waiting: Arc<Semaphore>,
-    /// Transactions that are being staged in parts; parts of others belong to nobody.
-    staging: Mutex<HashSet<String>>,
-    /// How many were.
-    staged: AtomicU64,
+    pub(crate) member: u64,
     thread: Mutex<Option<StoreThread>>,
 }
 
@@ -79,8 +75,15 @@ impl RaftStoreConfig {
             transport: None,
             snapshot_log_bytes: 32 << 20,
             segment_bytes: 16 << 20,
+            encryption: None,
             before_write: None,
         }
+    }
+
+    /// What seals, where there is a key.
+    pub(crate) fn sealer(&self) -> io::Result<Option<Arc<Sealer>>> {
+        let sealer = self.encryption.clone().map(Sealer::new);
+        Ok(sealer.transpose()?.map(Arc::new))
     }
 }
 
@@ -96,21 +99,33 @@ impl RaftStore {
             raft: running.raft.clone(),
             snapshots: running.snapshots.clone(),
             incoming: Mutex::new(None),
+            leadership: running.leadership.clone(),
+            asks: running.asks.clone(),
+            growth: running.growth.clone(),
+            room: running.room.clone(),
+            health: running.health.clone(),
         };
+        let proposer = Proposer::new(
+            running.queue.clone(),
+            running.health.clone(),
+            running.tables.clone(),
+        );
         let store = Self {
             running,
+            proposer,
             receiver,
             limits,
             member,
-            waiting: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
-            staging: Mutex::default(),
-            staged: AtomicU64::new(0),
             thread: Mutex::new(Some(thread)),
         };
         // A store that cannot write now is swept when it can.
-        if let Err(error) = store.sweep().await {
+        if store.leadership().borrow().is_self
+            && let Err(error) = store.proposer.sweep().await
+        {
             tracing::debug!(%error, "parts of transactions are left");
         }
+        let (leadership, raft) = (store.leadership(), store.running.raft.clone());
+        tokio::spawn(store.proposer.clone().sweep_when_leading(leadership, raft));
         Ok(store)
     }
 
@@ -130,38 +145,16 @@ impl RaftStore {
         self.receiver.answer(message).await
     }
 
-    /// The member that leads, as far as this one knows.
-    pub fn leader(&self) -> Option<u64> {
-        self.running.raft.server_metrics().borrow().current_leader
-    }
-
-    /// Takes a member into the group, first without a vote; returns when it has what the others have.
+    /// Answers another member until its stream ends; fails where what comes is not of a member of this version.
     ///
-    /// Only the leader can do this.
-    pub async fn add_member(&self, member: u64, address: &str) -> Result<(), StoreError> {
-        let added = self
-            .running
-            .raft
-            .add_learner(member, BasicNode::new(address), true)
-            .await;
-        added.map_err(|error| unavailable(&error))?;
-        self.running.raft.runtime_config().tick(true);
-        Ok(())
+    /// Who is on the other side, and that it may be trusted, is made certain before.
+    pub async fn serve_peer(&self, stream: impl Stream) -> io::Result<()> {
+        serve_peer(&self.receiver, stream).await
     }
 
-    /// Says which members of the group vote; only the leader can do this.
-    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), StoreError> {
-        let change = ChangeMembers::ReplaceAllVoters(voters);
-        let changed = self.running.raft.change_membership(change, true).await;
-        changed.map_err(|error| unavailable(&error))?;
-        Ok(())
-    }
-
-    /// Waits until it is certain that reads show every commit that was done before; only the leader can do this.
-    pub async fn ensure_newest(&self) -> Result<(), StoreError> {
-        let ensured = self.running.raft.ensure_linearizable().await;
-        ensured.map_err(|error| unavailable(&error))?;
-        Ok(())
+    /// Tells who leads, and whenever that changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.running.leadership.clone()
     }
 
     /// Writes a snapshot of what is there now, so that the log before it can go; returns when it is durable.
@@ -192,34 +185,35 @@ impl RaftStore {
         }
     }
 
-    /// Puts a transaction into the log as one entry.
-    async fn propose(&self, transaction: Transaction) -> Result<Committed, StoreError> {
-        let encoded = encode_transaction(&transaction);
-        let share = encoded.len().min(WAITING_BYTES_MAX) as u32;
-        let budget = self.waiting.clone().acquire_many_owned(share).await;
-        let budget = budget.map_err(|_| self.refusal())?;
-        let (proposal, answer) = Proposal::new(transaction, encoded, budget);
-        self.running
-            .queue
-            .send(proposal)
-            .await
-            .map_err(|_| self.refusal())?;
-        answer.await.unwrap_or_else(|_| Err(self.refusal()))
-    }
-
     /// Stages a transaction in parts, and commits them by a marker.
     async fn propose_in_parts(&self, transaction: Transaction) -> Result<Committed, StoreError> {
-        self.sweep().await?;
-        let staging = Staging::begin(self);
+        let not_begun = |error| match error {
+            // Nothing of it is done before the marker.
+            StoreError::OutcomeUnknown { reason } => StoreError::Unavailable { reason },
+            error => error,
+        };
+        self.proposer.sweep().await.map_err(not_begun)?;
+        let staging = self.proposer.stage(self.member);
         let count = transaction.writes.len();
-        let keys = self.stage(transaction, &staging.name).await?;
-        let mut outcome = self.propose(parts::marker(&keys)).await;
-        match &mut outcome {
-            // The last ones are the parts that went.
-            Ok(committed) => committed.objects.truncate(count),
-            Err(_) => self.propose(parts::removal(&keys)).await.map(drop)?,
+        let keys = self.stage(transaction, &staging.name).await.map_err(not_begun)?;
+        match self.proposer.propose(parts::marker(&keys)).await {
+            Ok(mut committed) => {
+                // The last ones are the parts that went.
+                committed.objects.truncate(count);
+                Ok(committed)
+            }
+            Err(StoreError::PreconditionFailed { key, .. }) if parts::is_part(&key) => {
+                let reason = "another member led meanwhile and took the transaction for given up".to_owned();
+                Err(StoreError::Unavailable { reason })
+            }
+            Err(error) => {
+                // Where it fails, whoever leads sweeps.
+                if let Err(error) = self.proposer.propose(parts::removal(&keys)).await {
+                    tracing::debug!(%error, "parts of a transaction are left");
+                }
+                Err(error)
+            }
         }
-        outcome
     }
 
     /// Writes the parts of a transaction, of which nobody sees anything before the marker.
@@ -229,50 +223,20 @@ impl RaftStore {
         let mut keys = Vec::with_capacity(staged.len());
         for part in staged {
             keys.push(part.key.clone());
-            self.propose(Transaction { writes: vec![part] }).await?;
+            self.proposer.propose(Transaction { writes: vec![part] }).await?;
         }
         Ok(keys)
     }
 
-    /// Removes the parts of those who died or gave up before their marker.
-    pub(crate) async fn sweep(&self) -> Result<(), StoreError> {
-        let list = self.list(&parts::all(), None, None, 0, &|part| {
-            let staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
-            !staging.contains(parts::transaction_of(part))
-        })?;
-        let left: Vec<Key> = list.objects.iter().map(|part| parts::key(part)).collect();
-        if left.is_empty() {
-            return Ok(());
-        }
-        self.propose(parts::removal(&left)).await.map(drop)
-    }
-
-    fn refusal(&self) -> StoreError {
-        self.running.health.refusal().unwrap_or_else(stopped)
-    }
-}
-
-/// A transaction that is being staged; its parts are swept once this is gone.
-struct Staging<'a> {
-    store: &'a RaftStore,
-    name: String,
-}
-
-impl<'a> Staging<'a> {
-    fn begin(store: &'a RaftStore) -> Self {
-        // A name that none had before: each part that is written makes a new revision.
-        let number = store.staged.fetch_add(1, Ordering::SeqCst);
-        let name = format!("{}-{}-{number}", store.member, store.revision().0);
-        let mut staging = store.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        staging.insert(name.clone());
-        Self { store, name }
-    }
-}
-
-impl Drop for Staging<'_> {
-    fn drop(&mut self) {
-        let mut staging = self.store.staging.lock().unwrap_or_else(PoisonError::into_inner);
-        staging.remove(&self.name);
+    /// Whether nobody else votes, so that nobody else can have committed anything.
+    fn is_alone(&self) -> bool {
+        let metrics = self.running.raft.server_metrics();
+        let metrics = metrics.borrow();
+        let configs = metrics.membership_config.membership().get_joint_config();
+        metrics.current_leader == Some(self.member)
+            && configs
+                .iter()
+                .all(|voters| voters.len() == 1 && voters.contains(&self.member))
     }
 }
 
@@ -295,10 +259,10 @@ impl Store for RaftStore {
         if self.running.tables.read().is_closed() {
             return StoreStatus::Stopped;
         }
-        if self.leader() == Some(self.member) {
-            StoreStatus::Ready
-        } else {
-            StoreStatus::NoLeader
+        match &*self.running.leadership.borrow() {
+            Leadership { is_self: true, .. } => StoreStatus::Ready,
+            Leadership { leader: Some(_), .. } => StoreStatus::Following,
+            Leadership { leader: None, .. } => StoreStatus::NoLeader,
         }
     }
 
@@ -318,6 +282,13 @@ impl Store for RaftStore {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError> {
+        let leadership = self.running.leadership.borrow().clone();
+        if let Some((leader, address)) = leadership.leader.filter(|_| !leadership.is_self) {
+            return Err(StoreError::NotLeader {
+                leader: Some(leader),
+                address: Some(address),
+            });
+        }
         if let Some(error) = self.running.health.refusal() {
             return Err(error);
         }
@@ -325,8 +296,19 @@ impl Store for RaftStore {
         if bytes > self.limits.entry_bytes_max {
             self.propose_in_parts(transaction).await
         } else {
-            self.propose(transaction).await
+            self.proposer.propose(transaction).await
         }
+    }
+
+    async fn ensure_newest(&self) -> Result<(), StoreError> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        let is_reader = true;
+        let asked = self.running.asks.send(Ask { reply, is_reader }).await;
+        asked.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped())).map(drop)
     }
 
     fn watch(&self, selection: &Selection, after: Revision) -> Result<EventStream, StoreError> {

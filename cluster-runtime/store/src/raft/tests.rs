@@ -1,14 +1,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use cluster_objects::Object;
 use tempfile::TempDir;
 
 use crate::parts;
 use crate::{
     Change, Committed, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus,
-    Transaction, Write,
+    Transaction, Transport, TransportError, Write,
 };
 
 fn key(name: &str) -> Key {
@@ -111,5 +113,43 @@ async fn parts_without_a_marker_are_swept_and_with_one_they_are_kept() {
     store.commit(transaction("other")).await.unwrap();
     let error = store.commit(parts::marker(&staged)).await.unwrap_err();
     assert!(matches!(error, StoreError::PreconditionFailed { .. }), "{error}");
+    store.shutdown().await;
+}
+
+/// Reaches nobody.
+struct Nowhere;
+
+#[async_trait]
+impl Transport for Nowhere {
+    async fn send(&self, member: u64, _: &str, _: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        let reason = "there is nobody".to_owned();
+        Err(TransportError { member, reason })
+    }
+}
+
+#[tokio::test]
+async fn a_group_of_one_does_nothing_while_it_is_idle() {
+    let dir = TempDir::new().unwrap();
+    let mut config = RaftStoreConfig::new(dir.path());
+    config.transport = Some(Arc::new(Nowhere));
+    let store = RaftStore::open(config).await.unwrap();
+    put(&store, "a").await.unwrap();
+    store.ensure_newest().await.unwrap();
+    // Raft tells after each thing that it does, also after a tick.
+    let mut metrics = store.running.raft.metrics();
+    let mut changes = 0;
+    while tokio::time::timeout(Duration::from_secs(1), metrics.changed())
+        .await
+        .is_ok()
+    {
+        changes += 1;
+        assert!(changes < 10, "it ticks");
+    }
+    // With another member there is someone to hear from.
+    let added = tokio::time::timeout(Duration::from_secs(1), store.add_member(2, "nowhere")).await;
+    assert!(added.is_err(), "it cannot be reached");
+    metrics.mark_unchanged();
+    let is_awake = tokio::time::timeout(Duration::from_secs(10), metrics.changed()).await;
+    is_awake.expect("it ticks").unwrap();
     store.shutdown().await;
 }

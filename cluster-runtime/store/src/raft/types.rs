@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use openraft::{BasicNode, CommittedLeaderId, Entry, LogId, TokioRuntime};
+use openraft::{BasicNode, CommittedLeaderId, Entry, LogId};
 
 use crate::raft::batch::Batch;
+use crate::raft::runtime::StoreRuntime;
 use crate::wal::Position;
 
 openraft::declare_raft_types!(
@@ -16,7 +17,7 @@ openraft::declare_raft_types!(
         Node = BasicNode,
         Entry = Entry<TypeConfig>,
         SnapshotData = SnapshotFile,
-        AsyncRuntime = TokioRuntime,
+        AsyncRuntime = StoreRuntime,
 );
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;

@@ -8,7 +8,7 @@
 //! last frame    how many objects and events there are
 //! ```
 //!
-//! Frames are those of the log. A reader goes through the events to come to the newest state, and can then show
+//! Frames are those of the log, each sealed where there is a key. A reader goes through the events to come to the newest state, and can then show
 //! and watch the past that they tell. Only the newest events are written.
 
 mod read;
@@ -25,14 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Revision;
 
-pub(crate) use read::read_snapshot;
-pub(crate) use write::{Past, write_snapshot};
+pub(crate) use read::{Bodies, ReadSnapshotError, read_snapshot, read_snapshot_from};
+pub(crate) use write::{Frames, Past, write_frames, write_snapshot};
 
 const HEADER: u8 = 0;
 const TABLE: u8 = 1;
 const OBJECTS: u8 = 2;
 const EVENTS: u8 = 3;
 const END: u8 = 4;
+/// A frame of any kind that is sealed.
+const SEALED: u8 = 5;
 
 const SUFFIX: &str = "snapshot";
 

@@ -1,5 +1,6 @@
 //! Reading a snapshot: one thread reads the file, several decode, one fills the tables.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,7 +12,8 @@ use std::thread;
 use cluster_objects::Object;
 
 use crate::codec::{Malformed, Reader};
-use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SnapshotHeader, TABLE};
+use crate::seal::Sealer;
+use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SEALED, SnapshotHeader, TABLE};
 use crate::stored::Stored;
 use crate::table::Place;
 use crate::tables::Tables;
@@ -29,6 +31,8 @@ const WAITING_MAX: usize = 4;
 pub(crate) enum ReadSnapshotError {
     #[error("cannot read it")]
     Read(#[from] io::Error),
+    #[error("it is encrypted, and no key was given")]
+    Sealed,
     #[error("frame {frame} is damaged: {reason}")]
     Damaged { frame: u64, reason: String },
 }
@@ -46,8 +50,18 @@ enum Part {
 pub(crate) fn read_snapshot(
     path: &Path,
     limits: Limits,
+    sealer: Option<&Sealer>,
 ) -> Result<(SnapshotHeader, Tables), ReadSnapshotError> {
-    let file = BufReader::with_capacity(1 << 20, File::open(path)?);
+    read_snapshot_from(File::open(path)?, limits, sealer)
+}
+
+/// Reads a snapshot from wherever into new tables.
+pub(crate) fn read_snapshot_from(
+    file: impl Read + Send,
+    limits: Limits,
+    sealer: Option<&Sealer>,
+) -> Result<(SnapshotHeader, Tables), ReadSnapshotError> {
+    let file = BufReader::with_capacity(1 << 20, file);
     let decoders = thread::available_parallelism().map_or(1, |count| count.get().min(DECODERS_MAX));
     thread::scope(|scope| {
         let (raw_out, raw_in) = sync_channel(WAITING_MAX);
@@ -56,7 +70,7 @@ pub(crate) fn read_snapshot(
         let raw_in = Arc::new(Mutex::new(raw_in));
         for _ in 0..decoders {
             let (raw_in, parts_out) = (raw_in.clone(), parts_out.clone());
-            scope.spawn(move || decode_frames(&raw_in, &parts_out));
+            scope.spawn(move || decode_frames(&raw_in, &parts_out, sealer));
         }
         // With these gone, threads end when the one that they give to or take from does.
         drop((raw_in, parts_out));
@@ -100,14 +114,14 @@ fn read_frame(file: &mut impl Read) -> Result<Option<Vec<u8>>, ReadSnapshotError
     Ok(Some(bytes))
 }
 
-fn decode_frames(raw_in: &Mutex<Receiver<Raw>>, out: &SyncSender<Decoded>) {
+fn decode_frames(raw_in: &Mutex<Receiver<Raw>>, out: &SyncSender<Decoded>, sealer: Option<&Sealer>) {
     loop {
         let raw = raw_in.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, bytes)) = raw else {
             return;
         };
         if out
-            .send((number, bytes.and_then(|bytes| decode(number, &bytes))))
+            .send((number, bytes.and_then(|bytes| decode(number, &bytes, sealer))))
             .is_err()
         {
             return;
@@ -115,13 +129,57 @@ fn decode_frames(raw_in: &Mutex<Receiver<Raw>>, out: &SyncSender<Decoded>) {
     }
 }
 
-fn decode(number: u64, bytes: &[u8]) -> Result<Part, ReadSnapshotError> {
+fn decode(number: u64, bytes: &[u8], sealer: Option<&Sealer>) -> Result<Part, ReadSnapshotError> {
+    let body = body(number, bytes, sealer)?;
+    part(&body).map_err(|error| damaged(number, &error.to_string()))
+}
+
+/// The body of a frame, opened where it is sealed.
+fn body<'a>(
+    number: u64,
+    bytes: &'a [u8],
+    sealer: Option<&Sealer>,
+) -> Result<Cow<'a, [u8]>, ReadSnapshotError> {
     let body = match frame::find(bytes, number) {
         Found::Frame { body, .. } => body,
         Found::Damaged { reason } => return Err(damaged(number, reason)),
         Found::Torn | Found::Nothing => return Err(damaged(number, "it was not written whole")),
     };
-    part(body).map_err(|error| damaged(number, &error.to_string()))
+    let [SEALED, sealed @ ..] = body else {
+        return Ok(body.into());
+    };
+    let sealer = sealer.ok_or(ReadSnapshotError::Sealed)?;
+    let opened = sealer.open(&number.to_le_bytes(), sealed);
+    opened
+        .map(Cow::Owned)
+        .map_err(|error| damaged(number, &error.to_string()))
+}
+
+/// The bodies of the frames of a snapshot, one after another, to be sent.
+pub(crate) struct Bodies {
+    file: BufReader<File>,
+    sealer: Option<Arc<Sealer>>,
+    number: u64,
+}
+
+impl Bodies {
+    pub(crate) fn open(path: &Path, sealer: Option<Arc<Sealer>>) -> io::Result<Self> {
+        Ok(Self {
+            file: BufReader::with_capacity(1 << 18, File::open(path)?),
+            sealer,
+            number: 0,
+        })
+    }
+
+    /// The next one; nothing at the end of the file.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, ReadSnapshotError> {
+        let Some(bytes) = read_frame(&mut self.file)? else {
+            return Ok(None);
+        };
+        let body = body(self.number, &bytes, self.sealer.as_deref())?.into_owned();
+        self.number += 1;
+        Ok(Some(body))
+    }
 }
 
 fn part(body: &[u8]) -> Result<Part, Malformed> {
@@ -183,6 +241,9 @@ fn fill(parts: Receiver<Decoded>, limits: Limits) -> Result<(SnapshotHeader, Tab
     for (number, part) in parts {
         early.insert(number, part?);
         while let Some(part) = early.remove(&next) {
+            if ended {
+                return Err(damaged(next, "it comes after the end"));
+            }
             match part {
                 Part::Header(found) => header = Some(found),
                 Part::Table(name, compacted) => {

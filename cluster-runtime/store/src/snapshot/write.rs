@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::codec::{put_bytes, put_key, put_number, put_object};
 use crate::directory::sync_directory;
-use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SnapshotHeader, TABLE};
+use crate::seal::Sealer;
+use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SEALED, SnapshotHeader, TABLE};
 use crate::table::TableView;
 use crate::tables::TablesView;
 use crate::wal::frame;
@@ -38,9 +39,15 @@ pub(crate) fn write_snapshot(
     log: serde_json::Value,
     view: &TablesView,
     past: Past,
+    sealer: Option<&Sealer>,
 ) -> io::Result<u64> {
     let temporary = path.with_extension("tmp");
-    let written = write_frames(&temporary, log, view, past).and_then(|bytes| {
+    let create = || {
+        let frames = write_frames(File::create(&temporary)?, log, view, past, sealer)?;
+        frames.file.sync_all()?;
+        Ok(frames.bytes)
+    };
+    let written = create().and_then(|bytes| {
         fs::rename(&temporary, path)?;
         path.parent().map_or(Ok(()), sync_directory)?;
         Ok(bytes)
@@ -51,13 +58,15 @@ pub(crate) fn write_snapshot(
     })
 }
 
-fn write_frames(path: &Path, log: serde_json::Value, view: &TablesView, past: Past) -> io::Result<u64> {
-    let mut frames = Frames {
-        file: File::create(path)?,
-        buffer: Vec::with_capacity(FRAME_BYTES * 2),
-        sequence: 0,
-        bytes: 0,
-    };
+/// Writes the tables to wherever; gives it back.
+pub(crate) fn write_frames<'a, W: Write>(
+    file: W,
+    log: serde_json::Value,
+    view: &TablesView,
+    past: Past,
+    sealer: Option<&'a Sealer>,
+) -> io::Result<Frames<'a, W>> {
+    let mut frames = Frames::new(file, sealer);
     let header = SnapshotHeader {
         revision: view.revision,
         log,
@@ -79,7 +88,7 @@ fn write_frames(path: &Path, log: serde_json::Value, view: &TablesView, past: Pa
     }
     let mut objects = 0;
     for (number, ((.., table), at)) in view.tables.iter().zip(begins).enumerate() {
-        let begin = |frames: &mut Frames| {
+        let begin = |frames: &mut Frames<'_, W>| {
             frames.begin(OBJECTS);
             put_number(&mut frames.buffer, number as u64);
         };
@@ -117,8 +126,7 @@ fn write_frames(path: &Path, log: serde_json::Value, view: &TablesView, past: Pa
     put_number(&mut frames.buffer, objects);
     put_number(&mut frames.buffer, events.len() as u64);
     frames.end()?;
-    frames.file.sync_all()?;
-    Ok(frames.bytes)
+    Ok(frames)
 }
 
 /// The retained events in order, cut in two: those that are left out, and those that are written.
@@ -140,20 +148,56 @@ fn split_events(view: &TablesView, past: Past) -> (Vec<&Arc<Event>>, Vec<&Arc<Ev
     (events, written)
 }
 
-struct Frames {
-    file: File,
+/// Frames on their way into a file.
+pub(crate) struct Frames<'a, W> {
+    pub(crate) file: W,
+    sealer: Option<&'a Sealer>,
     buffer: Vec<u8>,
+    sealed: Vec<u8>,
     sequence: u64,
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
-impl Frames {
+impl<'a, W: Write> Frames<'a, W> {
+    fn new(file: W, sealer: Option<&'a Sealer>) -> Self {
+        Self {
+            file,
+            sealer,
+            buffer: Vec::with_capacity(FRAME_BYTES * 2),
+            sealed: Vec::new(),
+            sequence: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Goes on where others were written.
+    pub(crate) fn continuing(file: W, sealer: Option<&'a Sealer>, sequence: u64) -> Self {
+        Self {
+            sequence,
+            ..Self::new(file, sealer)
+        }
+    }
+
+    /// Writes a frame that was read elsewhere.
+    pub(crate) fn put(&mut self, body: &[u8]) -> io::Result<()> {
+        frame::begin(&mut self.buffer);
+        self.buffer.extend_from_slice(body);
+        self.end()
+    }
+
     fn begin(&mut self, kind: u8) {
         frame::begin(&mut self.buffer);
         self.buffer.push(kind);
     }
 
     fn end(&mut self) -> io::Result<()> {
+        if let Some(sealer) = self.sealer {
+            frame::begin(&mut self.sealed);
+            self.sealed.push(SEALED);
+            let body = &self.buffer[frame::HEADER_BYTES..];
+            sealer.seal(&self.sequence.to_le_bytes(), body, &mut self.sealed);
+            std::mem::swap(&mut self.buffer, &mut self.sealed);
+        }
         frame::finish(&mut self.buffer, self.sequence);
         self.sequence += 1;
         self.bytes += self.buffer.len() as u64;

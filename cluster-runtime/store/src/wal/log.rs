@@ -14,7 +14,7 @@ use crc32fast::hash as crc32;
 
 use crate::wal::index::{Index, Slot};
 use crate::wal::record::{Entry, Position};
-use crate::wal::recovery::{RecoveryError, recover};
+use crate::wal::recovery::{RecoveryError, check_newest, recover};
 use crate::wal::segment::{remove_spare, room_of_segment, segment_path};
 use crate::wal::writer::{Command, Writer, serve};
 
@@ -35,6 +35,8 @@ pub(crate) struct WalOptions {
     pub(crate) segment_bytes: u64,
     /// Size of the very first segment, so that a new log is there at once.
     pub(crate) first_segment_bytes: u64,
+    /// File that says which segment is the newest, to notice when it is missing.
+    pub(crate) newest_path: Option<PathBuf>,
     /// Called before every write to the disk, to let it fail in tests.
     pub(crate) before_write: Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>,
 }
@@ -77,6 +79,9 @@ impl Wal {
     /// Gives the log and the newest position that was known to be committed.
     pub(crate) fn open(dir: &Path, options: WalOptions) -> Result<(Self, Option<Position>), RecoveryError> {
         let recovered = recover(dir)?;
+        if let Some(path) = &options.newest_path {
+            check_newest(dir, path, recovered.segments.last().map(|segment| segment.number))?;
+        }
         let unusable = |source| RecoveryError::Read {
             path: dir.to_owned(),
             source,

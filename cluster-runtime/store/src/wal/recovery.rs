@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crc32fast::hash as crc32;
 
+use crate::directory::{replace_file, verified, with_checksum};
 use crate::wal::frame::{self, Found, HEADER_BYTES};
 use crate::wal::index::{Index, Slot};
 use crate::wal::record::{Position, Record, records};
@@ -16,6 +17,8 @@ use crate::wal::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, list_segments, se
 pub(crate) enum RecoveryError {
     #[error("cannot read `{}`", .path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("`{}` is missing", .path.display())]
+    Missing { path: PathBuf },
     #[error("`{}` is damaged at byte {offset}: {reason}", .path.display())]
     Damaged {
         path: PathBuf,
@@ -66,6 +69,37 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered, RecoveryError> {
         });
     }
     Ok(recovered)
+}
+
+/// Notices when the newest segments are missing, as in a directory that was copied halfway.
+///
+/// What the file says may be behind: it is written after a segment was begun, if that can be.
+pub(crate) fn check_newest(dir: &Path, newest_path: &Path, found: Option<u64>) -> Result<(), RecoveryError> {
+    let path = newest_path.to_owned();
+    let content = match fs::read(&path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(RecoveryError::Read { path, source }),
+    };
+    let number = verified(&content)
+        .ok()
+        .and_then(|line| str::from_utf8(line).ok()?.parse().ok());
+    match number {
+        None => Err(RecoveryError::Damaged {
+            path,
+            offset: 0,
+            reason: "the checksum does not match".to_owned(),
+        }),
+        Some(number) if found < Some(number) => Err(RecoveryError::Missing {
+            path: segment_path(dir, number),
+        }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Writes the file that [`check_newest`] reads.
+pub(crate) fn write_newest(newest_path: &Path, number: u64) -> io::Result<()> {
+    replace_file(newest_path, &with_checksum(number.to_string().as_bytes()))
 }
 
 impl Recovered {

@@ -13,7 +13,7 @@ use crate::wal::frame;
 use crate::wal::index::Slot;
 use crate::wal::log::{Done, Shared, WalOptions};
 use crate::wal::record::{Entry, Position, put_committed, put_entry, put_purge, put_truncate};
-use crate::wal::recovery::Recovered;
+use crate::wal::recovery::{Recovered, write_newest};
 use crate::wal::segment::{
     SEGMENT_HEADER_BYTES, Segment, SegmentHeader, make_spare, segment_path, segment_with_room,
 };
@@ -316,6 +316,12 @@ impl Writer {
             self.older.push((full.number, self.offset));
         }
         self.offset = SEGMENT_HEADER_BYTES + notes_bytes;
+        if let Some(path) = &self.options.newest_path
+            && let Err(error) = write_newest(path, header.number)
+        {
+            // It only tells less than it could, as on a disk without room for it.
+            tracing::debug!(%error, "the newest segment is not noted");
+        }
         Ok(())
     }
 

@@ -57,6 +57,10 @@ impl Store for InDirectory {
         self.store.commit(transaction).await
     }
 
+    async fn ensure_newest(&self) -> Result<(), StoreError> {
+        self.store.ensure_newest().await
+    }
+
     fn watch(&self, selection: &Selection, after: Revision) -> Result<EventStream, StoreError> {
         self.store.watch(selection, after)
     }

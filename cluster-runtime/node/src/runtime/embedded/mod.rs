@@ -15,7 +15,7 @@
 mod cgroup;
 mod exec;
 mod executor;
-pub(crate) mod log;
+
 mod namespaces;
 mod paths;
 mod protocol;

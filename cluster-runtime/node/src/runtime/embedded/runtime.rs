@@ -215,6 +215,12 @@ impl Runtime for EmbeddedRuntime {
     }
 
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
+        if spec.pid == NamespaceMode::Shared {
+            return Err(RuntimeError::Unsupported {
+                what: "`shareProcessNamespace`".to_owned(),
+                runtime: "embedded",
+            });
+        }
         if self.inner.state().sandboxes.contains_key(&spec.id) {
             return Err(RuntimeError::Exists {
                 what: "sandbox",

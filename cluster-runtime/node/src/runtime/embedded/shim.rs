@@ -24,9 +24,9 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use super::super::api::ContainerExit;
+use super::super::log::{LogWriter, Stream};
 use super::cgroup::Cgroups;
 use super::exec::exec_main;
-use super::log::{LogWriter, Stream};
 use super::paths::{CONSOLE, EXIT, LOCK, SOCKET, SPEC, STARTED, ShortPath, read_json, write_json};
 use super::protocol::{Answer, Receiver, Request, StartAnswer, Started, send};
 use super::start::{ShimSpec, Streams, start};

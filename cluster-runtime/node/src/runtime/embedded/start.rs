@@ -6,19 +6,19 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::super::api::{ContainerSpec, MountSpec, NamespaceMode, SandboxSpec};
+use super::super::api::{ContainerSpec, NamespaceMode, SandboxSpec};
+use super::super::sub_path;
 use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
 use super::paths::{BUNDLE, CONSOLE, OCI_STATE};
@@ -82,7 +82,7 @@ pub(super) fn start(
     let mut container = spec.container.clone();
     for (number, one) in container.mounts.iter_mut().enumerate() {
         let asked = one.source.join(&one.sub_path);
-        pin_source(&bundle, number, one).map_err(|error| {
+        sub_path::pin(&bundle.join("sub"), number, one).map_err(|error| {
             format!(
                 "cannot mount `{}` at `{}`: {error}",
                 asked.display(),
@@ -246,53 +246,6 @@ fn make_working_folder(root: &Path, cwd: &str) -> io::Result<()> {
         Ok(_) | Err(Errno::EXIST | Errno::NOTDIR) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Replaces the source of a mount that is below a volume by a bind mount of exactly that file, resolved within the
-/// volume, so that links in the volume lead nowhere else.
-fn pin_source(bundle: &Path, number: usize, one: &mut MountSpec) -> io::Result<()> {
-    if one.sub_path.is_empty() {
-        return fs::metadata(&one.source).map(|_| ());
-    }
-    let path = Path::new(&one.sub_path);
-    if path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
-        return Err(io::Error::other("a sub path leads out of its volume"));
-    }
-    let parts: Vec<&[u8]> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name.as_bytes()),
-            _ => None,
-        })
-        .collect();
-    let volume = rustix::fs::open(
-        &one.source,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let found = match beneath::open(&volume, path.as_os_str().as_bytes(), OFlags::PATH) {
-        Err(Errno::NOENT) => beneath::make_folders(&volume, &parts)?,
-        other => other?,
-    };
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
-    let pinned = bundle.join("sub").join(number.to_string());
-    if kind == FileType::Directory {
-        fs::create_dir_all(&pinned)?;
-    } else {
-        fs::create_dir_all(bundle.join("sub"))?;
-        fs::File::create(&pinned)?;
-    }
-    let source = format!("/proc/self/fd/{}", found.as_raw_fd());
-    mount(
-        Some(source.as_str()),
-        &pinned,
-        None::<&str>,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None::<&str>,
-    )?;
-    one.source = pinned;
-    one.sub_path.clear();
-    Ok(())
 }
 
 /// What libcontainer says, without the layers of wrapping around it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::super::api::LogLimits;
+use super::api::LogLimits;
 
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
@@ -39,7 +39,7 @@ impl Stream {
 }
 
 impl LogWriter {
-    pub(super) fn open(path: &Path, limits: LogLimits) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, limits: LogLimits) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -55,7 +55,7 @@ impl LogWriter {
     }
 
     /// Takes output as it came.
-    pub(super) fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> io::Result<()> {
+    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) -> io::Result<()> {
         let mut unfinished = std::mem::take(&mut self.unfinished[stream as usize]);
         let mut lines = Vec::with_capacity(bytes.len() + 64);
         let mut rest = bytes;
@@ -84,7 +84,7 @@ impl LogWriter {
     }
 
     /// Writes what has not ended with a line break.
-    pub(super) fn finish(&mut self, now: Timestamp) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, now: Timestamp) -> io::Result<()> {
         let mut lines = Vec::new();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let unfinished = std::mem::take(&mut self.unfinished[stream as usize]);

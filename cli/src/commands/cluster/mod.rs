@@ -1,8 +1,12 @@
 //! `tug cluster`
 
+mod join;
+mod role;
+mod token;
+
 use std::net::Ipv4Addr;
 
-use cluster_server::{ClusterOptions, StopPods};
+use cluster_server::{ClusterOptions, MemberStatus, Role, StopPods};
 use serde::Serialize;
 
 use super::simulate::{self, SimulateArgs};
@@ -21,6 +25,10 @@ pub(crate) struct ClusterArgs {
 #[derive(clap::Subcommand)]
 enum ClusterCommand {
     Start(StartArgs),
+    Join(join::JoinArgs),
+    Token(token::TokenArgs),
+    Promote(role::PromoteArgs),
+    Demote(role::DemoteArgs),
     Stop(StopArgs),
     Status(StatusArgs),
     Delete(DeleteArgs),
@@ -43,12 +51,18 @@ struct StartArgs {
     /// Name of the bridge that pods are linked to [default: tug0]
     #[arg(long, value_name = "NAME")]
     bridge: Option<String>,
-    /// Addresses of pods [default: 10.42.0.0/24]
+    /// Address by which other machines reach this one [default: that of the way out]
+    #[arg(long, value_name = "ADDRESS")]
+    advertise_address: Option<Ipv4Addr>,
+    /// Addresses of pods; each node has 254 of them [default: 10.42.0.0/16]
     #[arg(long, value_name = "SUBNET", value_parser = parse_subnet)]
     pod_subnet: Option<cluster_server::Subnet>,
     /// Addresses of services [default: 10.43.0.0/16]
     #[arg(long, value_name = "SUBNET", value_parser = parse_subnet)]
     service_subnet: Option<cluster_server::Subnet>,
+    /// What runs the containers of pods without a runtime class: `embedded` or `docker` [default: embedded]
+    #[arg(long, value_name = "NAME")]
+    runtime: Option<cluster_server::RuntimeChoice>,
 }
 
 /// Stop the bundled cluster; everything is there again when it is started
@@ -91,6 +105,10 @@ struct Status {
     version: Option<String>,
     kubeconfig: String,
     log: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    servers: Vec<MemberStatus>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -108,6 +126,10 @@ const NOT_RUNNING: u8 = 3;
 pub(super) fn run(arguments: ClusterArgs, settings: &Settings) -> Result<(), Failure> {
     match arguments.command {
         ClusterCommand::Start(start) => run_start(start, settings),
+        ClusterCommand::Join(arguments) => join::run(arguments, settings),
+        ClusterCommand::Token(arguments) => token::run(arguments, settings),
+        ClusterCommand::Promote(arguments) => role::promote(&arguments, settings),
+        ClusterCommand::Demote(arguments) => role::demote(&arguments, settings),
         ClusterCommand::Stop(stop) => run_stop(&stop, settings),
         ClusterCommand::Status(status) => run_status(&status, settings),
         ClusterCommand::Delete(DeleteArgs {}) => run_delete(settings),
@@ -127,15 +149,19 @@ fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
         api_address: arguments.api_address,
         api_port: arguments.api_port,
         bridge: arguments.bridge,
+        advertise_address: arguments.advertise_address,
         pod_subnet: arguments.pod_subnet,
         service_subnet: arguments.service_subnet,
+        runtime: arguments.runtime,
         ..bundled::options(settings)
     };
     let running = bundled::ensure_running(settings, &options)?;
     if !running.started {
         let api = running.process.api.unwrap_or_default();
         settings.console.say(format!("the cluster already runs at {api}"));
+        return Ok(());
     }
+    token::say_how_to_join(settings);
     Ok(())
 }
 
@@ -164,6 +190,13 @@ fn run_status(arguments: &StatusArgs, settings: &Settings) -> Result<(), Failure
         None if dir.is_initialised() => State::Stopped,
         None => State::Absent,
     };
+    let kept = dir.settings().ok().flatten();
+    let is_server = kept.as_ref().is_some_and(|kept| kept.role == Role::Server);
+    let servers = match state {
+        // A cluster without a leader has no list to show; the rest of the status helps then.
+        State::Running if is_server => cluster_server::members(&dir).unwrap_or_default(),
+        _ => Vec::new(),
+    };
     let status = Status {
         state,
         data_dir: dir.path().display().to_string(),
@@ -172,6 +205,8 @@ fn run_status(arguments: &StatusArgs, settings: &Settings) -> Result<(), Failure
         version: process.map(|process| process.version),
         kubeconfig: dir.kubeconfig().display().to_string(),
         log: dir.log().display().to_string(),
+        role: kept.map(|kept| kept.role),
+        servers,
     };
     let console = &settings.console;
     match arguments.output.output {
@@ -199,6 +234,7 @@ fn table(status: &Status) -> String {
     let pid = status.pid.map(|pid| pid.to_string());
     let rows = [
         ("STATE", Some(state_name(status.state))),
+        ("ROLE", status.role.map(Role::as_str)),
         ("API", status.api.as_deref()),
         ("PROCESS", pid.as_deref()),
         ("VERSION", status.version.as_deref()),
@@ -206,9 +242,25 @@ fn table(status: &Status) -> String {
         ("KUBECONFIG", Some(status.kubeconfig.as_str())),
         ("LOG", Some(status.log.as_str())),
     ];
-    rows.iter()
+    let mut text: String = rows
+        .iter()
         .filter_map(|(name, value)| Some(format!("{name:<11}{}\n", (*value)?)))
-        .collect()
+        .collect();
+    for server in &status.servers {
+        let lag = server
+            .lag
+            .map_or("does not answer".to_owned(), |lag| format!("lag {lag}"));
+        let part = match (server.leader, server.voter) {
+            (true, _) => "leads",
+            (false, true) => lag.as_str(),
+            (false, false) => "no vote yet",
+        };
+        text += &format!(
+            "{:<11}{} (member {}, {part})\n",
+            "SERVER", server.address, server.number
+        );
+    }
+    text
 }
 
 fn run_delete(settings: &Settings) -> Result<(), Failure> {

@@ -1,0 +1,176 @@
+//! TLS of every connection inside the cluster: who may call, and whom one calls.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::pki::{Identity, PkiError};
+
+/// The name that every server's certificate has, whichever its address is.
+pub(crate) const SERVER_NAME: &str = "kubernetes";
+/// Time for a server to take a connection and shake hands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PkiError {
+    PkiError::Tls(error.into())
+}
+
+fn certificate(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(failed)
+}
+
+fn roots(authority: &str) -> Result<Arc<RootCertStore>, PkiError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(authority)?).map_err(failed)?;
+    Ok(Arc::new(roots))
+}
+
+/// The chain that is shown, with the authority in it: those who join know it by its digest alone.
+fn chain(authority: &str, identity: &Identity) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+    Ok(vec![certificate(&identity.certificate)?, certificate(authority)?])
+}
+
+fn key(identity: &Identity) -> Result<PrivateKeyDer<'static>, PkiError> {
+    PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(failed)
+}
+
+/// TLS for one that is called: client certificates of the authority are taken, and callers without one.
+pub(crate) fn server(authority: &str, identity: &Identity) -> Result<ServerConfig, PkiError> {
+    let clients = WebPkiClientVerifier::builder_with_provider(roots(authority)?, provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(failed)?;
+    ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain(authority, identity)?, key(identity)?)
+        .map_err(failed)
+}
+
+/// TLS for one that calls, by a certificate of its own, and speaks one protocol (a name of ALPN).
+pub(crate) fn client(authority: &str, identity: &Identity, protocol: &str) -> Result<ClientConfig, PkiError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .with_root_certificates(roots(authority)?)
+        .with_client_auth_cert(chain(authority, identity)?, key(identity)?)
+        .map_err(failed)?;
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    Ok(config)
+}
+
+/// TLS for one that knows the authority by the digest of its certificate alone, and has no certificate yet.
+pub(crate) fn stranger(authority: [u8; 32], protocol: &str) -> Result<ClientConfig, PkiError> {
+    let verifier = Arc::new(Pinned {
+        authority,
+        provider: provider(),
+    });
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    Ok(config)
+}
+
+/// Connects and shakes hands; whoever answers must have a certificate for `name`.
+pub(crate) async fn connect(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    name: &str,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let connecting = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        TlsConnector::from(config.clone()).connect(name, stream).await
+    };
+    timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))?
+}
+
+/// Takes certificates of the authority whose own certificate has a digest, which the other side shows along.
+struct Pinned {
+    authority: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pinned")
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let is_ours = |shown: &&CertificateDer<'_>| <[u8; 32]>::from(Sha256::digest(shown)) == self.authority;
+        let authority = intermediates.iter().find(is_ours);
+        let authority = authority.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone());
+        let verifier = verifier
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

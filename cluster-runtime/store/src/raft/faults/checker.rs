@@ -1,0 +1,283 @@
+//! Whether a history of one register is linearizable: the search of Wing and Gong with the memory of Lowe.
+//!
+//! Each value is written once and nothing is deleted, so whoever saw a value saw one certain write. A write whose outcome is unknown and
+//! that nobody saw may be left out: nothing depends on it. One that was seen was done before whoever saw it returned.
+//! So every operation that is left was done, within a known time.
+
+use std::collections::HashSet;
+
+/// A value; nothing where there is no object.
+pub(super) type Value = Option<u64>;
+
+/// What one client did, and saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Operation {
+    pub(super) begun: u64,
+    /// Nothing where the outcome is not known.
+    pub(super) ended: Option<u64>,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Read(Value),
+    Write(Value),
+    /// Written over a certain value.
+    Swap {
+        from: Value,
+        to: Value,
+    },
+    /// Not written, as another value was there.
+    Refused {
+        from: Value,
+        found: Value,
+    },
+}
+
+impl What {
+    /// The value after it, if it is possible at a value.
+    fn at(self, value: Value) -> Option<Value> {
+        match self {
+            Self::Read(seen) => (seen == value).then_some(value),
+            Self::Write(to) => Some(to),
+            Self::Swap { from, to } => (from == value).then_some(to),
+            Self::Refused { from, found } => (found == value && found != from).then_some(value),
+        }
+    }
+
+    fn written(self) -> Value {
+        match self {
+            Self::Write(to) | Self::Swap { to, .. } => to,
+            Self::Read(_) | Self::Refused { .. } => None,
+        }
+    }
+
+    fn seen(self) -> Value {
+        match self {
+            Self::Read(seen) => seen,
+            Self::Swap { from, .. } => from,
+            Self::Refused { found, .. } => found,
+            Self::Write(_) => None,
+        }
+    }
+}
+
+/// Checks a history of one register that begins empty; gives the longest part of it that has an order.
+pub(super) fn check(history: &[Operation]) -> Result<(), Vec<Operation>> {
+    let mut operations = settle(history);
+    operations.sort_by_key(|operation| operation.begun);
+    let mut done = vec![0_u64; operations.len().div_ceil(64)];
+    let mut value = None;
+    let mut order: Vec<(usize, Value)> = Vec::new();
+    let mut longest = Vec::new();
+    let mut seen = HashSet::new();
+    let mut next = 0;
+    while order.len() < operations.len() {
+        let is_done = |done: &[u64], place: usize| done[place / 64] >> (place % 64) & 1 == 1;
+        // What begins after something undone ended cannot come before it.
+        let left = operations
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| !is_done(&done, *place));
+        let limit = left
+            .filter_map(|(_, operation)| operation.ended)
+            .min()
+            .unwrap_or(u64::MAX);
+        let candidate = (next..operations.len())
+            .take_while(|place| operations[*place].begun <= limit)
+            .filter(|place| !is_done(&done, *place))
+            .find_map(|place| {
+                let after = operations[place].what.at(value)?;
+                let mut with = done.clone();
+                with[place / 64] ^= 1 << (place % 64);
+                seen.insert((with, after)).then_some((place, after))
+            });
+        if let Some((place, after)) = candidate {
+            done[place / 64] ^= 1 << (place % 64);
+            order.push((place, value));
+            value = after;
+            next = 0;
+            if order.len() > longest.len() {
+                longest = order.clone();
+            }
+        } else if let Some((place, before)) = order.pop() {
+            done[place / 64] ^= 1 << (place % 64);
+            value = before;
+            next = place + 1;
+        } else {
+            let order = longest.iter().map(|(place, _)| operations[*place].clone());
+            let after = longest.iter().map(|(place, _)| *place).collect::<HashSet<_>>();
+            let rest = operations
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| !after.contains(place));
+            let rest = rest.map(|(_, operation)| operation.clone()).take(8);
+            let tail = longest.len().saturating_sub(8);
+            return Err(order.skip(tail).chain(rest).collect());
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out what nobody can have seen, and says when the rest of what is unknown was done at the latest.
+fn settle(history: &[Operation]) -> Vec<Operation> {
+    let mut operations = history.to_vec();
+    loop {
+        let before = operations.clone();
+        operations.retain_mut(|operation| {
+            if operation.ended.is_some() {
+                return true;
+            }
+            let value = operation.what.written();
+            let witnesses = before
+                .iter()
+                .filter(|other| value.is_some() && other.what.seen() == value);
+            // A witness that is unknown itself was done before its own, which the next round finds.
+            let mut ends = witnesses.map(|witness| witness.ended).peekable();
+            if ends.peek().is_none() {
+                return false;
+            }
+            operation.ended = ends.flatten().min();
+            true
+        });
+        if operations == before {
+            return operations;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(begun: u64, ended: impl Into<Option<u64>>, what: What) -> Operation {
+        Operation {
+            begun,
+            ended: ended.into(),
+            what,
+        }
+    }
+
+    fn read(value: u64) -> What {
+        What::Read(Some(value).filter(|value| *value > 0))
+    }
+
+    fn write(value: u64) -> What {
+        What::Write(Some(value))
+    }
+
+    fn swap(from: u64, to: u64) -> What {
+        What::Swap {
+            from: Some(from).filter(|value| *value > 0),
+            to: Some(to),
+        }
+    }
+
+    fn refused(from: u64, found: u64) -> What {
+        What::Refused {
+            from: Some(from),
+            found: Some(found),
+        }
+    }
+
+    #[test]
+    fn histories_that_have_an_order() {
+        let cases = [
+            vec![],
+            vec![
+                operation(0, 1, read(0)),
+                operation(2, 3, write(1)),
+                operation(4, 5, read(1)),
+            ],
+            // At the same time, either order.
+            vec![
+                operation(0, 9, write(1)),
+                operation(1, 8, read(0)),
+                operation(2, 7, read(1)),
+            ],
+            vec![
+                operation(0, 9, write(1)),
+                operation(0, 9, write(2)),
+                operation(10, 11, read(1)),
+            ],
+            vec![
+                operation(0, 1, swap(0, 1)),
+                operation(2, 9, swap(1, 2)),
+                operation(3, 9, refused(1, 2)),
+            ],
+            // Unknown: done late, done at once, or never.
+            vec![
+                operation(0, None, write(1)),
+                operation(5, 6, read(0)),
+                operation(7, 8, read(1)),
+            ],
+            vec![
+                operation(0, None, write(1)),
+                operation(5, 6, read(0)),
+                operation(7, 8, read(0)),
+            ],
+            vec![
+                operation(0, None, swap(0, 1)),
+                operation(3, None, swap(1, 2)),
+                operation(7, 8, read(2)),
+            ],
+        ];
+        for (number, case) in cases.iter().enumerate() {
+            assert_eq!(check(case), Ok(()), "case {number}");
+        }
+    }
+
+    #[test]
+    fn err_histories_that_have_none() {
+        let cases = [
+            // A read of the past.
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, 3, write(2)),
+                operation(4, 5, read(1)),
+            ],
+            vec![operation(0, 1, write(1)), operation(2, 3, read(0))],
+            // One reader sees what the next does not.
+            vec![
+                operation(0, 9, write(1)),
+                operation(1, 2, read(1)),
+                operation(3, 4, read(0)),
+            ],
+            // A lost update: both replaced the same value.
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, 9, swap(1, 2)),
+                operation(2, 9, swap(1, 3)),
+            ],
+            // Refused though the value was there.
+            vec![operation(0, 1, write(1)), operation(2, 3, refused(1, 1))],
+            // What was never written, as what was refused.
+            vec![operation(0, 1, read(7))],
+            // Unknown, seen, and gone again.
+            vec![
+                operation(0, None, write(1)),
+                operation(5, 6, read(1)),
+                operation(7, 8, read(0)),
+            ],
+            // Seen before it was begun.
+            vec![operation(4, None, write(1)), operation(1, 2, read(1))],
+        ];
+        for (number, case) in cases.iter().enumerate() {
+            assert!(check(case).is_err(), "case {number}");
+        }
+    }
+
+    #[test]
+    fn a_long_history_is_checked_soon() {
+        let mut history = Vec::new();
+        for step in 0..1000 {
+            // Writes that overlap the next two, each read once.
+            history.push(operation(step * 10, step * 10 + 25, write(step + 1)));
+            history.push(operation(step * 10 + 21, step * 10 + 24, read(step + 1)));
+        }
+        assert_eq!(check(&history), Ok(()));
+        let last = history.len() - 1;
+        history[last].what = read(1);
+        assert!(check(&history).is_err());
+    }
+}
