@@ -33,6 +33,11 @@ use crate::console::{ColorChoice, Console};
 use crate::failure::Failure;
 use crate::settings::{GlobalArgs, Settings};
 
+/// A tenth of rendering and of the work of a cluster is asking for memory. Without huge pages: they double what a short
+/// command takes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Package, ship and run applications on the bundled cluster or any Kubernetes
 #[derive(Parser)]
 #[command(name = "tug", version, disable_help_subcommand = false, arg_required_else_help = true, after_help = AFTER_HELP)]

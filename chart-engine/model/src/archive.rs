@@ -1,12 +1,15 @@
 //! Unpacking chart archives, which may come from strangers.
 
+use std::cmp::Ordering;
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::assemble::Budget;
 use crate::chart::File;
+use crate::content::Content;
 use crate::error::ArchiveError;
 use crate::folder::without_mark;
 
@@ -15,6 +18,14 @@ const TAR_OVERHEAD: u64 = 64 << 20;
 
 /// The most bytes of a record that only tells the name of a file.
 const RECORD_MAX: u64 = 64 << 10;
+
+/// The unit of a tar archive.
+const BLOCK: u64 = BLOCK_BYTES as u64;
+const BLOCK_BYTES: usize = 512;
+
+/// How much is unpacked at once, and how much once there is more than was likely.
+const READ_AHEAD: usize = 256 << 10;
+const READ_MORE: usize = 32 << 10;
 
 /// Refuses files that are no archives, with a word on what they seem to be.
 pub(crate) fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError> {
@@ -36,23 +47,34 @@ pub(crate) fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ArchiveError>
     })
 }
 
+/// How much an archive holds, as it says itself in its last four bytes, modulo 4 GiB.
+pub(crate) fn likely_bytes(packed: &[u8]) -> u64 {
+    packed
+        .last_chunk()
+        .map_or(0, |last| u64::from(u32::from_le_bytes(*last)))
+}
+
 /// Unpacks an archive into memory. Paths lose their first part, the chart's own folder.
-pub(crate) fn unpack(packed: impl BufRead, budget: &mut Budget) -> Result<Vec<File>, ArchiveError> {
+///
+/// `likely_bytes` is how much there is in it, as [`likely_bytes`] tells; it only helps.
+pub(crate) fn unpack(
+    packed: impl BufRead,
+    likely_bytes: u64,
+    budget: &mut Budget,
+) -> Result<Vec<File>, ArchiveError> {
     let limit = budget.limits.chart_bytes_max;
-    let unzipped = Capped {
-        inner: MultiGzDecoder::new(packed),
-        left: limit.saturating_add(TAR_OVERHEAD),
-    };
-    let mut archive = tar::Archive::new(unzipped);
-    let mut files = Vec::new();
+    let mut tar = Tar::new(packed, likely_bytes, limit.saturating_add(TAR_OVERHEAD));
+    let mut found: Vec<(String, Range<usize>)> = Vec::new();
     // The name of the next file, where it is too long for a header.
     let mut long_name: Option<Vec<u8>> = None;
-    // Raw, because the library would read records of any size for the name of a file.
-    for entry in archive.entries().map_err(damaged(limit))?.raw(true) {
-        let mut entry = entry.map_err(damaged(limit))?;
-        let kind = entry.header().entry_type();
+    while let Some(Entry { at, size }) = tar.next_entry().map_err(damaged(limit))? {
+        let kind = tar.header(at).entry_type();
         if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
-            if let Some(name) = long_name_of(&mut entry, limit)? {
+            if size > RECORD_MAX {
+                return Err(ArchiveError::LargeRecord { limit: RECORD_MAX });
+            }
+            let record = tar.content(at, size).map_err(damaged(limit))?;
+            if let Some(name) = long_name_of(kind, &tar.buffer[record]) {
                 long_name = Some(name);
             }
             continue;
@@ -60,9 +82,10 @@ pub(crate) fn unpack(packed: impl BufRead, budget: &mut Budget) -> Result<Vec<Fi
         if kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
             continue;
         }
-        let path = long_name
-            .take()
-            .unwrap_or_else(|| entry.path_bytes().into_owned());
+        let path = match long_name.take() {
+            Some(path) => path.into(),
+            None => tar.header(at).path_bytes(),
+        };
         if kind.is_dir() {
             continue;
         }
@@ -74,7 +97,6 @@ pub(crate) fn unpack(packed: impl BufRead, budget: &mut Budget) -> Result<Vec<Fi
             continue;
         }
         let name = inner_path(&full)?;
-        let size = entry.size();
         if size > budget.bytes_left {
             return Err(ArchiveError::LargeChart { limit });
         }
@@ -92,43 +114,132 @@ pub(crate) fn unpack(packed: impl BufRead, budget: &mut Budget) -> Result<Vec<Fi
         }
         budget.files_left -= 1;
         budget.bytes_left -= size;
-        let mut data = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-        entry
-            .by_ref()
-            .take(size)
-            .read_to_end(&mut data)
-            .map_err(damaged(limit))?;
-        files.push(File {
-            name,
-            data: without_mark(&data).into(),
-        });
+        let place = tar.content(at, size).map_err(damaged(limit))?;
+        found.push((name, place));
     }
-    if files.is_empty() {
-        Err(ArchiveError::Empty)
-    } else {
-        Ok(files)
+    if found.is_empty() {
+        return Err(ArchiveError::Empty);
     }
+    let whole = Content::whole(tar.buffer);
+    let file = |(name, place): (String, Range<usize>)| {
+        let mark = whole[place.clone()].len() - without_mark(&whole[place.clone()]).len();
+        let data = whole.part(place.start + mark..place.end);
+        File { name, data }
+    };
+    Ok(found.into_iter().map(file).collect())
 }
 
 /// What a record says of the name of the file after it.
-fn long_name_of<R: Read>(entry: &mut tar::Entry<'_, R>, limit: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
-    if entry.size() > RECORD_MAX {
-        return Err(ArchiveError::LargeRecord { limit: RECORD_MAX });
+fn long_name_of(kind: tar::EntryType, record: &[u8]) -> Option<Vec<u8>> {
+    if kind.is_gnu_longname() {
+        return Some(record.strip_suffix(&[0]).unwrap_or(record).to_vec());
     }
-    if entry.header().entry_type().is_gnu_longname() {
-        let mut name = Vec::new();
-        entry.read_to_end(&mut name).map_err(damaged(limit))?;
-        if name.last() == Some(&0) {
-            name.pop();
-        }
-        return Ok(Some(name));
-    }
-    let Some(records) = entry.pax_extensions().map_err(damaged(limit))? else {
-        return Ok(None);
-    };
-    let mut records = records.filter_map(Result::ok);
+    let mut records = tar::PaxExtensions::new(record).filter_map(Result::ok);
     let path = records.find(|record| record.key_bytes() == b"path");
-    Ok(path.map(|record| record.value_bytes().to_vec()))
+    path.map(|record| record.value_bytes().to_vec())
+}
+
+/// The blocks of an archive, all of which end up in one buffer.
+struct Tar<R> {
+    unzipped: Capped<MultiGzDecoder<R>>,
+    buffer: Vec<u8>,
+    likely_bytes: usize,
+    /// Where the next header begins.
+    next: u64,
+}
+
+/// A header and what follows it.
+struct Entry {
+    /// Where the header begins.
+    at: usize,
+    /// The bytes after it.
+    size: u64,
+}
+
+impl<R: BufRead> Tar<R> {
+    fn new(packed: R, likely_bytes: u64, bytes_max: u64) -> Self {
+        let likely_bytes = usize::try_from(likely_bytes.min(bytes_max)).unwrap_or_default();
+        Tar {
+            unzipped: Capped {
+                inner: MultiGzDecoder::new(packed),
+                left: bytes_max,
+            },
+            // Memory that is asked for and never written to costs nothing, should that be a lie.
+            buffer: Vec::with_capacity(likely_bytes),
+            likely_bytes,
+            next: 0,
+        }
+    }
+
+    /// Reads until there are so many bytes in the buffer; gives how many there are, if the archive ends before.
+    fn read_until(&mut self, end: u64) -> io::Result<Result<usize, usize>> {
+        let end = usize::try_from(end).map_err(io::Error::other)?;
+        while self.buffer.len() < end {
+            let known = self.buffer.len();
+            let ahead = match self.likely_bytes.saturating_sub(known) {
+                0 => READ_MORE,
+                likely => likely.min(READ_AHEAD),
+            };
+            self.buffer.resize(known + ahead, 0);
+            let count = self.unzipped.read(&mut self.buffer[known..]);
+            self.buffer.truncate(known + *count.as_ref().unwrap_or(&0));
+            match count {
+                Ok(0) => return Ok(Err(known)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                count => {
+                    count?;
+                }
+            }
+        }
+        Ok(Ok(end))
+    }
+
+    /// The next header; nothing at the end, which is a block of zeros or the end of the bytes.
+    fn next_entry(&mut self) -> io::Result<Option<Entry>> {
+        let (at, end) = match self.read_until(self.next + BLOCK)? {
+            Ok(end) => (end - BLOCK_BYTES, end),
+            Err(known) => {
+                return match self.next.cmp(&(known as u64)) {
+                    Ordering::Less => Err(io::Error::other("failed to read entire block")),
+                    Ordering::Equal => Ok(None),
+                    Ordering::Greater => Err(cut_off()),
+                };
+            }
+        };
+        let bytes = &self.buffer[at..end];
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let header = tar::Header::from_byte_slice(bytes);
+        let (before, after) = (&bytes[..148], &bytes[156..]);
+        let sum: u32 = before.iter().chain(after).map(|byte| u32::from(*byte)).sum();
+        // The checksum itself counts as eight spaces.
+        if sum + 8 * u32::from(b' ') != header.cksum()? {
+            return Err(io::Error::other("archive header checksum mismatch"));
+        }
+        let size = header.entry_size()?;
+        let next = size
+            .checked_next_multiple_of(BLOCK)
+            .and_then(|size| self.next.checked_add(size)?.checked_add(BLOCK))
+            .filter(|next| next.checked_add(BLOCK).is_some());
+        self.next = next.ok_or_else(|| io::Error::other("size overflow"))?;
+        Ok(Some(Entry { at, size }))
+    }
+
+    fn header(&self, at: usize) -> &tar::Header {
+        tar::Header::from_byte_slice(&self.buffer[at..at + BLOCK_BYTES])
+    }
+
+    /// Where the bytes after a header are, all of them.
+    fn content(&mut self, at: usize, size: u64) -> io::Result<Range<usize>> {
+        let start = at + BLOCK_BYTES;
+        let end = self.read_until(start as u64 + size)?;
+        Ok(start..end.map_err(|_| cut_off())?)
+    }
+}
+
+fn cut_off() -> io::Error {
+    io::Error::other("unexpected EOF during skip")
 }
 
 fn damaged(limit: u64) -> impl Fn(io::Error) -> ArchiveError {

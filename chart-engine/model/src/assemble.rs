@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chart_values::Value;
 use chart_values::yaml::{Limits as YamlLimits, from_yaml_with, values_from_yaml_with};
 
-use crate::archive::unpack;
+use crate::archive::{likely_bytes, unpack};
 use crate::chart::{Chart, File};
 use crate::error::LoadChartError;
 use crate::limits::Limits;
@@ -52,7 +52,7 @@ pub(crate) fn chart(files: Vec<File>, budget: &mut Budget) -> Result<Chart, Load
                     }
                 })?;
             }
-            "values.schema.json" => chart.schema = Some(file.data.to_vec()),
+            "values.schema.json" => chart.schema = Some(file.data.clone()),
             "requirements.yaml" => {
                 let value = yaml("requirements.yaml", file, yaml_limits)?;
                 chart
@@ -115,7 +115,7 @@ fn subchart(name: &str, mut files: Vec<File>, budget: &mut Budget) -> Result<Cha
         && let [file] = files.as_slice()
         && file.name.is_empty()
     {
-        let files = unpack(&*file.data, budget)?;
+        let files = unpack(&*file.data, likely_bytes(&file.data), budget)?;
         return chart(files, budget);
     }
     // A file that lies directly in `charts/` belongs to no chart.

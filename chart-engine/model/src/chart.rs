@@ -1,16 +1,19 @@
 //! The chart.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use chart_values::Map;
 use chart_values::coalesce::Scope;
 
+use crate::content::Content;
 use crate::error::LoadChartError;
 use crate::limits::Limits;
 use crate::metadata::{Lock, Metadata};
 use crate::{archive, assemble, folder};
+
+/// How much of an archive is read at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// A file of a chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct File {
     /// Its path in the chart, with `/` between the parts.
     pub name: String,
     /// What it holds. Shared, since a file can be both raw and a template.
-    pub data: Arc<[u8]>,
+    pub data: Content,
 }
 
 impl File {
@@ -30,6 +33,17 @@ impl File {
             Err(_) => String::from_utf8_lossy(&self.data),
         }
     }
+}
+
+/// How much an archive says that it holds; nothing where it cannot be asked, as in a pipe.
+fn likely_bytes(packed: &mut std::fs::File) -> std::io::Result<u64> {
+    let mut last = [0; 4];
+    if packed.seek(SeekFrom::End(-4)).is_err() {
+        return Ok(0);
+    }
+    packed.read_exact(&mut last)?;
+    packed.rewind()?;
+    Ok(archive::likely_bytes(&last))
 }
 
 /// A chart with its subcharts.
@@ -44,7 +58,7 @@ pub struct Chart {
     /// The default values.
     pub values: Map,
     /// `values.schema.json`
-    pub schema: Option<Vec<u8>>,
+    pub schema: Option<Content>,
     /// The files that templates can read: all but the ones named above, and those of subcharts.
     pub files: Vec<File>,
     /// The subcharts.
@@ -85,11 +99,12 @@ impl Chart {
             return folder::read(path, budget.limits);
         }
         // Unpacked as it is read: an archive may be nearly as large as what is in it.
-        let packed = std::fs::File::open(path).map_err(folder::unreadable(path))?;
-        let mut packed = BufReader::new(packed);
+        let mut packed = std::fs::File::open(path).map_err(folder::unreadable(path))?;
+        let likely_bytes = likely_bytes(&mut packed).map_err(folder::unreadable(path))?;
+        let mut packed = BufReader::with_capacity(READ_BYTES, packed);
         let head = packed.fill_buf().map_err(folder::unreadable(path))?;
         archive::check_magic(path, head)?;
-        Ok(archive::unpack(packed, budget)?)
+        Ok(archive::unpack(packed, likely_bytes, budget)?)
     }
 
     /// Unpacks a chart from a gzipped tar archive.
@@ -100,7 +115,7 @@ impl Chart {
     /// As [`Chart::from_archive`], with limits of the caller's.
     pub fn from_archive_within(bytes: &[u8], limits: Limits) -> Result<Chart, LoadChartError> {
         let mut budget = assemble::Budget::new(limits);
-        let files = archive::unpack(bytes, &mut budget)?;
+        let files = archive::unpack(bytes, archive::likely_bytes(bytes), &mut budget)?;
         assemble::chart(files, &mut budget)
     }
 

@@ -121,23 +121,37 @@ fn rename(chart: &mut Chart) {
         subchart.name() == wanted.name && is_compatible(&wanted.version, &subchart.metadata.version)
     };
     let wanted = &mut chart.metadata.dependencies;
-    let mut subcharts: Vec<Chart> = chart
-        .dependencies
-        .iter()
-        .filter(|subchart| !wanted.iter().any(|wanted| fits(wanted, subchart)))
-        .cloned()
+    let found = std::mem::take(&mut chart.dependencies);
+    let place = |wanted: &Dependency| found.iter().position(|subchart| fits(wanted, subchart));
+    // Per entry where its subchart is, which may serve several.
+    let mut places: Vec<Option<usize>> = wanted.iter().map(place).collect();
+    let mut found: Vec<Option<Chart>> = found
+        .into_iter()
+        .map(|subchart| {
+            if wanted.iter().any(|wanted| fits(wanted, &subchart)) {
+                return Some(subchart);
+            }
+            chart.dependencies.push(subchart);
+            None
+        })
         .collect();
-    for wanted in wanted {
-        if let Some(found) = chart.dependencies.iter().find(|subchart| fits(wanted, subchart)) {
-            let mut subchart = found.clone();
-            wanted.effective_name().clone_into(&mut subchart.metadata.name);
-            subcharts.push(subchart);
+    for (at, wanted) in wanted.iter_mut().enumerate() {
+        if let Some(place) = places[at].take() {
+            let is_last = !places.contains(&Some(place));
+            let subchart = if is_last {
+                found[place].take()
+            } else {
+                found[place].clone()
+            };
+            if let Some(mut subchart) = subchart {
+                wanted.effective_name().clone_into(&mut subchart.metadata.name);
+                chart.dependencies.push(subchart);
+            }
         }
         if !wanted.alias.is_empty() {
             wanted.name.clone_from(&wanted.alias);
         }
     }
-    chart.dependencies = subcharts;
 }
 
 /// The first condition that names a flag decides, else the tags, else yes.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::chart::File;
+use crate::content::Content;
 use crate::error::{ArchiveError, LoadChartError};
 use crate::ignore::IgnoreRules;
 use crate::limits::Limits;
@@ -106,9 +107,11 @@ impl Reader {
             }
             .into());
         }
+        let bytes = data.len();
+        let mark = bytes - without_mark(&data).len();
         self.files.push(File {
             name,
-            data: without_mark(&data).into(),
+            data: Content::whole(data).part(mark..bytes),
         });
         Ok(())
     }

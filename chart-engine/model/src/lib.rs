@@ -6,6 +6,7 @@
 mod archive;
 mod assemble;
 mod chart;
+mod content;
 mod crds;
 mod dependencies;
 mod error;
@@ -18,6 +19,7 @@ mod pattern;
 mod scaffold;
 
 pub use chart::{Chart, File};
+pub use content::Content;
 pub use crds::Crd;
 pub use dependencies::DependencyWarning;
 pub use error::{ArchiveError, LoadChartError, MetadataError, ValidationError};

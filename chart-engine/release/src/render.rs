@@ -141,7 +141,7 @@ pub async fn render_apart(
     values: Map,
     settings: chart_render::RenderOptions,
 ) -> Result<chart_render::Rendered, RenderReleaseError> {
-    let rendering = tokio::task::spawn_blocking(move || chart_render::render(&chart, &values, &settings));
+    let rendering = tokio::task::spawn_blocking(move || chart_render::render(chart, values, &settings));
     Ok(rendering.await.map_err(|_| RenderReleaseError::Panicked)??)
 }
 

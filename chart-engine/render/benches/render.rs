@@ -21,7 +21,7 @@ fn file(name: String, text: &str) -> File {
 
 fn text(files: Vec<File>) -> usize {
     let chart = Chart::from_files(files).expect("a chart");
-    let rendered = render(&chart, &Map::new(), &RenderOptions::default()).expect("renders");
+    let rendered = render(chart.clone(), Map::new(), &RenderOptions::default()).expect("renders");
     Output::default().text(&rendered).expect("prints").len()
 }
 
@@ -90,7 +90,7 @@ fn charts() -> Vec<PathBuf> {
     charts.sort();
     // Charts that want values of the user's own cannot be rendered without.
     charts.retain(|path| {
-        Chart::load(path).is_ok_and(|chart| render(&chart, &Map::new(), &RenderOptions::default()).is_ok())
+        Chart::load(path).is_ok_and(|chart| render(chart, Map::new(), &RenderOptions::default()).is_ok())
     });
     charts
 }
@@ -101,7 +101,7 @@ fn charts_of_a_folder(bencher: divan::Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let lengths = charts.iter().map(|path| {
             let chart = Chart::load(path).expect("a chart");
-            let rendered = render(&chart, &Map::new(), &RenderOptions::default()).expect("renders");
+            let rendered = render(chart.clone(), Map::new(), &RenderOptions::default()).expect("renders");
             Output::default().text(&rendered).expect("prints").len()
         });
         lengths.sum::<usize>()

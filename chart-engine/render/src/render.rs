@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::mpsc;
 
 use chart_model::{Chart, ChartKind, DependencyWarning};
 use chart_template::{
-    ErrorKind, Functions, Scope, Signature, TemplateSet, Text, Type, Value, without_no_value,
+    ErrorKind, Functions, ReadText, Scope, Signature, TemplateSet, Text, Type, Value, without_no_value,
 };
 use chart_values::Map;
 use chart_values::coalesce::{CoalesceWarning, Nulls, coalesce};
@@ -18,7 +19,7 @@ use crate::objects::{CapabilitiesObject, Files, chart_object, subchart_values, v
 use crate::options::RenderOptions;
 use crate::order::KindOrder;
 use crate::post_render::post_render;
-use crate::schema::validate;
+use crate::schema::{is_plainly_valid, validate};
 
 const NOTES: &str = "NOTES.txt";
 
@@ -95,7 +96,7 @@ pub fn ensure_installable(chart: &Chart) -> Result<(), RenderError> {
 ///
 /// The values are laid over the charts' defaults and held against their schemas, then every template is executed, and
 /// what came out is cut into objects and hooks, sorted by kind.
-pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Rendered, RenderError> {
+pub fn render(chart: Chart, values: Map, options: &RenderOptions) -> Result<Rendered, RenderError> {
     let RenderedFiles {
         files,
         notes,
@@ -122,8 +123,8 @@ pub fn render(chart: &Chart, values: &Map, options: &RenderOptions) -> Result<Re
 
 /// Renders the files of a chart without reading them.
 pub fn render_files(
-    chart: &Chart,
-    values: &Map,
+    chart: Chart,
+    values: Map,
     options: &RenderOptions,
 ) -> Result<RenderedFiles, RenderError> {
     render_with(chart, values, options, &mut Err)
@@ -132,8 +133,8 @@ pub fn render_files(
 /// As [`render_files`], but goes on with the other templates where one fails: gives what came of those that do not, and
 /// all faults.
 pub(crate) fn render_what_can_be(
-    chart: &Chart,
-    values: &Map,
+    chart: Chart,
+    values: Map,
     options: &RenderOptions,
 ) -> (Option<RenderedFiles>, Vec<RenderError>) {
     let mut faults = Vec::new();
@@ -150,42 +151,61 @@ pub(crate) fn render_what_can_be(
     }
 }
 
+/// So many bytes of templates are read sooner than another thread begins.
+const ALONE_BYTES_MAX: usize = 64 << 10;
+
 /// What is done about the fault of one template: go on, or give up with it.
 pub(crate) type OnFault<'f> = &'f mut dyn FnMut(RenderError) -> Result<(), RenderError>;
 
 fn render_with(
-    chart: &Chart,
-    values: &Map,
+    mut chart: Chart,
+    values: Map,
     options: &RenderOptions,
     on_fault: OnFault<'_>,
 ) -> Result<RenderedFiles, RenderError> {
     if !matches!(chart.metadata.api_version.as_str(), "v1" | "v2") {
         return Err(RenderError::ApiVersion {
-            api_version: chart.metadata.api_version.clone(),
+            api_version: chart.metadata.api_version,
         });
     }
-    let mut warnings = Warnings::default();
-    let mut chart = chart.clone();
-    warnings.dependencies = chart
-        .process_dependencies(values)
-        .map_err(RenderError::Dependencies)?;
-    let values = coalesce(
-        &chart.scope(),
-        values.clone(),
-        Nulls::Remove,
-        &mut warnings.values,
-    )?;
-    // Checking large schemas takes as long as rendering, and neither needs the other.
-    let skip = options.skip_schema_validation;
-    let check = || if skip { Ok(()) } else { validate(&chart, &values) };
+    let mut warnings = Warnings {
+        dependencies: chart
+            .process_dependencies(&values)
+            .map_err(RenderError::Dependencies)?,
+        ..Warnings::default()
+    };
+    let values = coalesce(&chart.scope(), values, Nulls::Remove, &mut warnings.values)?;
+    let is_valid = options.skip_schema_validation || is_plainly_valid(&chart, &values);
+    let Sources { go, jinja } = gather_templates(&chart, &values, options);
+    let set = TemplateSet::new(functions(options)).with_limits(options.limits);
+    let texts = go.iter().map(|source| (&*source.name, &*source.text));
+    let reading = set.reading(texts.collect());
     let (files, verdict) = std::thread::scope(|scope| {
-        let checking = has_schema(&chart).then(|| scope.spawn(check));
-        let files = execute(read_templates(&chart, &values, options), options, on_fault);
-        let verdict = match checking {
+        // Another thread takes its share of the texts, and then holds the values against large schemas meanwhile.
+        let (sender, receiver) = mpsc::channel();
+        let (reading, chart, values) = (&reading, &chart, &values);
+        let help = move || {
+            // There is always somebody who waits for them.
+            let _ = sender.send(reading.read());
+            if is_valid { Ok(()) } else { validate(chart, values) }
+        };
+        let helper = (!is_valid || reading.bytes() > ALONE_BYTES_MAX).then(|| scope.spawn(help));
+        let mut read = reading.read();
+        if helper.is_some() {
+            read.extend(receiver.recv().into_iter().flatten());
+        }
+        let templates = Templates {
+            set,
+            go: &go,
+            jinja: &jinja,
+            read,
+        };
+        let files = execute(templates, options, on_fault);
+        let verdict = match helper {
             Some(thread) => thread
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => check(),
+            None => Ok(()),
         };
         (files, verdict)
     });
@@ -229,18 +249,15 @@ struct Source<'c> {
 
 /// The templates of a chart and its subcharts, read but not yet executed.
 struct Templates<'c> {
+    /// The set that they are to be in.
     set: TemplateSet,
-    go: Vec<Source<'c>>,
-    jinja: Vec<jinja::Source>,
-    /// Why some could not be read.
-    faults: Vec<RenderError>,
+    go: &'c [Source<'c>],
+    jinja: &'c [jinja::Source],
+    /// Those in Go's language, in any order.
+    read: Vec<ReadText>,
 }
 
-fn has_schema(chart: &Chart) -> bool {
-    chart.schema.is_some() || chart.dependencies.iter().any(has_schema)
-}
-
-fn read_templates<'c>(chart: &'c Chart, values: &Map, options: &RenderOptions) -> Templates<'c> {
+fn gather_templates<'c>(chart: &'c Chart, values: &Map, options: &RenderOptions) -> Sources<'c> {
     let mut sources = Sources::default();
     let shared = Shared {
         options,
@@ -261,38 +278,30 @@ fn read_templates<'c>(chart: &'c Chart, values: &Map, options: &RenderOptions) -
         &shared,
         &mut sources,
     );
-    let Sources { mut go, jinja } = sources;
     // Deeper templates come first, and within one depth the later names: so the chart's own definitions, and among
     // files the first, are parsed last and win.
-    go.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
-    let mut set = TemplateSet::new(functions(options)).with_limits(options.limits);
-    let read = |source: &Source<'_>| set.parse(&source.name, &source.text).err();
-    let faults = go.iter().filter_map(read).map(RenderError::from).collect();
-    Templates {
-        set,
-        go,
-        jinja,
-        faults,
-    }
+    sources.go.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
+    sources
 }
 
 fn execute(
-    templates: Templates<'_>,
+    Templates {
+        mut set,
+        go: sources,
+        jinja,
+        mut read,
+    }: Templates<'_>,
     options: &RenderOptions,
     on_fault: OnFault<'_>,
 ) -> Result<BTreeMap<String, String>, RenderError> {
-    let Templates {
-        set,
-        go: sources,
-        jinja,
-        faults,
-    } = templates;
+    read.sort_unstable_by_key(|text| text.index);
+    let faults: Vec<_> = read.into_iter().filter_map(|text| set.add(text).err()).collect();
     let whole = faults.is_empty();
     for fault in faults {
-        on_fault(fault)?;
+        on_fault(fault.into())?;
     }
     let set = Rc::new(set);
-    let mut files = jinja::render(&jinja, &set, &options.limits, on_fault)?;
+    let mut files = jinja::render(jinja, &set, &options.limits, on_fault)?;
     for source in sources {
         if !set.contains(&source.name) {
             continue;
@@ -312,7 +321,7 @@ fn execute(
         }
         match set.execute(&source.name, &source.dot) {
             Ok(text) => {
-                files.insert(source.name, without_no_value(&text));
+                files.insert(source.name.clone(), without_no_value(text));
             }
             // What a broken file would have defined is no fault of those who ask for it.
             Err(fault) if !whole && fault.kind == ErrorKind::NoTemplate => {}

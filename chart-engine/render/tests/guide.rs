@@ -31,7 +31,7 @@ fn files(language: &str) -> Vec<File> {
 
 fn rendered(language: &str) -> Vec<(String, String)> {
     let chart = Chart::from_files(files(language)).unwrap();
-    let rendered = render_files(&chart, &Map::new(), &RenderOptions::default()).unwrap();
+    let rendered = render_files(chart, Map::new(), &RenderOptions::default()).unwrap();
     let named = |(path, text): (String, String)| (path.trim_end_matches(".j2").to_owned(), text);
     rendered.files.into_iter().map(named).collect()
 }

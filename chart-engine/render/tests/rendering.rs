@@ -22,8 +22,8 @@ fn chart(files: &[(&str, &str)]) -> Chart {
 
 fn try_render(files: &[(&str, &str)], values: &str) -> Result<Rendered, RenderError> {
     render(
-        &chart(files),
-        &map_from_yaml(values).unwrap(),
+        chart(files),
+        map_from_yaml(values).unwrap(),
         &RenderOptions::default(),
     )
 }
@@ -196,7 +196,7 @@ fn lookups_are_answered_by_the_caller() {
         "templates/t.txt",
         "# {{ (lookup \"v1\" \"Secret\" \"ns\" \"s\").data.k }}",
     )]);
-    let rendered = render(&chart, &chart_values::Map::new(), &options).unwrap();
+    let rendered = render(chart, chart_values::Map::new(), &options).unwrap();
     assert_eq!(rendered.manifests[0].content, "# v");
 }
 
@@ -322,7 +322,7 @@ fn a_check_renders_what_would_fail() {
         lint: true,
         ..RenderOptions::default()
     };
-    assert!(render(&chart, &chart_values::Map::new(), &options).is_ok());
+    assert!(render(chart, chart_values::Map::new(), &options).is_ok());
 }
 
 /// The charts that `create` writes, in both languages, with their defaults and with everything switched on.
@@ -336,7 +336,11 @@ fn new_charts_render_the_same_in_both_languages() {
         let documents = |language| {
             let files = chart_model::scaffold("web", language).unwrap();
             let chart = Chart::from_files(files).unwrap();
-            let rendered = render(&chart, &map_from_yaml(values).unwrap(), &RenderOptions::default());
+            let rendered = render(
+                chart.clone(),
+                map_from_yaml(values).unwrap(),
+                &RenderOptions::default(),
+            );
             let rendered = rendered.unwrap_or_else(|error| panic!("{error}"));
             let manifests = rendered.manifests.iter().map(|manifest| manifest.content.clone());
             let hooks = rendered.hooks.iter().map(|hook| hook.manifest.clone());

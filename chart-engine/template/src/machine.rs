@@ -3,13 +3,13 @@
 //! `include` and `tpl` are functions to a chart, but frames here, so that a thousand nested ones cost no more stack
 //! than one.
 
-use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
 use crate::fault::{Fault, Sort};
 use crate::format::{print_value, quote};
-use crate::functions::Action;
+use crate::functions::{Action, Names};
 use crate::iterate::Iteration;
 use crate::program::{Op, Program, Template, Variables};
 use crate::set::{TemplateSet, add, no_template};
@@ -145,9 +145,9 @@ pub(crate) struct Machine<'s> {
     out: Vec<u8>,
     outs: Vec<Vec<u8>>,
     /// Templates defined by texts given to `tpl`, the innermost last.
-    overlays: Vec<HashMap<Rc<str>, Rc<Template>>>,
+    overlays: Vec<Names<Rc<Template>>>,
     /// How often each template is being included.
-    included: HashMap<Rc<str>, usize>,
+    included: Names<usize>,
     /// The instruction after the current one. A frame has its own only while another one runs.
     at: usize,
     /// Whether the value on top was taken from where `interface {}` is declared.
@@ -167,7 +167,7 @@ impl<'s> Machine<'s> {
             out: Vec::new(),
             outs: Vec::new(),
             overlays: Vec::new(),
-            included: HashMap::new(),
+            included: Names::default(),
             at: 0,
             boxed: false,
         }
@@ -664,7 +664,7 @@ impl<'s> Machine<'s> {
                 function: Some("include".into()),
             });
         };
-        let count = self.included.entry(Rc::clone(&template.name)).or_insert(0);
+        let count = self.included.entry(Arc::clone(&template.name)).or_insert(0);
         if *count > depth_max {
             let message =
                 format!("rendering template has a nested reference name: {name}: unable to execute template");
@@ -713,7 +713,7 @@ impl<'s> Machine<'s> {
                 function: Some("tpl".into()),
             }
         })?;
-        let mut overlay = HashMap::new();
+        let mut overlay = Names::default();
         for template in &parsed.defined {
             if !(template.blank && self.find(&template.name).is_some()) {
                 add(&mut overlay, Rc::clone(template));

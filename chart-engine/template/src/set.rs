@@ -1,17 +1,18 @@
 //! Named templates and what they have in common.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
+use crate::error::{ErrorKind, TemplateError};
 use crate::fault::Fault;
-use crate::functions::{Action, Functions, RegexCache};
+use crate::functions::{Action, Functions, Names, RegexCache};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::program::Template;
+use crate::reading::{ReadText, Reading, Tree};
 use crate::surroundings::{Scope, Surroundings, System};
-use crate::syntax::{self, SyntaxError};
+use crate::syntax::Tables;
 use crate::value::{Text, Value};
 
 /// How many texts given to `tpl` are kept compiled.
@@ -39,12 +40,13 @@ pub struct TemplateSet {
     functions: Functions,
     limits: Limits,
     surroundings: Rc<RefCell<dyn Surroundings>>,
-    templates: HashMap<Rc<str>, Rc<Template>>,
+    templates: Names<Rc<Template>>,
     regexes: RegexCache,
     /// Steps of all executions so far.
     steps: Cell<u64>,
     /// Texts given to `tpl`, compiled.
-    texts: RefCell<HashMap<Text, Rc<Parsed>>>,
+    texts: RefCell<Names<Rc<Parsed>, Text>>,
+    tables: RefCell<Tables>,
 }
 
 /// A text and what it defines.
@@ -54,6 +56,26 @@ pub(crate) struct Parsed {
     pub(crate) defined: Vec<Rc<Template>>,
 }
 
+impl From<Tree> for Parsed {
+    fn from(tree: Tree) -> Parsed {
+        let source = Rc::new(tree.source);
+        let mut templates: Vec<_> = tree
+            .definitions
+            .into_iter()
+            .map(|definition| Rc::new(Template::new(&source, definition)))
+            .collect();
+        let at = templates
+            .iter()
+            .position(|template| template.name == source.name)
+            .unwrap_or(0);
+        let main = templates.swap_remove(at);
+        Parsed {
+            main,
+            defined: templates,
+        }
+    }
+}
+
 impl TemplateSet {
     /// A set without templates, on the machine's own clock and randomness, with the usual limits.
     pub fn new(functions: Functions) -> Self {
@@ -61,10 +83,11 @@ impl TemplateSet {
             functions,
             limits: Limits::default(),
             surroundings: Rc::new(RefCell::new(System)),
-            templates: HashMap::new(),
+            templates: Names::default(),
             regexes: RegexCache::default(),
             steps: Cell::new(0),
             texts: RefCell::default(),
+            tables: RefCell::default(),
         }
     }
 
@@ -90,31 +113,35 @@ impl TemplateSet {
     /// # Errors
     /// When the text is no template; nothing of it is added then.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), TemplateError> {
-        let Parsed { main, defined } = self.compile(name, text)?;
-        for template in std::iter::once(main).chain(defined) {
-            add(&mut self.templates, template);
-        }
+        let parsed = self.compile(name, text)?;
+        self.add_parsed(parsed);
         Ok(())
     }
 
+    /// Begins to read texts, each with its name, which as many threads may do together as want to.
+    pub fn reading<'t>(&self, texts: Vec<(&'t str, &'t str)>) -> Reading<'t> {
+        Reading::new(texts, &self.functions, &self.limits)
+    }
+
+    /// Adds a text that was read, and all that it defines, as [`TemplateSet::parse`] does.
+    ///
+    /// # Errors
+    /// When the text is no template; nothing of it is added then.
+    pub fn add(&mut self, text: ReadText) -> Result<(), TemplateError> {
+        self.add_parsed(text.tree?.into());
+        Ok(())
+    }
+
+    fn add_parsed(&mut self, Parsed { main, defined }: Parsed) {
+        for template in std::iter::once(main).chain(defined) {
+            add(&mut self.templates, template);
+        }
+    }
+
     fn compile(&self, name: &str, text: &str) -> Result<Parsed, TemplateError> {
-        let known = |function: &str| Some(self.functions.find(function)?.0);
-        let (source, definitions) = syntax::parse(name, text, self.limits.syntax_depth_max, &known)
-            .map_err(|err| syntax_error(name, text, err))?;
-        let source = Rc::new(source);
-        let templates = definitions.into_iter();
-        let mut templates: Vec<_> = templates
-            .map(|definition| Rc::new(Template::new(&source, definition)))
-            .collect();
-        let at = templates
-            .iter()
-            .position(|template| &*template.name == name)
-            .unwrap_or(0);
-        let main = templates.swap_remove(at);
-        Ok(Parsed {
-            main,
-            defined: templates,
-        })
+        let (numbers, depth_max) = (self.functions.numbers(), self.limits.syntax_depth_max);
+        let tree = Tree::read(name, text, numbers, depth_max, &mut self.tables.borrow_mut())?;
+        Ok(tree.into())
     }
 
     /// Calls a function by its name, as a template would.
@@ -225,9 +252,9 @@ impl TemplateSet {
 }
 
 /// Adds a template unless it is empty and would replace one.
-pub(crate) fn add(templates: &mut HashMap<Rc<str>, Rc<Template>>, template: Rc<Template>) {
+pub(crate) fn add(templates: &mut Names<Rc<Template>>, template: Rc<Template>) {
     if !(template.blank && templates.contains_key(&template.name)) {
-        templates.insert(Rc::clone(&template.name), template);
+        templates.insert(Arc::clone(&template.name), template);
     }
 }
 
@@ -236,40 +263,13 @@ pub(crate) fn no_template(name: &str) -> String {
     format!("template: no template {name} associated with template \"{ROOT}\"")
 }
 
-fn syntax_error(name: &str, text: &str, err: SyntaxError) -> TemplateError {
-    let SyntaxError { line, pos, message } = err;
-    let line = line as usize;
-    let start = text
-        .get(..pos.min(text.len()))
-        .and_then(|before| before.rfind('\n'))
-        .map_or(0, |at| at + 1);
-    let place = Place {
-        file: name.to_owned(),
-        line,
-        column: pos.saturating_sub(start),
-        text: text
-            .split('\n')
-            .nth(line.saturating_sub(1))
-            .unwrap_or_default()
-            .to_owned(),
-    };
-    let frame = TraceFrame {
-        place,
-        template: name.to_owned(),
-        action: String::new(),
-        via: Via::Start,
-    };
-    TemplateError {
-        kind: ErrorKind::Syntax,
-        message,
-        trace: vec![frame],
-        function: None,
-    }
-}
-
 /// A rendering without the `<no value>` that missing values leave.
 ///
 /// Helm removes every occurrence, also one that a chart wrote on purpose.
-pub fn without_no_value(text: &str) -> String {
-    text.replace("<no value>", "")
+pub fn without_no_value(text: String) -> String {
+    const NO_VALUE: &str = "<no value>";
+    match memchr::memmem::find(text.as_bytes(), NO_VALUE.as_bytes()) {
+        Some(_) => text.replace(NO_VALUE, ""),
+        None => text,
+    }
 }

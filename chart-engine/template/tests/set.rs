@@ -117,7 +117,7 @@ fn maps_are_shared_between_templates() {
 fn missing_values_leave_a_mark_that_helm_removes() {
     let text = set(&[("a", "[{{ .x }}]")]).execute("a", &Value::map([])).unwrap();
     assert_eq!(text, "[<no value>]");
-    assert_eq!(without_no_value(&text), "[]");
+    assert_eq!(without_no_value(text), "[]");
 }
 
 #[test]

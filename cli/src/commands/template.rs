@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         None
     };
     let rendered = match &config {
-        None => chart_render::render(&chart, &values, &options).map_err(RenderReleaseError::from),
+        None => chart_render::render(chart, values, &options).map_err(RenderReleaseError::from),
         Some(config) => block_on(async {
             let cluster = connection::connect(settings, config).await?;
             look_into(&cluster, &mut options).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chart_model::{Chart, File};
+use chart_model::{Chart, Content, File};
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 use minijinja::{Error, ErrorKind, State};
 
@@ -107,7 +107,7 @@ fn chart_value(chart: &Chart, is_root: bool) -> Value {
 /// `files`: the files of a chart that are no templates, by path, with `get`, `lines` and `glob`.
 #[derive(Debug)]
 struct Files {
-    files: BTreeMap<String, Arc<[u8]>>,
+    files: BTreeMap<String, Content>,
 }
 
 impl Files {
@@ -115,7 +115,7 @@ impl Files {
         Files {
             files: files
                 .iter()
-                .map(|file| (file.name.clone(), Arc::clone(&file.data)))
+                .map(|file| (file.name.clone(), file.data.clone()))
                 .collect(),
         }
     }
@@ -177,9 +177,7 @@ impl Object for Files {
                     Error::new(ErrorKind::InvalidOperation, format!("`{argument}` is no pattern"))
                 })?;
                 let files = self.files.iter().filter(|(path, _)| glob.matches(path));
-                let files = files
-                    .map(|(path, data)| (path.clone(), Arc::clone(data)))
-                    .collect();
+                let files = files.map(|(path, data)| (path.clone(), data.clone())).collect();
                 Ok(Value::from_object(Files { files }))
             }
             _ => Err(Error::from(ErrorKind::UnknownMethod)),

@@ -82,7 +82,7 @@ fn include(name: &str, dot: Option<Value>) -> Result<String, Error> {
     let helm = helm()?;
     let dot = dot.map_or_else(|| helm.dot.clone(), |dot| jinja_to_go(&dot));
     match helm.set.execute(name, &dot) {
-        Ok(text) => Ok(without_no_value(&text)),
+        Ok(text) => Ok(without_no_value(text)),
         Err(error) => Err(Error::new(ErrorKind::InvalidOperation, error.to_string())),
     }
 }

@@ -254,7 +254,7 @@ fn check_templates(
         lint: true,
         ..options.clone()
     };
-    let (rendered, faults) = render_what_can_be(chart, values, &options);
+    let (rendered, faults) = render_what_can_be(chart.clone(), values.clone(), &options);
     for fault in &faults {
         let finding = of_rendering(fault, chart.name());
         // A fault in a partial shows in every template that includes it.

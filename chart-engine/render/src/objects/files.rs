@@ -3,11 +3,10 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chart_model::File;
+use chart_model::{Content, File};
 use chart_template::{Contents, Fault, Kind, Object, Signature, Text, Type, Value};
 use chart_values::yaml::{Emitter, Style};
 
@@ -16,7 +15,7 @@ use crate::glob::glob;
 /// `.Files`: the files of a chart that are no templates, or those of them that a pattern chose.
 #[derive(Debug)]
 pub(crate) struct Files {
-    files: BTreeMap<String, Arc<[u8]>>,
+    files: BTreeMap<String, Content>,
 }
 
 impl Files {
@@ -24,7 +23,7 @@ impl Files {
         Files {
             files: files
                 .iter()
-                .map(|file| (file.name.clone(), Arc::clone(&file.data)))
+                .map(|file| (file.name.clone(), file.data.clone()))
                 .collect(),
         }
     }
@@ -42,9 +41,7 @@ impl Files {
         let chosen = |name: &str| glob.as_ref().is_none_or(|glob| glob.matches(name));
         let files = self.files.iter().filter(|(name, _)| chosen(name));
         Files {
-            files: files
-                .map(|(name, data)| (name.clone(), Arc::clone(data)))
-                .collect(),
+            files: files.map(|(name, data)| (name.clone(), data.clone())).collect(),
         }
     }
 
@@ -116,7 +113,7 @@ impl Object for Files {
     }
 
     fn contents(&self) -> Option<Contents> {
-        let entry = |(name, data): (&String, &Arc<[u8]>)| {
+        let entry = |(name, data): (&String, &Content)| {
             (Text::from(name.as_str()), Value::Bytes(data.as_ref().into()))
         };
         Some(Contents::Entries(self.files.iter().map(entry).collect()))

@@ -58,10 +58,14 @@ fn kind(value: &Value) -> &'static str {
 
 /// The draft that `$schema` names, which is taken out since it is often written in ways that only Helm understands.
 fn draft_of(schema: &mut Value) -> Result<Draft, String> {
-    let Some(Value::String(uri)) = schema.as_object_mut().and_then(|root| root.remove("$schema")) else {
-        return Ok(Draft::Draft202012);
-    };
-    let bare = uri.strip_suffix('#').unwrap_or(&uri);
+    match schema.as_object_mut().and_then(|root| root.remove("$schema")) {
+        Some(Value::String(uri)) => draft_named(&uri),
+        _ => Ok(Draft::Draft202012),
+    }
+}
+
+pub(super) fn draft_named(uri: &str) -> Result<Draft, String> {
+    let bare = uri.strip_suffix('#').unwrap_or(uri);
     let bare = bare
         .strip_prefix("https://")
         .or_else(|| bare.strip_prefix("http://"))

@@ -1,6 +1,8 @@
 //! Holding values against the JSON schemas of charts.
 
 mod compile;
+mod json;
+mod quick;
 mod report;
 mod words;
 
@@ -108,6 +110,27 @@ pub fn validate(chart: &Chart, values: &Map) -> Result<(), SchemaError> {
     }
 }
 
+/// Whether the values of a chart and its subcharts surely keep all schemas, where these are small enough to tell at once.
+///
+/// A no says nothing: only [`validate`] knows then.
+pub(crate) fn is_plainly_valid(chart: &Chart, values: &Map) -> bool {
+    let own = match &chart.schema {
+        None => true,
+        Some(schema) => schema.len() <= PLAIN_BYTES_MAX && quick::surely_valid(schema, values),
+    };
+    own && chart
+        .dependencies
+        .iter()
+        .all(|subchart| match values.get(subchart.name()) {
+            None | Some(Value::Null) => true,
+            Some(Value::Map(inner)) => is_plainly_valid(subchart, inner),
+            Some(_) => false,
+        })
+}
+
+/// Reading more takes longer than handing it to another thread.
+const PLAIN_BYTES_MAX: usize = 16 << 10;
+
 fn collect(chart: &Chart, values: &Map, found: &mut Vec<ChartFault>) {
     if let Some(schema) = &chart.schema
         && let Err(fault) = check(schema, values)
@@ -133,6 +156,13 @@ fn collect(chart: &Chart, values: &Map, found: &mut Vec<ChartFault>) {
 }
 
 fn check(schema: &[u8], values: &Map) -> Result<(), Fault> {
+    if quick::surely_valid(schema, values) {
+        return Ok(());
+    }
+    check_slowly(schema, values)
+}
+
+fn check_slowly(schema: &[u8], values: &Map) -> Result<(), Fault> {
     let validator = compile(schema).map_err(Fault::Schema)?;
     let instance = to_json(&Value::Map(values.clone()));
     if validator.is_valid(&instance) {

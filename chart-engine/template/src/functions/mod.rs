@@ -24,9 +24,11 @@ mod types;
 mod urls;
 mod words;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub(crate) use encode::base64;
 pub(crate) use regex::Cache as RegexCache;
@@ -59,10 +61,13 @@ pub(crate) enum Action {
     Tpl,
 }
 
+/// What has names; hashed quickly, as charts ask for names all the time.
+pub(crate) type Names<T, N = Arc<str>> = HashMap<N, T, foldhash::fast::RandomState>;
+
 /// A function.
 #[derive(Clone)]
 pub(crate) struct Row {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) signature: Signature,
     pub(crate) action: Action,
 }
@@ -93,15 +98,17 @@ const fn takes_many(
 #[derive(Clone)]
 pub struct Functions {
     rows: Vec<Row>,
-    by_name: HashMap<Rc<str>, u32>,
+    /// Shared with those who read texts meanwhile.
+    by_name: Arc<Names<u32, Cow<'static, str>>>,
 }
 
 impl Functions {
     /// Only the functions that Go's template language itself has.
     pub fn go() -> Self {
+        const USUALLY: usize = 300;
         let mut functions = Functions {
-            rows: Vec::new(),
-            by_name: HashMap::new(),
+            rows: Vec::with_capacity(USUALLY),
+            by_name: Arc::new(Names::with_capacity_and_hasher(USUALLY, Default::default())),
         };
         functions.extend(builtin::ROWS);
         functions
@@ -140,7 +147,7 @@ impl Functions {
     fn extend(&mut self, rows: &[Entry]) {
         for (name, signature, action) in rows {
             self.put(Row {
-                name: Rc::from(*name),
+                name: Cow::Borrowed(*name),
                 signature: *signature,
                 action: action.clone(),
             });
@@ -152,7 +159,7 @@ impl Functions {
         match self.by_name.get(&row.name) {
             Some(at) => self.rows[*at as usize] = row,
             None => {
-                self.by_name.insert(Rc::clone(&row.name), next);
+                Arc::make_mut(&mut self.by_name).insert(row.name.clone(), next);
                 self.rows.push(row);
             }
         }
@@ -176,7 +183,7 @@ impl Functions {
     #[must_use]
     pub fn with(mut self, name: &str, signature: Signature, function: Shared) -> Self {
         self.put(Row {
-            name: Rc::from(name),
+            name: Cow::Owned(name.to_owned()),
             signature,
             action: Action::Shared(function),
         });
@@ -198,6 +205,10 @@ impl Functions {
     pub(crate) fn find(&self, name: &str) -> Option<(u32, &Row)> {
         let at = *self.by_name.get(name)?;
         Some((at, &self.rows[at as usize]))
+    }
+
+    pub(crate) fn numbers(&self) -> &Arc<Names<u32, Cow<'static, str>>> {
+        &self.by_name
     }
 
     pub(crate) fn row(&self, at: u32) -> &Row {

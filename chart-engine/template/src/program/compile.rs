@@ -4,6 +4,7 @@
 //! failed: error texts depend on both.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Op, Program, Variables};
 use crate::functions::{Action, Functions};
@@ -12,7 +13,7 @@ use crate::syntax::{Branches, List, NodeId, Number, Source, Span, Syntax};
 use crate::value::{Integer, Text, Value};
 
 /// Compiles the body of a named template.
-pub(crate) fn compile(name: &Rc<str>, source: &Rc<Source>, body: List, functions: &Functions) -> Program {
+pub(crate) fn compile(name: &Arc<str>, source: &Rc<Source>, body: List, functions: &Functions) -> Program {
     let mut compiler = Compiler {
         source,
         functions,
@@ -31,7 +32,7 @@ pub(crate) fn compile(name: &Rc<str>, source: &Rc<Source>, body: List, functions
     compiler.list(body);
     compiler.emit(Op::Return);
     Program {
-        name: Rc::clone(name),
+        name: Arc::clone(name),
         source: Rc::clone(source),
         ops: compiler.ops,
         nodes: compiler.nodes,

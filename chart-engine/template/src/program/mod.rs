@@ -4,6 +4,7 @@ mod compile;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use compile::compile;
 
@@ -102,7 +103,7 @@ pub(crate) enum Variables {
 /// A named template as it is executed.
 #[derive(Debug)]
 pub(crate) struct Program {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) source: Rc<Source>,
     pub(crate) ops: Vec<Op>,
     /// The node that an error of each instruction points at.
@@ -121,7 +122,7 @@ pub(crate) struct Program {
 /// It is compiled when it first runs: of the partials that charts carry along, most never do.
 #[derive(Debug)]
 pub(crate) struct Template {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: Arc<str>,
     source: Rc<Source>,
     body: List,
     /// Whether it holds nothing but white space: such a template never replaces another.

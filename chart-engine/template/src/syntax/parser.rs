@@ -1,6 +1,6 @@
 //! Tokens to trees.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::lexer::{Lexer, Token, TokenKind};
 use super::number;
@@ -10,7 +10,7 @@ use super::unquote::{is_literal, unquote, unquote_char};
 /// A named template of a text: a `define`, a `block`, or the text itself.
 #[derive(Debug)]
 pub(crate) struct Definition {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) body: List,
 }
 
@@ -23,6 +23,15 @@ pub(crate) struct SyntaxError {
     pub(crate) message: String,
 }
 
+/// Tables that grow while a text is read, kept for the next one: each text gets copies without room to spare.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    nodes: Vec<Node>,
+    lists: Vec<NodeId>,
+    branches: Vec<Branch>,
+    open: Vec<NodeId>,
+}
+
 /// Reads a text.
 ///
 /// `known` gives the number of each function that there is; `depth_max` bounds how deep blocks and parentheses may nest.
@@ -31,6 +40,7 @@ pub(crate) fn parse(
     text: &str,
     depth_max: usize,
     known: &dyn Fn(&str) -> Option<u32>,
+    tables: &mut Tables,
 ) -> Result<(Source, Vec<Definition>), SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError {
@@ -47,14 +57,14 @@ pub(crate) fn parse(
         source: Source {
             name: name.into(),
             text: text.into(),
-            nodes: Vec::new(),
-            lists: Vec::new(),
-            branches: Vec::new(),
+            nodes: emptied(&mut tables.nodes),
+            lists: emptied(&mut tables.lists),
+            branches: emptied(&mut tables.branches),
             numbers: Vec::new(),
             strings: Vec::new(),
         },
         text,
-        open: Vec::new(),
+        open: emptied(&mut tables.open),
         open_branches: Vec::new(),
         definitions: Vec::new(),
         scope: Scope::default(),
@@ -65,7 +75,28 @@ pub(crate) fn parse(
     };
     let body = parser.whole()?;
     parser.define(name, body)?;
-    Ok((parser.source, parser.definitions))
+    let Parser {
+        mut source,
+        definitions,
+        open,
+        ..
+    } = parser;
+    tables.open = open;
+    tables.nodes = fitted(&mut source.nodes);
+    tables.lists = fitted(&mut source.lists);
+    tables.branches = fitted(&mut source.branches);
+    Ok((source, definitions))
+}
+
+fn emptied<T>(table: &mut Vec<T>) -> Vec<T> {
+    table.clear();
+    std::mem::take(table)
+}
+
+/// Puts a copy without room to spare in the place of a table, and gives the table.
+fn fitted<T: Clone>(table: &mut Vec<T>) -> Vec<T> {
+    let copy = table.clone();
+    std::mem::replace(table, copy)
 }
 
 /// What is visible at a place of a template.
@@ -92,32 +123,33 @@ type Parsed<T> = Result<T, SyntaxError>;
 #[derive(Default)]
 struct Waiting {
     tokens: [Token; 4],
+    /// Where the first of them is; the others follow, round the end.
+    first: usize,
     count: usize,
 }
 
 impl Waiting {
     fn get(&self, at: usize) -> Option<Token> {
-        self.tokens[..self.count].get(at).copied()
+        (at < self.count).then(|| self.tokens[(self.first + at) % 4])
     }
 
     fn push(&mut self, token: Token) {
-        if let Some(place) = self.tokens.get_mut(self.count) {
-            *place = token;
-            self.count += 1;
-        }
+        debug_assert!(self.count < 4, "the grammar looks no further");
+        self.tokens[(self.first + self.count) % 4] = token;
+        self.count += 1;
     }
 
     fn pop(&mut self) -> Option<Token> {
-        let [first, second, third, fourth] = self.tokens;
         self.count = self.count.checked_sub(1)?;
-        self.tokens = [second, third, fourth, fourth];
-        Some(first)
+        let token = self.tokens[self.first];
+        self.first = (self.first + 1) % 4;
+        Some(token)
     }
 
     fn put_back(&mut self, token: Token) {
-        let [first, second, third, _] = self.tokens;
-        self.tokens = [token, first, second, third];
-        self.count = (self.count + 1).min(self.tokens.len());
+        self.first = (self.first + 3) % 4;
+        self.tokens[self.first] = token;
+        self.count = (self.count + 1).min(4);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The syntax tree of a text: nodes in one arena, kept beside the program so that errors can quote them.
 
 use std::fmt::{self, Write as _};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Where a node stands in [`Source::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub(crate) struct Span {
 #[derive(Debug)]
 pub(crate) struct Source {
     /// The file, or `gotpl` for text given to `tpl`.
-    pub(crate) name: Rc<str>,
-    pub(crate) text: Rc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) text: Arc<str>,
     pub(super) nodes: Vec<Node>,
     pub(super) lists: Vec<NodeId>,
     pub(super) branches: Vec<Branch>,
     pub(super) numbers: Vec<Number>,
     /// Names of templates, and the values of strings that are not what stands between their quotes.
-    pub(super) strings: Vec<Rc<str>>,
+    pub(super) strings: Vec<Arc<str>>,
 }
 
 /// A node and the byte where it begins.
