@@ -82,11 +82,12 @@ fn fate(pod: &Object) -> Fate {
 pub(super) fn run(arguments: &NodeArgs, settings: &Settings) -> Result<(), Failure> {
     let config = connection::choose(settings, Start::IfThere)?;
     block_on(async {
-        let api = connection::api(&config).await?;
+        let cluster = connection::connect(settings, &config).await?;
+        let api = cluster.api.as_ref();
         match &arguments.command {
-            NodeCommand::Cordon(CordonArgs { node }) => cordon(&api, node, true, settings).await,
-            NodeCommand::Uncordon(CordonArgs { node }) => cordon(&api, node, false, settings).await,
-            NodeCommand::Drain(wish) => drain(&api, wish, settings).await,
+            NodeCommand::Cordon(CordonArgs { node }) => cordon(api, node, true, settings).await,
+            NodeCommand::Uncordon(CordonArgs { node }) => cordon(api, node, false, settings).await,
+            NodeCommand::Drain(wish) => drain(api, wish, settings).await,
         }
     })
 }
