@@ -18,6 +18,7 @@ mod image;
 mod install;
 mod lint;
 mod list;
+mod node;
 mod package;
 mod plan;
 mod pull;
@@ -83,6 +84,7 @@ pub(crate) enum Command {
     Push(push::PushArgs),
     Registry(registry::RegistryArgs),
     Cluster(cluster::ClusterArgs),
+    Node(node::NodeArgs),
     #[command(visible_alias = "images")]
     Image(image::ImageArgs),
     Completion(completion::CompletionArgs),
@@ -148,6 +150,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Compose(arguments) => compose::run(&arguments, settings),
         Command::Convert(arguments) => compose::run_kompose(&arguments, settings),
         Command::Cluster(arguments) => cluster::run(arguments, settings),
+        Command::Node(arguments) => node::run(&arguments, settings),
         Command::Image(arguments) => image::run(&arguments, settings),
         Command::Completion(arguments) => completion::run(&arguments, settings),
         Command::Env(arguments) => env::run(&arguments, settings),

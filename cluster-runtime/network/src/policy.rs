@@ -453,6 +453,7 @@ mod tests {
             upstream_dns: Vec::new(),
             state_dir: "/nowhere".into(),
             nft: None,
+            overlay: None,
         }
     }
 
@@ -502,10 +503,12 @@ mod tests {
         chain.lines().map(|line| line.trim().to_owned()).collect()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
     fn ingress(rule: Value) -> Vec<String> {
         lines("ingress", json!({"ingress": [rule]}))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
     fn egress(rule: Value) -> Vec<String> {
         lines("egress", json!({"policyTypes": ["Egress"], "egress": [rule]}))
     }

@@ -128,7 +128,9 @@ impl Follow {
                 return;
             }
             // What comes while rules are being set is taken together the next time.
-            changes.iter_mut().for_each(|changes| changes.mark_unchanged());
+            for changes in &mut changes {
+                changes.mark_unchanged();
+            }
             while let Ok(order) = orders.try_recv() {
                 self.take(order);
             }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use cluster_client::{ExecExit, ExecRequest};
 use cluster_node::runtime::{
-    ContainerSpec, DockerConfig, DockerRuntime, MountSpec, NamespaceMode, Runtime, SandboxSpec,
+    Container, ContainerSpec, DockerConfig, DockerRuntime, MountSpec, NamespaceMode, Runtime, RuntimeError,
+    SandboxSpec,
 };
 use support::conformance::{self, run};
 use support::engine::DockerEngine;
@@ -51,7 +52,7 @@ fn content(path: &std::path::Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines = text
         .lines()
-        .map(|line| line.splitn(2, ' ').nth(1).unwrap_or_default().to_owned());
+        .filter_map(|line| Some(line.split_once(' ')?.1.to_owned()));
     lines.collect()
 }
 
@@ -180,7 +181,7 @@ async fn a_pod_shares_what_it_should_and_is_found_again() {
     let mut names: Vec<&str> = listed[0].containers.iter().map(|one| one.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["first", "second"]);
-    assert!(listed[0].containers.iter().all(|one| one.is_running()));
+    assert!(listed[0].containers.iter().all(Container::is_running));
     let exit = again.stop_container(&first.id, "SIGTERM", SOON).await.unwrap();
     assert_eq!(exit.code, 143);
     again.remove_sandbox("pod").await.unwrap();
@@ -189,6 +190,56 @@ async fn a_pod_shares_what_it_should_and_is_found_again() {
     let mut found = content(&log);
     found.sort_by_key(|line| !line.starts_with("stdout"));
     assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_the_engine_has_ended_can_be_made_again() {
+    let Some(bench) = Bench::new().await else { return };
+    let runtime = &bench.runtime;
+    let made = runtime.create_sandbox(sandbox("pod")).await.unwrap();
+    let first = runtime
+        .start_container(bench.spec("first", &["/bin/hello"]))
+        .await
+        .unwrap();
+    // What holds the sandbox is the only process that waits for ever.
+    let holder = std::fs::read_dir("/proc").unwrap().flatten().find(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let same_network = || {
+            let of = |path: std::path::PathBuf| {
+                fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::ino(&found))
+            };
+            of(process.path().join("ns/net")).ok() == of(made.netns.clone().unwrap()).ok()
+        };
+        line.starts_with(b"/bin/hello\0sleep\0infinity") && same_network()
+    });
+    let pid = holder.unwrap().file_name().to_string_lossy().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let mut tries = 0;
+    // The engine notices in its own time.
+    let lost = loop {
+        match runtime
+            .start_container(bench.spec(&format!("next-{tries}"), &["/bin/hello"]))
+            .await
+        {
+            Err(RuntimeError::NotFound { what: "sandbox", .. }) => break true,
+            _ if tries > 50 => break false,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        tries += 1;
+    };
+    assert!(lost);
+    assert!(matches!(
+        runtime.wait(&first.id).await,
+        Err(RuntimeError::NotFound { .. })
+    ));
+    runtime.create_sandbox(sandbox("pod")).await.unwrap();
+    runtime
+        .start_container(bench.spec("first", &["/bin/hello"]))
+        .await
+        .unwrap();
+    runtime.remove_sandbox("pod").await.unwrap();
+    assert_eq!(runtime.list().await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cluster_client::{ExecExit, ExecRequest, TerminalSize};
 use cluster_node::runtime::{
     Container, ContainerId, ContainerSpec, EmbeddedRuntime, LogLimits, MountSpec, NamespaceMode, Runtime,
-    SimulatedRuntime,
+    SeccompProfile, SimulatedRuntime,
 };
 use support::conformance::{self, run};
 use support::{Lab, SOON, container, sandbox};
@@ -135,6 +135,68 @@ async fn users_and_groups_are_as_asked() {
     assert_eq!(
         failed.to_string(),
         "unable to find user ghost: no matching entries in passwd file"
+    );
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn system_calls_are_filtered_as_asked() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
+    };
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    let status = ["cat", "/proc/self/status"];
+    let (_, plain) = bench.complete(bench.spec("plain", &status)).await;
+    assert_eq!(field(&plain, "Seccomp:"), "0");
+    for (name, no_new_privileges, uid) in [
+        ("one", false, None),
+        ("two", true, None),
+        ("three", false, Some(1234)),
+    ] {
+        let mut spec = bench.spec(name, &status);
+        spec.seccomp = SeccompProfile::RuntimeDefault;
+        spec.process.no_new_privileges = no_new_privileges;
+        spec.process.user.uid = uid;
+        let (code, found) = bench.complete(spec).await;
+        assert_eq!((code, field(&found, "Seccomp:").as_str()), (0, "2"), "{name}");
+        assert_eq!(
+            field(&found, "NoNewPrivs:"),
+            if no_new_privileges { "1" } else { "0" }
+        );
+        // What was needed to put the filter on is given up again.
+        assert_eq!(field(&found, "CapBnd:"), field(&plain, "CapBnd:"), "{name}");
+        let effective = if uid.is_some() {
+            "0000000000000000"
+        } else {
+            &field(&plain, "CapEff:")
+        };
+        assert_eq!(field(&found, "CapEff:"), effective, "{name}");
+    }
+    // A profile of one's own, which commands are under as well.
+    let profile = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }],
+    });
+    let mut spec = bench.spec("own", &["sh", "-c", "mkdir /made; sleep 60"]);
+    spec.seccomp = SeccompProfile::Profile(profile);
+    let running = bench.start(spec).await;
+    let (exit, said) = run(&bench.runtime, &running.id, &["mkdir", "/made"]).await;
+    assert_eq!(exit, ExecExit::Code(1));
+    assert!(said.contains("os error 28"), "{said}");
+    let mut broken = bench.spec("broken", &["true"]);
+    broken.seccomp = SeccompProfile::Profile(serde_json::json!({ "defaultAction": "SCMP_ACT_DANCE" }));
+    let refused = bench
+        .runtime
+        .start_container(broken)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("the seccomp profile cannot be read"),
+        "{refused}"
     );
     bench.finish().await;
 }
@@ -686,36 +748,5 @@ async fn a_real_shell_sees_its_terminal_and_takes_archives() {
     assert_eq!(printed.trim(), (3 << 20).to_string());
     let (_, printed) = run(&bench.runtime, &running.id, &["cat", "/tmp/big"]).await;
     assert_eq!(printed.len(), 3 << 20);
-    bench.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: run it by name with --nocapture"]
-async fn measure_start_and_end() {
-    let Some(bench) = Bench::with_sandbox().await else {
-        return;
-    };
-    let (mut starts, mut ends) = (Vec::new(), Vec::new());
-    for number in 0..20 {
-        let mut spec = bench.spec("main", &["sleep", "600"]);
-        spec.id = ContainerId::of("web", "main", number);
-        let began = Instant::now();
-        let started = bench.start(spec).await;
-        starts.push(began.elapsed());
-        let began = Instant::now();
-        bench
-            .runtime
-            .stop_container(&started.id, "SIGTERM", SOON)
-            .await
-            .unwrap();
-        ends.push(began.elapsed());
-    }
-    for (what, mut times) in [("start", starts), ("end", ends)] {
-        times.sort();
-        println!(
-            "{what}: least {:?}, median {:?}, most {:?}",
-            times[0], times[10], times[19]
-        );
-    }
     bench.finish().await;
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,17 @@ use cluster_client::http::{ConnectError, HttpApi, HttpConfig};
 use cluster_objects::Status;
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use rustls::ClientConfig;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
+use tokio_util::io::SyncIoBridge;
 
 use crate::ask::{AskError, ask};
 use crate::dir::{ClusterDir, ClusterSettings, SettingsError};
 use crate::invitation::{KnownToken, TokenWish, create_token, revoke_token, tokens};
 use crate::message::{self, MemberStatus, Reply, Request};
 use crate::pki::{Authority, PkiError};
+use crate::rescue::write_backup;
 use crate::tls;
 use crate::token::{ID_BYTES, JoinToken, Role, SECRET_BYTES};
 
@@ -62,6 +66,14 @@ pub enum AdminError {
         /// What it should have become.
         wanted: &'static str,
     },
+    /// The backup's file.
+    #[error("cannot write `{}`", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
     /// Randomness, threads.
     #[error("the system refuses")]
     Io(#[from] io::Error),
@@ -98,10 +110,14 @@ impl Administration {
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, AdminError> {
+        let server = SocketAddr::from((self.settings.api_address, self.settings.api_port));
+        Ok(ask(&self.tls()?, &[server], request).await?)
+    }
+
+    fn tls(&self) -> Result<Arc<ClientConfig>, AdminError> {
         let administrator = self.authority.administrator(OffsetDateTime::now_utc())?;
         let config = tls::client(self.authority.certificate(), &administrator, message::PROTOCOL)?;
-        let server = SocketAddr::from((self.settings.api_address, self.settings.api_port));
-        Ok(ask(&Arc::new(config), &[server], request).await?)
+        Ok(Arc::new(config))
     }
 
     async fn members(&self) -> Result<Vec<MemberStatus>, AdminError> {
@@ -201,5 +217,42 @@ pub fn demote(dir: &ClusterDir, node: &str) -> Result<(), AdminError> {
         };
         administration.ask(&request).await?;
         Ok(())
+    })
+}
+
+/// Writes a backup of a running cluster to a file: consistent, of one revision, checked when it is restored.
+///
+/// Gives the revision and the bytes of the state. The cluster's keys are in the file.
+pub fn backup(dir: &ClusterDir, path: &Path) -> Result<(u64, u64), AdminError> {
+    let administration = Administration::open(dir)?;
+    let server = SocketAddr::from((
+        administration.settings.api_address,
+        administration.settings.api_port,
+    ));
+    let config = administration.tls()?;
+    carry_out(async {
+        let unreachable = |source| AskError::Unreachable {
+            address: server,
+            source,
+        };
+        let mut stream = tls::connect(&config, server, tls::SERVER_NAME)
+            .await
+            .map_err(unreachable)?;
+        message::write(&mut stream, &Request::Backup)
+            .await
+            .map_err(unreachable)?;
+        let head = match message::read::<Reply>(&mut stream).await.map_err(unreachable)? {
+            Some(Reply::Backup(head)) => head,
+            Some(Reply::Refused(refusal)) => return Err(AskError::Refused(refusal).into()),
+            _ => return Err(AskError::NoLeader.into()),
+        };
+        let (revision, path) = (head.revision, path.to_owned());
+        let mut state = SyncIoBridge::new(stream);
+        let writing = tokio::task::spawn_blocking(move || {
+            let written = write_backup(&path, &head, &mut state);
+            written.map_err(|source| AdminError::File { path, source })
+        });
+        let bytes = writing.await.map_err(io::Error::other)??;
+        Ok((revision, bytes))
     })
 }

@@ -111,7 +111,7 @@ pub fn join(
     write_node(&dir.pki(), &welcome.authority, &identity)?;
     let settings = settings(&welcome, options, node_name, address, server)?;
     if let Some(keys) = &welcome.keys {
-        write_keys(&dir.pki(), &keys.authority_key, &keys.token_key)?;
+        write_keys(&dir.pki(), &keys.keys)?;
     }
     dir.save_settings(&settings)?;
     Ok(settings)

@@ -1,5 +1,6 @@
 //! What machines of a cluster say to each other besides HTTP: one JSON text for each message, after its length.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::dir::ClusterSettings;
 use crate::token::Role;
 
 /// Name of the protocol, for ALPN.
@@ -41,6 +43,8 @@ pub(crate) enum Request {
     Ping,
     /// The members of the group, and how far they are.
     Members,
+    /// All that the cluster is: the answer is followed by the state, and the end of the connection.
+    Backup,
 }
 
 /// Who wants to join.
@@ -81,22 +85,29 @@ pub(crate) struct Welcome {
 }
 
 /// What makes a machine a server of its cluster.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerKeys {
-    /// The authority's key, PEM.
-    pub(crate) authority_key: String,
-    /// The key that signs tokens of service accounts, PEM.
-    pub(crate) token_key: String,
+    pub(crate) keys: ClusterKeys,
     /// The number of its member.
     pub(crate) member: u64,
 }
 
-impl std::fmt::Debug for ServerKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerKeys")
-            .field("member", &self.member)
-            .finish_non_exhaustive()
+/// The keys of a cluster: whoever has them can be anybody in it, and read everything of it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ClusterKeys {
+    /// The authority's, PEM.
+    pub(crate) authority_key: String,
+    /// That which signs tokens of service accounts, PEM.
+    pub(crate) token_key: String,
+    /// That which the state is encrypted with on disk, in hexadecimal.
+    pub(crate) storage_key: String,
+}
+
+impl fmt::Debug for ClusterKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterKeys")
     }
 }
 
@@ -117,6 +128,21 @@ pub struct MemberStatus {
     pub lag: Option<u64>,
 }
 
+/// What stands before the state in a backup: what else a cluster is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackupHead {
+    /// Of the server that made it, whose place a restored one takes.
+    pub(crate) settings: ClusterSettings,
+    /// The authority's certificate, PEM.
+    pub(crate) authority: String,
+    pub(crate) keys: ClusterKeys,
+    /// The revision of the state.
+    pub(crate) revision: u64,
+    /// Bytes of the state.
+    pub(crate) bytes: u64,
+}
+
 /// A server's answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -130,6 +156,7 @@ pub(crate) enum Reply {
     Members {
         members: Vec<MemberStatus>,
     },
+    Backup(Box<BackupHead>),
     Done,
     /// Another server leads and can answer.
     Elsewhere {

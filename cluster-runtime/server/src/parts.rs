@@ -12,7 +12,7 @@ use cluster_apiserver::{
 };
 use cluster_client::{Api, Jitter};
 use cluster_ingress::{IngressConfig, Ingresses};
-use cluster_store::{RaftStore, RaftStoreConfig, Store, StreamTransport};
+use cluster_store::{RaftStore, RaftStoreConfig, StorageKey, Store, StreamTransport};
 use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -28,12 +28,13 @@ use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::leader::LeaderLink;
 use crate::leading::{Leading, LeadingConfig};
 use crate::machine::{CLUSTER_DOMAIN, Machine, MachineConfig, start_network};
+use crate::message::ClusterKeys;
 use crate::node_link::NodeService;
 use crate::node_links::NodeLinks;
 use crate::options::ClusterOptions;
 use crate::own_api::{OwnApi, RemoteApi};
 use crate::peers::{PeerConnector, PeerServer};
-use crate::pki::{Authority, Identity, PkiError, token_key, token_key_der};
+use crate::pki::{Authority, Identity, PkiError, parse_storage_key, storage_key, token_key, token_key_der};
 use crate::reception::Reception;
 use crate::serve::{ServeError, listen};
 use crate::{host, kubeconfig, message, node_link, peers, tls};
@@ -89,7 +90,11 @@ impl ServerParts {
     ) -> Result<Self, ServeError> {
         let now = OffsetDateTime::now_utc();
         let authority = Arc::new(Authority::open(&dir.pki(), now)?);
-        let token_key = token_key(&dir.pki())?;
+        let keys = ClusterKeys {
+            authority_key: authority.key().to_owned(),
+            token_key: token_key(&dir.pki())?,
+            storage_key: storage_key(&dir.pki())?,
+        };
         let gateway = cluster_network::gateway(settings.pod_subnet);
         let names = server_names(settings);
         let identity = authority.server(
@@ -104,10 +109,12 @@ impl ServerParts {
         let connector = PeerConnector {
             tls: client(peers::PROTOCOL)?,
         };
-        let store = Arc::new(RaftStore::open(store_config(dir, settings, connector)).await?);
+        let mut store_config = store_config(dir, settings, parse_storage_key(&keys.storage_key)?);
+        store_config.transport = Some(Arc::new(StreamTransport::new(Arc::new(connector))));
+        let store = Arc::new(RaftStore::open(store_config).await?);
         let nodes = NodeRegistry::default();
         let issuer =
-            TokenIssuer::new(&token_key_der(&token_key)?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
+            TokenIssuer::new(&token_key_der(&keys.token_key)?, TOKEN_ISSUER).map_err(PkiError::TokenKey)?;
         let options_of_engine = EngineOptions {
             authorizer: Box::new(NodeAuthorizer::new(store.clone(), Rbac::new(store.clone()))),
             tokens: Some(issuer),
@@ -124,7 +131,8 @@ impl ServerParts {
             api: api("tug-server"),
             store: store.clone(),
             authority: authority.clone(),
-            token_key,
+            keys: keys.clone(),
+            scratch: dir.path().to_owned(),
             settings: settings.clone(),
             gateway,
             deciding: Mutex::default(),
@@ -273,8 +281,8 @@ impl ServedApi {
     }
 }
 
-/// Where the store is, and how it reaches other members.
-fn store_config(dir: &ClusterDir, settings: &ClusterSettings, connector: PeerConnector) -> RaftStoreConfig {
+/// Where the store is, and who it is in the group.
+pub(crate) fn store_config(dir: &ClusterDir, settings: &ClusterSettings, key: StorageKey) -> RaftStoreConfig {
     let mut config = RaftStoreConfig::new(dir.store());
     config.member = settings.member;
     config.address = settings
@@ -282,7 +290,7 @@ fn store_config(dir: &ClusterDir, settings: &ClusterSettings, connector: PeerCon
         .map(|address| address.to_string())
         .unwrap_or_default();
     config.bootstrap = settings.servers.is_empty();
-    config.transport = Some(Arc::new(StreamTransport::new(Arc::new(connector))));
+    config.encryption = Some(key);
     config
 }
 

@@ -6,16 +6,20 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use cluster_apiserver::{MASTERS, SERVERS, TokenKeyError};
+use cluster_store::StorageKey;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use crate::dir::write_private;
+use crate::message::ClusterKeys;
+use crate::token::{hex, unhex};
 
 /// The authority outlives everything that it signs.
 const AUTHORITY_DAYS: i64 = 3650;
@@ -23,6 +27,8 @@ const AUTHORITY_DAYS: i64 = 3650;
 const CERTIFICATE_DAYS: i64 = 365;
 /// Clocks differ: a certificate is good from a little before it was made.
 const BACKDATE_HOURS: i64 = 1;
+/// File of the key that the cluster's state is encrypted with.
+const STORAGE_KEY: &str = "storage.key";
 /// The group whose members may do everything, as in every Kubernetes cluster.
 const ADMINISTRATORS: &str = MASTERS;
 /// Who the agent of a node is, and the group of all of them, as in Kubernetes.
@@ -61,6 +67,9 @@ pub enum PkiError {
     /// The key that signs tokens.
     #[error("the cluster's token key is damaged")]
     TokenKey(#[source] TokenKeyError),
+    /// The key that the state is encrypted with.
+    #[error("the key of the cluster's state, `{STORAGE_KEY}`, is damaged")]
+    StorageKey,
     /// TLS does not take what was made.
     #[error("cannot set TLS up")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -219,16 +228,43 @@ pub(crate) fn token_key_der(pem: &str) -> Result<Vec<u8>, PkiError> {
     Ok(KeyPair::from_pem(pem)?.serialize_der())
 }
 
+/// The key (64 hexadecimal digits) that the cluster's state is encrypted with on disk: read from a folder, or made.
+///
+/// A folder with a state that an earlier version has not encrypted gets one as well; what is there stays readable.
+pub(crate) fn storage_key(dir: &Path) -> Result<String, PkiError> {
+    let path = dir.join(STORAGE_KEY);
+    let file = |source| PkiError::File {
+        path: path.clone(),
+        source,
+    };
+    if !path.exists() {
+        let mut secret = [0; 32];
+        let filled = SystemRandom::new().fill(&mut secret);
+        filled.map_err(|_| file(io::Error::other("the system gives no random bytes")))?;
+        write_private(&path, hex(&secret).as_bytes()).map_err(file)?;
+    }
+    fs::read_to_string(&path).map_err(file)
+}
+
+/// The same for the store.
+pub(crate) fn parse_storage_key(text: &str) -> Result<StorageKey, PkiError> {
+    let secret = unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    secret
+        .map(|secret| StorageKey::new(1, secret))
+        .ok_or(PkiError::StorageKey)
+}
+
 fn token_key_path(dir: &Path) -> PathBuf {
     dir.join("sa.key")
 }
 
 /// Writes what another server gave to this one.
-pub(crate) fn write_keys(dir: &Path, authority_key: &str, token_key: &str) -> Result<(), PkiError> {
+pub(crate) fn write_keys(dir: &Path, keys: &ClusterKeys) -> Result<(), PkiError> {
     for (path, text) in [
-        (token_key_path(dir), token_key),
+        (token_key_path(dir), &keys.token_key),
+        (dir.join(STORAGE_KEY), &keys.storage_key),
         // The authority's is written last: with it, all is there.
-        (dir.join("ca.key"), authority_key),
+        (dir.join("ca.key"), &keys.authority_key),
     ] {
         write_private(&path, text.as_bytes()).map_err(|source| PkiError::File { path, source })?;
     }

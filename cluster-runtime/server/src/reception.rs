@@ -1,6 +1,9 @@
 //! The server's side of the cluster's own protocol: who is taken in, what they are told, who belongs to the group.
 
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +16,18 @@ use cluster_store::{Member, RaftStore, Store};
 use jiff::Timestamp;
 use serde_json::json;
 use time::OffsetDateTime;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
 use crate::bootstrap::{ApiEndpoints, ensure_services};
 use crate::dir::ClusterSettings;
 use crate::invitation::redeem;
-use crate::message::{self, JoinRequest, MemberStatus, Refusal, Reply, Request, ServerKeys, Welcome};
+use crate::message::{
+    self, BackupHead, ClusterKeys, JoinRequest, MemberStatus, Refusal, Reply, Request, ServerKeys, Welcome,
+};
 use crate::options::node_subnets;
 use crate::pki::{Authority, NODE_USER_PREFIX};
-use crate::token::{Role, hex};
+use crate::token::{Role, hex, unhex};
 use crate::{host, quorum};
 
 /// Says of a node what it is in its cluster.
@@ -40,8 +46,9 @@ pub(crate) struct Reception {
     pub(crate) api: Arc<dyn Api>,
     pub(crate) store: Arc<RaftStore>,
     pub(crate) authority: Arc<Authority>,
-    /// The key that signs tokens of service accounts, PEM.
-    pub(crate) token_key: String,
+    pub(crate) keys: ClusterKeys,
+    /// Where backups are before they are sent.
+    pub(crate) scratch: PathBuf,
     pub(crate) settings: ClusterSettings,
     /// The node's own address on its bridge.
     pub(crate) gateway: Ipv4Addr,
@@ -61,6 +68,12 @@ impl Protocol for Reception {
                     return;
                 }
             };
+            if matches!(request, Request::Backup) {
+                if let Err(error) = self.send_backup(&mut connection, user).await {
+                    tracing::warn!(%error, "a backup was cut off");
+                }
+                return;
+            }
             let reply = self.answer(request, user).await.unwrap_or_else(Reply::Refused);
             if message::write(&mut connection, &reply).await.is_err() {
                 return;
@@ -147,6 +160,10 @@ impl Reception {
                 let name = node_of(user)?;
                 self.renew(&name, address, &request)
             }
+            Request::Backup => Err(Refusal::new(
+                "a backup is a connection's first question",
+                "ask anew",
+            )),
             Request::Members => {
                 must_be_in(user, &[MASTERS])?;
                 Ok(Reply::Members {
@@ -266,10 +283,45 @@ impl Reception {
         Ok((certificate, pods))
     }
 
+    /// Sends all that the cluster is, as of now; any server can.
+    async fn send_backup(&self, connection: &mut Box<dyn Connection>, user: Option<&User>) -> io::Result<()> {
+        let made = match must_be_in(user, &[MASTERS]) {
+            Ok(()) => self.make_backup().await,
+            Err(refusal) => Err(refusal),
+        };
+        match made {
+            Err(refusal) => message::write(connection, &Reply::Refused(refusal)).await,
+            Ok((head, file)) => {
+                message::write(connection, &Reply::Backup(Box::new(head))).await?;
+                let mut file = tokio::fs::File::from_std(file);
+                tokio::io::copy(&mut file, connection).await?;
+                connection.shutdown().await
+            }
+        }
+    }
+
+    async fn make_backup(&self) -> Result<(BackupHead, File), Refusal> {
+        let failed = |error: &dyn std::fmt::Display| internal("the backup cannot be made", error);
+        self.store.ensure_newest().await.map_err(|error| failed(&error))?;
+        // Without a name: it is gone with the connection, however that ends.
+        let file = tempfile::tempfile_in(&self.scratch).map_err(|error| failed(&error))?;
+        let made = self.store.backup(file, None).await;
+        let (mut file, revision) = made.map_err(|error| failed(&error))?;
+        let bytes = file.seek(SeekFrom::End(0)).map_err(|error| failed(&error))?;
+        file.rewind().map_err(|error| failed(&error))?;
+        let head = BackupHead {
+            settings: self.settings.clone(),
+            authority: self.authority.certificate().to_owned(),
+            keys: self.keys.clone(),
+            revision: revision.0,
+            bytes,
+        };
+        Ok((head, file))
+    }
+
     fn server_keys(&self) -> ServerKeys {
         ServerKeys {
-            authority_key: self.authority.key().to_owned(),
-            token_key: self.token_key.clone(),
+            keys: self.keys.clone(),
             // No other member can have it: the store has just written a node at an earlier revision.
             member: self.store.revision().0,
         }
@@ -361,10 +413,11 @@ impl Reception {
         let change = json!({"metadata": {
             "annotations": {ROLE_ANNOTATION: role.as_str()}, "labels": {SERVER_LABEL: label},
         }});
-        let written = self
-            .api
-            .patch(&node(name), Patch::Merge(change), &options())
-            .await;
+        let options = WriteOptions {
+            force: false,
+            ..options()
+        };
+        let written = self.api.patch(&node(name), Patch::Merge(change), &options).await;
         written
             .map(drop)
             .map_err(|status| internal("the node cannot be written", &status))
@@ -454,11 +507,6 @@ fn node_of(user: Option<&User>) -> Result<String, Refusal> {
             "join the cluster first",
         )
     })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    (0..text.len()).step_by(2).map(pair).collect()
 }
 
 /// What the API refuses to the server itself is a fault of the server.

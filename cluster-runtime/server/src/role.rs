@@ -79,7 +79,7 @@ async fn become_server(dir: &ClusterDir, settings: &ClusterSettings) -> Result<C
     let Reply::Keys(keys) = reply else {
         return Err(AskError::NoLeader.into());
     };
-    write_keys(&dir.pki(), &keys.authority_key, &keys.token_key)?;
+    write_keys(&dir.pki(), &keys.keys)?;
     settings.role = Role::Server;
     settings.member = keys.member;
     dir.save_settings(&settings)?;
@@ -124,7 +124,7 @@ pub(crate) fn forget_server(dir: &ClusterDir) -> io::Result<()> {
     };
     gone(fs::remove_dir_all(dir.store()))?;
     gone(fs::remove_file(dir.kubeconfig()))?;
-    for key in ["ca.key", "sa.key"] {
+    for key in ["ca.key", "sa.key", "storage.key"] {
         gone(fs::remove_file(dir.pki().join(key)))?;
     }
     Ok(())

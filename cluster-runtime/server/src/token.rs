@@ -87,6 +87,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes out of hexadecimal; `None` where it is none.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(pair).collect()
+}
+
 fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
     let digest = Sha256::digest(bytes);
     [digest[0], digest[1], digest[2], digest[3]]

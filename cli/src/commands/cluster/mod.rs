@@ -1,5 +1,6 @@
 //! `tug cluster`
 
+mod backup;
 mod join;
 mod role;
 mod token;
@@ -29,6 +30,9 @@ enum ClusterCommand {
     Token(token::TokenArgs),
     Promote(role::PromoteArgs),
     Demote(role::DemoteArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Recover(backup::RecoverArgs),
     Stop(StopArgs),
     Status(StatusArgs),
     Delete(DeleteArgs),
@@ -130,6 +134,9 @@ pub(super) fn run(arguments: ClusterArgs, settings: &Settings) -> Result<(), Fai
         ClusterCommand::Token(arguments) => token::run(arguments, settings),
         ClusterCommand::Promote(arguments) => role::promote(&arguments, settings),
         ClusterCommand::Demote(arguments) => role::demote(&arguments, settings),
+        ClusterCommand::Backup(arguments) => backup::backup(&arguments, settings),
+        ClusterCommand::Restore(arguments) => backup::restore(&arguments, settings),
+        ClusterCommand::Recover(arguments) => backup::recover(&arguments, settings),
         ClusterCommand::Stop(stop) => run_stop(&stop, settings),
         ClusterCommand::Status(status) => run_status(&status, settings),
         ClusterCommand::Delete(DeleteArgs {}) => run_delete(settings),
@@ -155,13 +162,17 @@ fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
         runtime: arguments.runtime,
         ..bundled::options(settings)
     };
+    let was_there = bundled::directory(settings).is_initialised();
     let running = bundled::ensure_running(settings, &options)?;
     if !running.started {
         let api = running.process.api.unwrap_or_default();
         settings.console.say(format!("the cluster already runs at {api}"));
         return Ok(());
     }
-    token::say_how_to_join(settings);
+    // A machine that belongs to a cluster already has joined it, or has said so.
+    if !was_there {
+        token::say_how_to_join(settings);
+    }
     Ok(())
 }
 

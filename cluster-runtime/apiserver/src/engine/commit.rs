@@ -133,7 +133,7 @@ impl Engine {
         });
         task.await.unwrap_or_else(|error| {
             let reason = format!("the commit was given up: {error}");
-            Err(StoreError::Unavailable { reason })
+            Err(StoreError::OutcomeUnknown { reason })
         })
     }
 }

@@ -13,7 +13,7 @@ use super::volumes::VolumePaths;
 use crate::image::Image;
 use crate::runtime::{
     ContainerId, ContainerSpec, LogLimits, MountSpec, NamespaceMode, ProcessSpec, Resources, SandboxSpec,
-    UserSpec,
+    SeccompProfile, UserSpec,
 };
 
 const CPU_SHARES_MIN: u64 = 2;
@@ -76,6 +76,8 @@ pub(crate) struct Parts<'a> {
     pub surroundings: &'a Surroundings,
     pub pids_max: u64,
     pub log_limits: LogLimits,
+    /// Folder of the profiles that containers may name.
+    pub profiles: &'a Path,
 }
 
 /// What the containers of a pod share; `runtime` is the handler of the pod's runtime class.
@@ -176,6 +178,7 @@ pub(crate) fn container_spec(parts: &Parts<'_>) -> Result<ContainerSpec, String>
         read_only_root: own.read_only_root_filesystem,
         privileged: own.privileged,
         masked: own.proc_mount != "Unmasked",
+        seccomp: seccomp(pod, container, parts.profiles)?,
         resources: resources(pod, container, parts),
         stdin: container.stdin,
         stdin_once: container.stdin_once,
@@ -240,6 +243,43 @@ fn verify_non_root(pod: &Pod, container: &ContainerConfig, image: &Image) -> Res
         Err(_) => Err(format!(
             "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root {which}"
         )),
+    }
+}
+
+/// Which system calls a container may make: its own wish before the pod's. A profile of the machine is read.
+fn seccomp(pod: &Pod, container: &ContainerConfig, profiles: &Path) -> Result<SeccompProfile, String> {
+    let own = container.security_context.seccomp_profile.as_ref();
+    let Some(wished) = own.or(pod.spec.security_context.seccomp_profile.as_ref()) else {
+        return Ok(SeccompProfile::Unconfined);
+    };
+    match wished.kind.as_str() {
+        "RuntimeDefault" => Ok(SeccompProfile::RuntimeDefault),
+        "Localhost" => {
+            let name = Path::new(&wished.localhost_profile);
+            if name
+                .components()
+                .any(|part| !matches!(part, std::path::Component::Normal(_)))
+            {
+                return Err(format!(
+                    "the seccomp profile {name:?} is not below the folder of profiles"
+                ));
+            }
+            let path = profiles.join(name);
+            let text = std::fs::read(&path).map_err(|error| {
+                format!(
+                    "cannot load seccomp profile {:?}: {error}",
+                    path.display().to_string()
+                )
+            })?;
+            let profile = serde_json::from_slice(&text).map_err(|error| {
+                format!(
+                    "cannot load seccomp profile {:?}: {error}",
+                    path.display().to_string()
+                )
+            })?;
+            Ok(SeccompProfile::Profile(profile))
+        }
+        _ => Ok(SeccompProfile::Unconfined),
     }
 }
 

@@ -267,6 +267,15 @@ pub(crate) struct ContainerSecurityContext {
     pub allow_privilege_escalation: Option<bool>,
     pub capabilities: Capabilities,
     pub proc_mount: String,
+    pub seccomp_profile: Option<SeccompField>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SeccompField {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub localhost_profile: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -285,6 +294,7 @@ pub(crate) struct PodSecurityContext {
     pub fs_group: Option<u32>,
     pub supplemental_groups: Vec<u32>,
     pub sysctls: Vec<HttpHeader>,
+    pub seccomp_profile: Option<SeccompField>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -300,7 +300,7 @@ fn container_status(
             }
             // An init container that has done its work counts as ready.
             status["ready"] = (init && ended.code == 0).into();
-            let goes_on = pod.deletion.is_none() && !seen.cut_short.is_some() && !has_ended(pod, seen);
+            let goes_on = pod.deletion.is_none() && seen.cut_short.is_none() && !has_ended(pod, seen);
             let due = restart_at(pod, container, instance, backoff).filter(|_| goes_on);
             status["state"] = match (due, seen.images.get(&container.name)) {
                 (Some(at), _) if at > seen.now => {

@@ -178,6 +178,8 @@ pub(crate) enum StartFailure {
     Refused { reason: &'static str, message: String },
     /// Its program could not be started.
     Start(String),
+    /// The sandbox is gone, as after a new start of an engine.
+    NoSandbox,
 }
 
 /// A container to make and start, with all that was made for it.
@@ -232,6 +234,7 @@ pub(crate) async fn start_container(
         surroundings,
         pids_max: shared.config.container_pids_max,
         log_limits: shared.config.log_limits,
+        profiles: &shared.config.root.join("seccomp"),
     });
     let spec = spec.map_err(config_error)?;
     let termination = folder.termination(&container.name, attempt);
@@ -261,6 +264,7 @@ pub(crate) async fn start_container(
             shared.images.store().release(id.as_str());
             Err(match error {
                 RuntimeError::Start { reason } => StartFailure::Start(reason),
+                RuntimeError::NotFound { what: "sandbox", .. } => StartFailure::NoSandbox,
                 other => create_error(other.to_string()),
             })
         }

@@ -10,7 +10,6 @@ const POD: &[&[&str]] = &[
     &["resources"],
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
-    &["securityContext", "seccompProfile"],
     &["securityContext", "supplementalGroupsPolicy"],
     &["ephemeralContainers"],
 ];
@@ -19,7 +18,6 @@ const CONTAINER: &[&[&str]] = &[
     &["resources", "claims"],
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
-    &["securityContext", "seccompProfile"],
     &["volumeDevices"],
 ];
 
@@ -93,20 +91,20 @@ mod tests {
             &[],
         );
         check(
-            json!({ "hostUsers": true, "securityContext": { "seccompProfile": { "type": "Unconfined" } } }),
+            json!({ "hostUsers": true, "securityContext": { "appArmorProfile": { "type": "Unconfined" } } }),
             &[],
         );
         check(
             json!({
                 "hostUsers": false,
                 "containers": [{
-                    "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+                    "securityContext": { "appArmorProfile": { "type": "RuntimeDefault" } },
                     "resources": { "limits": { "memory": "1Gi", "nvidia.com/gpu": 1 } },
                 }],
             }),
             &[
                 "spec.hostUsers",
-                "spec.containers[0].securityContext.seccompProfile",
+                "spec.containers[0].securityContext.appArmorProfile",
                 "spec.containers[0].resources.limits[nvidia.com/gpu]",
             ],
         );

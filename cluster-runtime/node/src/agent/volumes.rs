@@ -100,28 +100,42 @@ async fn prepare_one(
     .await
 }
 
-/// The volumes on disk that may hold so many bytes.
-pub(crate) fn limited(pod: &Pod) -> Vec<(String, u64)> {
+/// A volume on disk that may not hold any amount.
+#[derive(Clone, Debug)]
+pub(crate) struct LimitedVolume {
+    name: String,
+    bytes_max: u64,
+    /// The limit in the words of the pod.
+    limit: String,
+}
+
+/// The volumes on disk that have a limit.
+pub(crate) fn limited(pod: &Pod) -> Vec<LimitedVolume> {
     let limit = |volume: &Volume| {
         let empty = volume
             .empty_dir
             .as_ref()
             .filter(|empty| empty.medium != "Memory")?;
         let limit = Quantity::from_value(&empty.size_limit).ok()?;
-        let bytes = u64::try_from(limit.units()).ok().filter(|bytes| *bytes > 0)?;
-        Some((volume.name.clone(), bytes))
+        let bytes_max = u64::try_from(limit.units()).ok().filter(|bytes| *bytes > 0)?;
+        Some(LimitedVolume {
+            name: volume.name.clone(),
+            bytes_max,
+            limit: empty
+                .size_limit
+                .as_str()
+                .map_or_else(|| empty.size_limit.to_string(), str::to_owned),
+        })
     };
     pod.spec.volumes.iter().filter_map(limit).collect()
 }
 
 /// What to say of a volume that holds more than it may.
-pub(crate) fn too_full(limited: &[(String, u64)], folder: &Path) -> Option<String> {
+pub(crate) fn too_full(limited: &[LimitedVolume], folder: &Path) -> Option<String> {
     let full = limited
         .iter()
-        .find(|(name, limit)| used(&folder.join(name)) > *limit);
-    full.map(|(name, limit)| {
-        let limit =
-            Quantity::from_value(&json!(limit)).map_or_else(|_| limit.to_string(), |limit| limit.to_string());
+        .find(|volume| used(&folder.join(&volume.name)) > volume.bytes_max);
+    full.map(|LimitedVolume { name, limit, .. }| {
         format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. ")
     })
 }

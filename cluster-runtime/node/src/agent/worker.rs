@@ -1,6 +1,11 @@
 //! The worker of a pod: it looks, plans, lets the steps be done, and writes down how the pod is.
 //!
 //! There is one for each pod. Only it changes what is known of the pod; steps run as tasks beside it and report back.
+//! What it takes over is in [`adoption`], what it hears in [`news`], and what it writes in [`writing`].
+
+mod adoption;
+mod news;
+mod writing;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -115,7 +120,7 @@ pub(crate) struct Worker {
     adopting: bool,
     refreshed: u64,
     /// Volumes on disk with a limit, and when they are measured next.
-    limited: Vec<(String, u64)>,
+    limited: Vec<volumes::LimitedVolume>,
     measured_next: Timestamp,
 }
 
@@ -156,108 +161,6 @@ impl Worker {
         };
         worker.recall(found);
         worker
-    }
-
-    /// Takes over what is known from before: what runs, and what the status says.
-    fn recall(&mut self, found: Option<Sandbox>) {
-        let object = self.pod.object.clone();
-        if let Some(started) = object
-            .text(&["status", "startTime"])
-            .and_then(|text| text.parse().ok())
-        {
-            self.seen.began = started;
-        }
-        let phase = object.text(&["status", "phase"]).unwrap_or_default();
-        self.seen.ended_before = matches!(phase, "Succeeded" | "Failed");
-        let statuses = |key| object.list(&["status", key]).iter();
-        let known: Vec<&Value> = statuses("initContainerStatuses")
-            .chain(statuses("containerStatuses"))
-            .collect();
-        let status_of = |name: &str| known.iter().find(|status| status["name"] == name).copied();
-        if let Some(sandbox) = found {
-            let mut containers = sandbox.containers;
-            containers.sort_by_key(|container| container.attempt);
-            for container in containers {
-                let status = status_of(&container.name);
-                let flag = |key: &str| status.is_some_and(|status| status[key] == true);
-                let (started, ready) = (flag("started"), flag("ready"));
-                self.adopt(container, started, ready);
-            }
-        }
-        for status in known {
-            let name = status["name"].as_str().unwrap_or_default();
-            let had_run = status["containerID"].as_str().is_some_and(|id| !id.is_empty());
-            if self.seen.containers.contains_key(name) || !had_run || self.pod.container(name).is_none() {
-                continue;
-            }
-            // It ran, and nothing of it is left: the machine was started anew.
-            let attempt = status["restartCount"]
-                .as_u64()
-                .and_then(|count| u32::try_from(count).ok())
-                .unwrap_or(0);
-            let is_init = self.pod.is_init(name);
-            let state = if is_init {
-                InstanceState::New
-            } else {
-                InstanceState::Ended(self.unknown_end())
-            };
-            let instance = Instance {
-                attempt,
-                state,
-                last: None,
-                level: attempt,
-            };
-            self.seen.containers.insert(name.to_owned(), instance);
-        }
-    }
-
-    fn unknown_end(&self) -> Ended {
-        Ended {
-            id: None,
-            image_id: String::new(),
-            code: UNKNOWN_EXIT,
-            signal: None,
-            reason: "ContainerStatusUnknown",
-            message: "The container could not be located when the pod was terminated".to_owned(),
-            started: None,
-            finished: self.seen.now,
-        }
-    }
-
-    fn adopt(&mut self, container: Container, started: bool, ready: bool) {
-        let Some(config) = self.pod.container(&container.name) else {
-            return;
-        };
-        let before = self.seen.containers.remove(&container.name);
-        let last = before.and_then(|before| match before.state {
-            InstanceState::Ended(ended) => Some(ended),
-            _ => None,
-        });
-        let state = match &container.exit {
-            Some(exit) => {
-                let message = String::new();
-                let (id, image) = (container.id.clone(), container.image_id.clone());
-                InstanceState::Ended(Ended::of(id, image, container.started, exit, message))
-            }
-            None => InstanceState::Running(Running {
-                id: container.id.clone(),
-                image_id: container.image_id.clone(),
-                stop_signal: container.stop_signal.clone(),
-                started: container.started,
-                is_started: started
-                    || (config.startup_probe.is_none() && config.lifecycle.post_start.is_none()),
-                is_ready: ready || config.readiness_probe.is_none(),
-                condemned: None,
-                stop_until: None,
-            }),
-        };
-        let instance = Instance {
-            attempt: container.attempt,
-            state,
-            last,
-            level: container.attempt,
-        };
-        self.seen.containers.insert(container.name, instance);
     }
 
     /// Works until the pod is removed.
@@ -304,36 +207,6 @@ impl Worker {
                 },
                 Some((container, attempt, news)) = self.probes.1.recv() => self.hear_probe(&container, attempt, news),
                 () = sleep_until(self.shared.clock.now(), wake) => {}
-            }
-        }
-    }
-
-    /// Waits for the ends of containers that run already, and probes them.
-    async fn watch_adopted(&mut self) {
-        if !self.adopting {
-            return;
-        }
-        self.seen.ground = Ground::Making;
-        self.spawn_ground();
-        let containers = match self.shared.runtime.list().await {
-            Ok(sandboxes) => sandboxes
-                .into_iter()
-                .find(|sandbox| sandbox.spec.id == self.pod.uid()),
-            Err(_) => None,
-        };
-        for container in containers.into_iter().flat_map(|sandbox| sandbox.containers) {
-            let current = self
-                .seen
-                .running(&container.name)
-                .is_some_and(|running| running.id == container.id);
-            if current {
-                self.wait_for(&container);
-                let store = self.shared.images.store().clone();
-                let image = container.image.clone();
-                let found = tokio::task::spawn_blocking(move || store.resolve(&image)).await;
-                if let (Ok(Ok(image)), Some(config)) = (found, self.pod.container(&container.name).cloned()) {
-                    self.learn_health(&config, &image);
-                }
             }
         }
     }
@@ -612,260 +485,6 @@ impl Worker {
         })
     }
 
-    // ---- news ----
-
-    fn hear(&mut self, news: News) {
-        self.seen.now = self.shared.clock.now();
-        match news {
-            News::Ground(Ok(made)) => {
-                self.ground_failures = 0;
-                self.netns = made.netns;
-                self.volumes = made.volumes;
-                self.seen.ground = Ground::Ready { ips: made.ips };
-                self.adopting = false;
-                let running: Vec<(String, u32)> = self.running_containers();
-                for (name, attempt) in running {
-                    self.live(&name, attempt, false);
-                }
-            }
-            News::Ground(Err(failure)) => self.ground_failed(failure),
-            News::Image { container, fetched } => self.hear_image(container, fetched),
-            News::Started {
-                container,
-                attempt,
-                started,
-            } => self.hear_started(&container, attempt, started),
-            News::Ended {
-                container,
-                attempt,
-                ended,
-            } => self.hear_ended(&container, attempt, ended),
-            News::HookFailed {
-                container,
-                attempt,
-                message,
-            } => {
-                self.record(
-                    EventType::Warning,
-                    "FailedPostStartHook",
-                    format!("PostStartHook failed: {message}"),
-                );
-                if let Some(running) = self.seen.running_mut(&container, attempt) {
-                    let message = format!("Container {container} failed its postStart hook");
-                    running.condemned = Some(Condemned {
-                        message,
-                        grace_seconds: None,
-                    });
-                }
-            }
-            News::Left(Ok(())) | News::Nothing => {}
-            News::Left(Err(message)) => {
-                tracing::warn!(pod = %self.pod.long_name(), message, "the sandbox of an ended pod stays");
-            }
-            News::Removed(Ok(())) => self.seen.removal = Removal::Done,
-            News::Removed(Err(message)) => {
-                tracing::warn!(pod = %self.pod.long_name(), message, "cannot remove the pod");
-                let wait = SignedDuration::try_from(self.shared.config.retry_backoff.delay(4, 0.0));
-                self.seen.removal =
-                    Removal::Again(self.seen.now + wait.unwrap_or(SignedDuration::from_secs(1)));
-            }
-            News::Written(written) => self.hear_written(written),
-            News::Measured(None) => {}
-            News::Measured(Some(message)) => {
-                if self.seen.cut_short.is_none() {
-                    self.cut_short(EventType::Warning, "Evicted", message);
-                }
-            }
-            News::Refreshed(Ok(volumes)) => self.volumes = volumes,
-            News::Refreshed(Err(failure)) => {
-                self.record(EventType::Warning, "FailedMount", failure.to_string());
-            }
-        }
-    }
-
-    fn running_containers(&self) -> Vec<(String, u32)> {
-        let all = self.seen.containers.iter();
-        all.filter(|(_, instance)| matches!(instance.state, InstanceState::Running(_)))
-            .map(|(name, instance)| (name.clone(), instance.attempt))
-            .collect()
-    }
-
-    fn ground_failed(&mut self, failure: GroundFailure) {
-        self.ground_failures += 1;
-        let failures = self.ground_failures;
-        let until = self.later(failures);
-        self.record(EventType::Warning, failure.reason, failure.message.clone());
-        self.seen.ground = Ground::Failed {
-            message: failure.message,
-            failures,
-            until,
-        };
-        self.adopting = false;
-    }
-
-    fn hear_image(&mut self, name: String, fetched: Result<Box<Fetched>, FetchFailure>) {
-        let image = self
-            .pod
-            .container(&name)
-            .map(|container| container.image.clone())
-            .unwrap_or_default();
-        let state = match fetched {
-            Ok(fetched) => {
-                let Fetched { image: found, pulled } = *fetched;
-                let message = match pulled {
-                    None => format!("Container image {image:?} already present on machine"),
-                    Some(took) => format!("Successfully pulled image {image:?} in {took:.3?}"),
-                };
-                self.record(EventType::Normal, "Pulled", message);
-                ImageState::Present(Box::new(found))
-            }
-            Err(FetchFailure { reason, message }) => {
-                let failures = match self.seen.images.get(&name) {
-                    Some(ImageState::Fetching { failures }) => failures + 1,
-                    _ => 1,
-                };
-                let event = match reason {
-                    "ErrImagePull" => format!("Failed to pull image {image:?}: {message}"),
-                    _ => message.clone(),
-                };
-                self.record(EventType::Warning, "Failed", event);
-                self.record(EventType::Warning, "Failed", format!("Error: {reason}"));
-                if reason == "ErrImagePull" {
-                    self.record(
-                        EventType::Normal,
-                        "BackOff",
-                        format!("Back-off pulling image {image:?}"),
-                    );
-                }
-                let wait = wait_before_restart(failures, &self.shared.config.restart_backoff);
-                let at = self.seen.now;
-                ImageState::Failed(ImageFailure {
-                    reason,
-                    message,
-                    failures,
-                    at,
-                    until: at + wait,
-                })
-            }
-        };
-        self.seen.images.insert(name, state);
-    }
-
-    fn hear_started(&mut self, name: &str, attempt: u32, started: Result<Container, StartFailure>) {
-        let long_name = self.pod.long_name();
-        match started {
-            Ok(container) => {
-                self.refusals.remove(name);
-                self.record(EventType::Normal, "Created", format!("Created container: {name}"));
-                self.record(EventType::Normal, "Started", format!("Started container {name}"));
-                let Some(config) = self.config_of(name) else {
-                    return;
-                };
-                let running = Running {
-                    id: container.id.clone(),
-                    image_id: container.image_id.clone(),
-                    stop_signal: container.stop_signal.clone(),
-                    started: container.started,
-                    is_started: config.startup_probe.is_none() && config.lifecycle.post_start.is_none(),
-                    is_ready: config.readiness_probe.is_none(),
-                    condemned: None,
-                    stop_until: None,
-                };
-                let Some(instance) = self.seen.containers.get_mut(name) else {
-                    return;
-                };
-                instance.state = InstanceState::Running(running);
-                let before = instance.last.as_ref().and_then(|last| last.id.clone());
-                self.wait_for(&container);
-                self.live(name, attempt, true);
-                if let Some(id) = before {
-                    self.forget(name, attempt, id);
-                }
-            }
-            Err(StartFailure::Start(message)) => {
-                let message = format!("failed to start container {name:?}: {message}");
-                self.record(EventType::Warning, "Failed", format!("Error: {message}"));
-                let ended = Ended {
-                    id: None,
-                    image_id: String::new(),
-                    code: START_ERROR,
-                    signal: None,
-                    reason: "StartError",
-                    message,
-                    started: None,
-                    finished: self.seen.now,
-                };
-                self.hear_ended(name, attempt, ended);
-            }
-            Err(StartFailure::Refused { reason, message }) => {
-                self.record(EventType::Warning, "Failed", format!("Error: {message}"));
-                tracing::debug!(pod = long_name, container = name, reason, message, "refused");
-                let failures = self
-                    .refusals
-                    .entry(name.to_owned())
-                    .and_modify(|count| *count += 1)
-                    .or_insert(1);
-                let failures = *failures;
-                let until = self.later(failures);
-                if let Some(instance) = self.seen.containers.get_mut(name) {
-                    instance.state = InstanceState::Refused(Refusal {
-                        reason,
-                        message,
-                        failures,
-                        until,
-                    });
-                }
-            }
-        }
-    }
-
-    fn hear_ended(&mut self, name: &str, attempt: u32, ended: Ended) {
-        if let Some(life) = self.lives.remove(name) {
-            life.abort();
-        }
-        let code = ended.code;
-        let Some(instance) = self
-            .seen
-            .containers
-            .get_mut(name)
-            .filter(|instance| instance.attempt == attempt)
-        else {
-            return;
-        };
-        instance.state = InstanceState::Ended(ended);
-        let waits = !wait_before_restart(instance.level, &self.shared.config.restart_backoff).is_zero();
-        let Some(container) = self.pod.container(name) else {
-            return;
-        };
-        if waits && will_restart(&self.pod, container, code) && self.seen.stop_began.is_none() {
-            let long_name = self.pod.long_name();
-            let message = format!("Back-off restarting failed container {name} in pod {long_name}");
-            self.record(EventType::Warning, "BackOff", message);
-        }
-    }
-
-    fn hear_probe(&mut self, name: &str, attempt: u32, news: ProbeNews) {
-        let Some(running) = self.seen.running_mut(name, attempt) else {
-            return;
-        };
-        match news {
-            ProbeNews::Started => running.is_started = true,
-            ProbeNews::Ready(ready) => running.is_ready = ready,
-            ProbeNews::Failed { kind, message } => {
-                let message = format!("{} probe failed: {message}", kind.word());
-                self.record(EventType::Warning, "Unhealthy", message);
-            }
-            ProbeNews::Condemned { kind, grace_seconds } => {
-                let kind = kind.word().to_ascii_lowercase();
-                let message = format!("Container {name} failed {kind} probe, will be restarted");
-                running.condemned = Some(Condemned {
-                    message,
-                    grace_seconds,
-                });
-            }
-        }
-    }
-
     /// Waits for the end of a container, in a task.
     fn wait_for(&mut self, container: &Container) {
         let Some(config) = self.pod.container(&container.name).cloned() else {
@@ -946,64 +565,6 @@ impl Worker {
         });
     }
 
-    // ---- status ----
-
-    fn write(&mut self) {
-        let due = self.write_again.is_none_or(|at| at <= self.seen.now);
-        let removed = matches!(self.seen.removal, Removal::Running | Removal::Done);
-        if self.writing || self.object_gone || self.adopting || removed || !due {
-            return;
-        }
-        let (shared, backoff) = (&self.shared, &self.shared.config.restart_backoff);
-        let status = status_of(&self.pod, &self.seen, backoff, &shared.machine.host_ip());
-        let stored = self.pod.object.at(&["status"]);
-        // What was written may be kept in other words; the same words would be answered in the same way.
-        let is_known = self
-            .written
-            .as_ref()
-            .is_some_and(|(wanted, kept)| *wanted == status && stored == Some(kept));
-        if is_known || stored.map(essence).as_ref() == Some(&essence(&status)) {
-            self.write_again = None;
-            return;
-        }
-        self.wanted = Some(status.clone());
-        self.writing = true;
-        let (shared, pod) = (self.shared.clone(), self.pod.clone());
-        self.tasks
-            .spawn(async move { News::Written(tasks::write_status(&shared, &pod, status).await) });
-    }
-
-    fn hear_written(&mut self, written: Result<Option<Arc<Object>>, Status>) {
-        self.writing = false;
-        match written {
-            Ok(Some(object)) => {
-                self.write_failures = 0;
-                self.write_again = None;
-                // After a conflict nothing was written, and nothing is wanted.
-                self.written = self.wanted.take().zip(object.at(&["status"]).cloned());
-                if is_newer(&object, &self.pod.object) {
-                    self.take_object(object);
-                }
-            }
-            // Its end comes through the watch.
-            Ok(None) => self.write_again = Some(self.later(3)),
-            Err(status) if status.is_conflict() => {
-                // Somebody else changed the pod; the change comes through the watch, or has come.
-                self.wanted = None;
-                let shared = self.shared.clone();
-                let pod = self.pod.clone();
-                self.writing = true;
-                self.tasks
-                    .spawn(async move { News::Written(tasks::read_object(&shared, &pod).await) });
-            }
-            Err(status) => {
-                tracing::warn!(pod = %self.pod.long_name(), %status, "cannot write the status");
-                self.write_failures += 1;
-                self.write_again = Some(self.later(self.write_failures));
-            }
-        }
-    }
-
     fn record(&self, kind: EventType, reason: &str, message: impl Into<String>) {
         self.shared
             .recorder
@@ -1014,29 +575,6 @@ impl Worker {
     fn later(&self, failures: u32) -> Timestamp {
         let wait = self.shared.config.retry_backoff.delay(failures, 0.0);
         self.seen.now + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(60))
-    }
-}
-
-/// A status without the fields that say nothing, which the API keeps or drops as it likes.
-fn essence(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.iter().map(|(key, value)| (key.clone(), essence(value)));
-            kept.filter(|(_, value)| !says_nothing(value)).collect()
-        }
-        Value::Array(items) => items.iter().map(essence).collect(),
-        other => other.clone(),
-    }
-}
-
-fn says_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(yes) => !yes,
-        Value::String(text) => text.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Number(number) => number.as_i64() == Some(0),
     }
 }
 

@@ -198,6 +198,9 @@ pub struct ContainerSpec {
     pub privileged: bool,
     /// Whether the sensitive parts of `/proc` are hidden.
     pub masked: bool,
+    /// Which system calls it may make.
+    #[serde(default)]
+    pub seccomp: SeccompProfile,
     /// Its share of the machine.
     pub resources: Resources,
     /// Whether its input stays open for clients to attach.
@@ -208,6 +211,19 @@ pub struct ContainerSpec {
     pub log: PathBuf,
     /// How large its log may grow.
     pub log_limits: LogLimits,
+}
+
+/// Which system calls a container may make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SeccompProfile {
+    /// All.
+    #[default]
+    Unconfined,
+    /// Those that an ordinary program needs.
+    RuntimeDefault,
+    /// As a profile says, in the format of the OCI runtime specification.
+    Profile(serde_json::Value),
 }
 
 /// A process of a container.

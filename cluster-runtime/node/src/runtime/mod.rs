@@ -9,12 +9,14 @@ mod by_class;
 mod docker;
 mod embedded;
 mod log;
+mod seccomp;
 mod simulated;
 mod sub_path;
 
 pub use api::{
     Container, ContainerExit, ContainerId, ContainerSpec, ContainerState, LogLimits, MountSpec,
-    NamespaceMode, ProcessSpec, Resources, Runtime, RuntimeError, Sandbox, SandboxSpec, Usage, UserSpec,
+    NamespaceMode, ProcessSpec, Resources, Runtime, RuntimeError, Sandbox, SandboxSpec, SeccompProfile,
+    Usage, UserSpec,
 };
 pub use by_class::{RuntimeByClass, RuntimeChoice};
 pub use docker::{DockerConfig, DockerRuntime, ENGINE_SOCKETS};

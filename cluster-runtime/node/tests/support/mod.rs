@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod conformance;
 pub mod engine;
+pub mod registry;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -251,6 +252,7 @@ pub fn container(sandbox: &str, name: &str, image: &Image, log: &Path, args: &[&
         read_only_root: false,
         privileged: false,
         masked: true,
+        seccomp: Default::default(),
         resources: Resources::default(),
         stdin: false,
         stdin_once: false,

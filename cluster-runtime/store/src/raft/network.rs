@@ -359,11 +359,14 @@ impl Receiver {
             return Ok(Response::SnapshotPart);
         }
         *self.incoming.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let path = place.path.clone();
         let snapshot = Snapshot {
             meta,
             snapshot: Box::new(place),
         };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        // Moved away where it was of use.
+        _ = std::fs::remove_file(path);
         installed
             .map(Response::Snapshot)
             .map_err(|error| error.to_string())

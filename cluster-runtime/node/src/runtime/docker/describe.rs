@@ -9,7 +9,8 @@ use bollard::models::{
 use serde::{Deserialize, Serialize};
 
 use super::super::api::{
-    Container, ContainerSpec, LogLimits, MountSpec, NamespaceMode, Resources, SandboxSpec, UserSpec,
+    Container, ContainerSpec, LogLimits, MountSpec, NamespaceMode, Resources, SandboxSpec, SeccompProfile,
+    UserSpec,
 };
 
 /// Label with the node's sign, on everything that is tug's.
@@ -164,8 +165,12 @@ fn user(spec: &UserSpec) -> String {
 }
 
 fn security(spec: &ContainerSpec) -> Vec<String> {
-    // Kubernetes filters no system calls unless it is asked to.
-    let mut options = words(&["seccomp=unconfined"]);
+    let mut options = match &spec.seccomp {
+        // Kubernetes filters no system calls unless it is asked to, an engine does.
+        SeccompProfile::Unconfined => words(&["seccomp=unconfined"]),
+        SeccompProfile::RuntimeDefault => Vec::new(),
+        SeccompProfile::Profile(profile) => vec![format!("seccomp={profile}")],
+    };
     if spec.process.no_new_privileges {
         options.push("no-new-privileges".to_owned());
     }

@@ -393,6 +393,7 @@ impl Inner {
             let sandbox = state.sandboxes.get(&spec.sandbox).cloned();
             sandbox.ok_or_else(|| RuntimeError::no_sandbox(&spec.sandbox))?
         };
+        self.require_holder(&sandbox.spec.id).await?;
         let config = spec
             .image_config
             .clone()
@@ -413,6 +414,34 @@ impl Inner {
         };
         self.state().containers.insert(container.id.clone(), entry);
         Ok(container)
+    }
+
+    /// Sees to it that a sandbox is still held. An engine that was started anew has ended what held it, and nothing can
+    /// join it any more: it is removed, so that it can be made again.
+    async fn require_holder(&self, sandbox: &str) -> Result<(), RuntimeError> {
+        let name = self.names.sandbox(sandbox);
+        let state = match self.inspect(&name).await {
+            Ok(found) => found.state.unwrap_or_default(),
+            Err(error) if is_not_found(&error) => Default::default(),
+            Err(error) => return Err(RuntimeError::machine("look at the sandbox", words(&error))),
+        };
+        if state.running == Some(true) {
+            return Ok(());
+        }
+        let containers: Vec<ContainerId> = {
+            let state = self.state();
+            let all = state.containers.values().map(|entry| &entry.container);
+            all.filter(|container| container.sandbox == sandbox)
+                .map(|container| container.id.clone())
+                .collect()
+        };
+        for id in containers {
+            self.remove(&self.names.container(id.as_str())).await?;
+            self.state().containers.remove(&id);
+        }
+        self.remove(&name).await?;
+        self.state().sandboxes.remove(sandbox);
+        Err(RuntimeError::no_sandbox(sandbox))
     }
 
     async fn start_of(

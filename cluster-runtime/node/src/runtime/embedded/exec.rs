@@ -14,11 +14,13 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
+use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
 use super::paths::{BUNDLE, OCI_STATE, SPEC, read_json};
 use super::protocol::{ExecAnswer, ExecCommand, Receiver, send};
 use super::shim::{close_input, control_socket, signal_file};
-use super::start::{ShimSpec, describe};
+use super::spec::guard;
+use super::start::{ShimSpec, describe, machine};
 use super::terminal::ConsoleSocket;
 
 const CONSOLE: &str = "console.sock";
@@ -86,8 +88,12 @@ fn start(
             .map(OwnedFd::from)
             .map_err(failed)
     };
+    let machine = Cgroups::detect()
+        .and_then(|cgroups| machine(&cgroups))
+        .map_err(failed)?;
+    let guard = guard(&spec.container, &machine)?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
-        .with_executor(FreshExecutor::new(nowhere()?))
+        .with_executor(FreshExecutor::new(nowhere()?, guard))
         .with_root_path(own)
         .map_err(|error| describe(&error))?;
     if command.tty {

@@ -14,7 +14,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{AccessFlags, access};
 use oci_spec::runtime::Spec;
 
+use super::super::seccomp::install;
 use super::protocol::StartAnswer;
+use super::spec::Guard;
 
 /// Runs a program as a shell would find it, with the signals of a fresh process.
 ///
@@ -23,12 +25,14 @@ use super::protocol::StartAnswer;
 pub(super) struct FreshExecutor {
     /// Where a failure of the very last step is told. It closes when the program runs.
     report: Arc<OwnedFd>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl FreshExecutor {
-    pub(super) fn new(report: OwnedFd) -> Self {
+    pub(super) fn new(report: OwnedFd, guard: Option<Guard>) -> Self {
         Self {
             report: Arc::new(report),
+            guard: guard.map(Arc::new),
         }
     }
 }
@@ -61,12 +65,26 @@ impl Executor for FreshExecutor {
             .collect::<Result<_, _>>()
             .map_err(refused)?;
         default_signals();
-        let Err(errno) = nix::unistd::execv(&program, &args);
-        let reason = format!("exec: {name:?}: {}", errno.desc().to_ascii_lowercase());
+        let reason = match self.put_on_guard() {
+            Err(error) => format!("cannot filter the system calls of the container: {error}"),
+            Ok(()) => {
+                let Err(errno) = nix::unistd::execv(&program, &args);
+                format!("exec: {name:?}: {}", errno.desc().to_ascii_lowercase())
+            }
+        };
         let mut line = serde_json::to_vec(&StartAnswer::Failed(reason.clone())).unwrap_or_default();
         line.push(b'\n');
         let _ = rustix::io::write(&*self.report, &line);
         Err(ExecutorError::Other(reason))
+    }
+}
+
+impl FreshExecutor {
+    fn put_on_guard(&self) -> std::io::Result<()> {
+        match &self.guard {
+            Some(guard) => install(&guard.filter, &guard.borrowed),
+            None => Ok(()),
+        }
     }
 }
 

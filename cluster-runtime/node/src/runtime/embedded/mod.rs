@@ -23,6 +23,7 @@ mod runtime;
 mod shim;
 mod spec;
 mod start;
+mod streams;
 mod terminal;
 mod user;
 

@@ -18,10 +18,8 @@ use jiff::Timestamp;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::pipe::PipeFlags;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -32,9 +30,10 @@ use super::super::api::{
 use super::cgroup::Cgroups;
 use super::namespaces;
 use super::paths::{EXIT, LOCK, SANDBOX, SOCKET, SPEC, STARTED, ShortPath, read_json, write_json};
-use super::protocol::{Answer, ExecAnswer, ExecCommand, Receiver, Request, Size, StartAnswer, Started, send};
+use super::protocol::{Answer, ExecAnswer, ExecCommand, Request, StartAnswer, Started, send};
 use super::start::ShimSpec;
-use super::terminal::{Terminal, resize};
+use super::streams::{ExecControl, Streams, attend_command, reader, resize_as_asked, writer};
+use super::terminal::Terminal;
 
 const KILLED: i32 = 137;
 const RESIZES_WAITING_MAX: usize = 8;
@@ -834,94 +833,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-// ---- streams of commands ----
-
-/// Pipes for the streams that are wanted: input, output, errors.
-#[derive(Default)]
-struct Streams {
-    ours: [Option<OwnedFd>; 3],
-    theirs: [Option<OwnedFd>; 3],
-}
-
-impl Streams {
-    fn new(request: &ExecRequest) -> io::Result<Self> {
-        let mut streams = Self::default();
-        let wanted = [request.stdin, request.stdout, request.stderr && !request.tty];
-        for (number, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
-            let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-            let (ours, theirs) = if number == 0 { (write, read) } else { (read, write) };
-            streams.ours[number] = Some(ours);
-            streams.theirs[number] = Some(theirs);
-        }
-        Ok(streams)
-    }
-}
-
-fn writer(file: OwnedFd) -> io::Result<std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>> {
-    Ok(Box::pin(pipe::Sender::from_owned_fd(file)?))
-}
-
-fn reader(file: OwnedFd) -> io::Result<std::pin::Pin<Box<dyn tokio::io::AsyncRead + Send>>> {
-    Ok(Box::pin(pipe::Receiver::from_owned_fd(file)?))
-}
-
-/// The agent's side of the control socket of a command. Files come through it, so it is read by `recvmsg`.
-struct ExecControl {
-    receiver: Receiver<UnixStream>,
-}
-
-impl ExecControl {
-    fn new(socket: StdUnixStream) -> io::Result<Self> {
-        Ok(Self {
-            receiver: Receiver::new(UnixStream::from_std(socket)?),
-        })
-    }
-
-    async fn receive(&mut self) -> io::Result<Option<(ExecAnswer, Vec<OwnedFd>)>> {
-        loop {
-            if let Some(message) = self.receiver.take()? {
-                return Ok(Some(message));
-            }
-            self.receiver.socket.readable().await?;
-            match self.receiver.fill() {
-                Ok(0) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Tells tokio that the socket is empty, so that the next wait waits.
-                    let empty = self.receiver.socket.try_io(tokio::io::Interest::READABLE, || {
-                        Err::<(), _>(io::ErrorKind::WouldBlock.into())
-                    });
-                    debug_assert!(empty.is_err());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-/// Waits for the end of a command. When nobody wants to know any more, the socket closes, and the helper kills it.
-async fn attend_command(mut control: ExecControl, mut child: Child, mut exit: oneshot::Sender<ExecExit>) {
-    let told = tokio::select! {
-        answer = control.receive() => match answer {
-            Ok(Some((ExecAnswer::Exited(code), _))) => Some(ExecExit::Code(code)),
-            Ok(Some((ExecAnswer::Failed(reason), _))) => Some(ExecExit::Failed(reason)),
-            _ => Some(ExecExit::Failed("the helper of the command was killed".to_owned())),
-        },
-        () = exit.closed() => None,
-    };
-    drop(control);
-    if let Some(told) = told {
-        let _ = exit.send(told);
-    }
-    let _ = child.wait().await;
-}
-
-async fn resize_as_asked(terminal: Terminal, mut asked: mpsc::Receiver<TerminalSize>) {
-    while let Some(size) = asked.recv().await {
-        if resize(&terminal, Size::from(size)).is_err() {
-            return;
-        }
-    }
 }

@@ -4,9 +4,11 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::api::{ContainerSpec, NamespaceMode, ProcessSpec, Resources, SandboxSpec};
+use super::super::api::{ContainerSpec, NamespaceMode, ProcessSpec, Resources, SandboxSpec, SeccompProfile};
+use super::super::seccomp::{Filter, Profile, compile, runtime_default};
 use super::namespaces::pins;
 use super::user::Identity;
 
@@ -118,10 +120,11 @@ pub(super) fn runtime_spec(
     cgroup: &str,
     identity: &Identity,
     machine: &Machine,
+    borrowed: &[String],
 ) -> Value {
     let mut spec = json!({
         "ociVersion": "1.0.2",
-        "process": process(&container.process, identity, container.privileged, machine),
+        "process": process(&container.process, identity, container.privileged, machine, borrowed),
         "root": { "path": "rootfs", "readonly": container.read_only_root },
         "mounts": mounts(container, machine),
         "linux": {
@@ -138,12 +141,47 @@ pub(super) fn runtime_spec(
     spec
 }
 
+/// The filter of a container's system calls.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    pub filter: Filter,
+    /// Capabilities that the process is given to put the filter on, and gives up with that.
+    pub borrowed: Vec<String>,
+}
+
+/// Makes the filter of a container, where it has one.
+pub(super) fn guard(container: &ContainerSpec, machine: &Machine) -> Result<Option<Guard>, String> {
+    let profile = match &container.seccomp {
+        _ if container.privileged => return Ok(None),
+        SeccompProfile::Unconfined => return Ok(None),
+        SeccompProfile::RuntimeDefault => runtime_default(),
+        SeccompProfile::Profile(value) => Profile::deserialize(value)
+            .map_err(|error| format!("the seccomp profile cannot be read: {error}"))?,
+    };
+    let own = capabilities(&container.process, false, machine);
+    let filter = compile(&profile, &own);
+    let needed = if container.process.no_new_privileges {
+        &[][..]
+    } else {
+        BORROWED
+    };
+    let borrowed = needed.iter().filter(|name| !own.iter().any(|one| one == *name));
+    Ok(Some(Guard {
+        filter,
+        borrowed: borrowed.map(|&name| name.to_owned()).collect(),
+    }))
+}
+
+/// Without "no new privileges", a filter takes the right to administer; giving rights up takes one as well.
+const BORROWED: &[&str] = &["CAP_SETPCAP", "CAP_SYS_ADMIN"];
+
 /// The process part, also of a command that joins the container.
 pub(super) fn process(
     process: &ProcessSpec,
     identity: &Identity,
     privileged: bool,
     machine: &Machine,
+    borrowed: &[String],
 ) -> Value {
     let mut env = process.env.clone();
     if !env.iter().any(|one| one.starts_with("PATH=")) {
@@ -152,7 +190,8 @@ pub(super) fn process(
     if process.tty && !env.iter().any(|one| one.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
-    let capabilities = capabilities(process, privileged, machine);
+    let mut capabilities = capabilities(process, privileged, machine);
+    capabilities.extend_from_slice(borrowed);
     let cwd = if process.cwd.is_empty() { "/" } else { &process.cwd };
     json!({
         "terminal": process.tty,

@@ -23,7 +23,7 @@ use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
 use super::paths::{BUNDLE, CONSOLE, OCI_STATE};
 use super::protocol::Started;
-use super::spec::{Machine, runtime_spec};
+use super::spec::{Machine, guard, runtime_spec};
 use super::user::identify;
 use crate::beneath;
 
@@ -91,6 +91,7 @@ pub(super) fn start(
         })?;
     }
     let machine = machine(cgroups).map_err(failed("look at the machine"))?;
+    let guard = guard(&container, &machine)?;
     let document = runtime_spec(
         &container,
         &spec.sandbox,
@@ -98,12 +99,13 @@ pub(super) fn start(
         &spec.cgroup,
         &identity,
         &machine,
+        guard.as_ref().map_or(&[], |guard| guard.borrowed.as_slice()),
     );
     fs::write(bundle.join("config.json"), document.to_string()).map_err(failed("write the specification"))?;
 
     let id = spec.container.id.as_str().to_owned();
     let mut builder = ContainerBuilder::new(id, SyscallType::default())
-        .with_executor(FreshExecutor::new(report))
+        .with_executor(FreshExecutor::new(report, guard))
         .with_root_path(folder.join(OCI_STATE))
         .map_err(|error| describe(&error))?;
     match streams {

@@ -1,0 +1,443 @@
+//! A cluster of several machines: joined by a token, served by any of three servers, and alive without one of them.
+
+use std::time::{Duration, Instant};
+
+use test_support::{Lab, Machines, Output, peer, repository, skip, until};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn token(server: &Lab, arguments: &[&str]) -> String {
+    let create = ["cluster", "token", "create"].iter().chain(arguments);
+    server.tug(create).ok().trim().to_owned()
+}
+
+/// Starts a cluster on the first machine and has the others join, the first so many as servers.
+fn cluster(machines: &Machines, servers: usize) {
+    let first = machines.get(0);
+    first.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    let (of_servers, of_agents) = (token(first, &["--server"]), token(first, &[]));
+    for (number, machine) in machines.all().iter().enumerate().skip(1) {
+        let token = if number < servers { &of_servers } else { &of_agents };
+        let name = format!("m{}", number + 1);
+        machine.tug(["cluster", "join", token, "--node-name", &name]).ok();
+    }
+}
+
+/// A stateful set of one, on the fourth machine, that leaves a silent node after a second.
+const SLOT: &str = r#"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: slot}
+spec:
+  serviceName: slot
+  selector: {matchLabels: {app: slot}}
+  template:
+    metadata: {labels: {app: slot}}
+    spec:
+      nodeSelector: {kubernetes.io/hostname: m4}
+      tolerations:
+      - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 1}
+      - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 1}
+      containers:
+      - name: hello
+        image: tug/hello:1.0
+        imagePullPolicy: IfNotPresent
+"#;
+
+struct Client<'a> {
+    lab: &'a Lab,
+    kubectl: std::path::PathBuf,
+}
+
+impl Client<'_> {
+    fn run(&self, line: &str) -> Output {
+        self.lab.client(&self.kubectl, line.split_whitespace())
+    }
+
+    fn ok(&self, line: &str) -> String {
+        self.run(line).ok().to_owned()
+    }
+}
+
+fn members(lab: &Lab) -> Vec<serde_json::Value> {
+    let status = lab.tug(["cluster", "status", "-o", "json"]).json();
+    status["servers"].as_array().cloned().unwrap_or_default()
+}
+
+fn hello() -> String {
+    repository().join("charts/hello").display().to_string()
+}
+
+/// Installs one hello on each machine, by any server.
+fn install_everywhere(lab: &Lab, client: &Client<'_>, count: usize) {
+    let replicas = format!("replicas={count}");
+    lab.tug(["install", "hello", &hello(), "--set", &replicas]).ok();
+    let nodes = client.ok("get pods -o jsonpath={.items[*].spec.nodeName}");
+    let mut nodes: Vec<&str> = nodes.split(' ').collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    assert_eq!(nodes.len(), count, "{nodes:?}");
+}
+
+#[test]
+fn machines_join_and_serve_pods_of_one_another() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(machines) = Machines::open(3) else { return };
+    cluster(&machines, 2);
+    let client = |number: usize| Client {
+        lab: machines.get(number),
+        kubectl: kubectl.clone(),
+    };
+    let second = client(1);
+    let nodes = second.ok("get nodes -o jsonpath={.items[*].metadata.name}");
+    assert_eq!(nodes, "m1 m2 m3");
+    // What is written through one server is read through another at once.
+    for number in 0..20 {
+        let (writer, reader) = (client(number % 2), client((number + 1) % 2));
+        writer.ok(&format!("create configmap c{number} --from-literal=n={number}"));
+        assert_eq!(
+            reader.ok(&format!("get configmap c{number} -o jsonpath={{.data.n}}")),
+            number.to_string()
+        );
+    }
+    install_everywhere(machines.get(1), &second, 3);
+    // The service answers on every machine, whichever machine its pod is on.
+    for (number, machine) in machines.all().iter().enumerate() {
+        for _ in 0..6 {
+            let address = (machines.address(number), 30080).into();
+            let (code, text) = machine.inside(move || test_support::get(address, "/")).unwrap();
+            assert_eq!((code, text.contains("Hello from tug")), (200, true), "{text}");
+        }
+    }
+    // Logs and commands reach the pod of the agent through a server that is not its own.
+    let pod = second.ok("get pods -o jsonpath={.items[?(@.spec.nodeName==\"m3\")].metadata.name}");
+    let first = client(0);
+    assert!(first.run(&format!("logs {pod}")).code == 0);
+    let listing = first.run(&format!("exec {pod} -- /no-such-program"));
+    assert!(
+        listing.code != 0 && !listing.stderr.contains("not connected"),
+        "{}",
+        listing.stderr
+    );
+    first.ok("top nodes");
+}
+
+#[test]
+fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_elsewhere() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(machines) = Machines::open(4) else { return };
+    cluster(&machines, 3);
+    let client = Client {
+        lab: machines.get(1),
+        kubectl,
+    };
+    install_everywhere(machines.get(1), &client, 4);
+    let containers = || {
+        client.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}")
+    };
+    let before = containers();
+    let leads = |number: usize| {
+        let address = format!("{}:", machines.address(number));
+        let leader = members(machines.get(1))
+            .into_iter()
+            .find(|member| member["leader"] == true);
+        leader.is_some_and(|leader| {
+            leader["address"]
+                .as_str()
+                .is_some_and(|at| at.starts_with(&address))
+        })
+    };
+    assert!(leads(0));
+    let pid = machines.get(0).tug(["cluster", "status", "-o", "json"]).json()["pid"].to_string();
+    client.ok("create configmap last --from-literal=a=b");
+    let mut kill = machines.get(0).command("kill");
+    kill.args(["-9", &pid]);
+    machines.get(0).run(kill).ok();
+    let killed = Instant::now();
+    until("writes go on", LIMIT, || {
+        (client
+            .run("create configmap next --from-literal=a=b --request-timeout=3s")
+            .code
+            == 0)
+            .then_some(())
+    });
+    println!("writes again after {} ms", killed.elapsed().as_millis());
+    client.ok("get configmap last");
+    assert_eq!(containers(), before, "no pod was disturbed");
+    // The server comes back and follows.
+    machines.get(0).tug(["cluster", "start"]).ok();
+    until("all three servers follow", LIMIT, || {
+        let members = members(machines.get(1));
+        let follow = members
+            .iter()
+            .filter(|member| member["leader"] == true || member["lag"].is_u64())
+            .count();
+        (follow == 3).then_some(())
+    });
+    until("the node is ready again", LIMIT, || {
+        let ready = "get node m1 -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        (client.ok(ready) == "True").then_some(())
+    });
+    // A machine is gone: its node is seen to be, and what tolerates no such node runs elsewhere.
+    let patience = r#"{"spec":{"template":{"spec":{"tolerations":[
+        {"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":1},
+        {"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":1}]}}}}"#;
+    let patience: String = patience.split_whitespace().collect();
+    client.ok(&format!("patch deployment hello -p {patience}"));
+    client.ok("rollout status deployment hello --timeout=60s");
+    let slot = || client.ok("get pod slot-0 -o jsonpath={.metadata.uid}:{.metadata.deletionTimestamp}");
+    std::fs::write(machines.get(1).folder().join("slot.yaml"), SLOT).unwrap();
+    client.ok("apply -f slot.yaml");
+    client.ok("rollout status statefulset slot --timeout=60s");
+    let in_slot = slot();
+    machines.kill(3);
+    machines.cut_off(3);
+    let killed = Instant::now();
+    until("four pods run on the others", LIMIT, || {
+        let running = "get pods --field-selector=status.phase=Running -o jsonpath={range.items[*]}{.spec.nodeName}:{.status.containerStatuses[0].ready}:{.metadata.deletionTimestamp},{end}";
+        let pods = client.ok(running);
+        let alive = pods
+            .split(',')
+            .filter(|pod| pod.ends_with(":true:") && !pod.starts_with("m4"));
+        (alive.count() == 4).then_some(())
+    });
+    println!("its pods run elsewhere after {} ms", killed.elapsed().as_millis());
+    // Whether the machine is dead or cut off nobody can know: its slot is to be left, and nobody else has it meanwhile.
+    let uid = in_slot.trim_end_matches(':').to_owned();
+    let leaving = slot();
+    assert!(
+        leaving.starts_with(&uid) && leaving.len() > uid.len() + 1,
+        "{leaving}"
+    );
+    machines.plug_in(3);
+    machines.get(3).tug(["cluster", "start"]).ok();
+    until(
+        "the slot is taken anew once the machine has said that it is free",
+        LIMIT,
+        || {
+            let now =
+                client.run("get pod slot-0 -o jsonpath={.metadata.uid}:{.status.containerStatuses[0].ready}");
+            (!now.stdout.starts_with(&uid) && now.stdout.ends_with(":true")).then_some(())
+        },
+    );
+}
+
+#[test]
+fn servers_come_and_go_while_pods_run() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(machines) = Machines::open(3) else { return };
+    cluster(&machines, 1);
+    let client = Client {
+        lab: machines.get(0),
+        kubectl: kubectl.clone(),
+    };
+    install_everywhere(machines.get(0), &client, 3);
+    let containers = || {
+        client.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}")
+    };
+    // A node is drained: what is on it goes elsewhere, and nothing comes.
+    let preview = machines
+        .get(0)
+        .tug(["node", "drain", "m3", "--dry-run"])
+        .ok()
+        .to_owned();
+    assert!(preview.contains("leaves"), "{preview}");
+    machines
+        .get(0)
+        .tug(["node", "drain", "m3", "--timeout", "60s"])
+        .ok();
+    until("three pods run on two nodes", LIMIT, || {
+        let nodes =
+            client.ok("get pods --field-selector=status.phase=Running -o jsonpath={.items[*].spec.nodeName}");
+        (nodes.split(' ').count() == 3 && !nodes.contains("m3")).then_some(())
+    });
+    machines.get(0).tug(["node", "uncordon", "m3"]).ok();
+    let before = containers();
+    machines.get(0).tug(["cluster", "promote", "m2"]).ok();
+    machines.get(0).tug(["cluster", "promote", "m3"]).ok();
+    let voters = |lab: &Lab| {
+        members(lab)
+            .iter()
+            .filter(|member| member["voter"] == true)
+            .count()
+    };
+    until("the third is a server", LIMIT, || {
+        (voters(machines.get(2)) == 3).then_some(())
+    });
+    assert_eq!(containers(), before);
+    // The one that made the cluster goes; the others serve on.
+    machines.get(2).tug(["cluster", "demote", "m1"]).ok();
+    until("two servers are left", LIMIT, || {
+        (voters(machines.get(2)) == 2).then_some(())
+    });
+    let other = Client {
+        lab: machines.get(2),
+        kubectl,
+    };
+    until("the first is an agent", LIMIT, || {
+        let status = machines.get(0).tug(["cluster", "status", "-o", "json"]).json();
+        (status["role"] == "agent").then_some(())
+    });
+    other.ok("create configmap after --from-literal=a=b");
+    let after = other.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}");
+    assert_eq!(after, before);
+    let status = machines.get(0).tug(["cluster", "token", "create"]);
+    assert!(
+        status.code != 0 && status.stderr.contains("agent"),
+        "{}",
+        status.stderr
+    );
+}
+
+#[test]
+fn err_who_may_not_join_is_told_why_and_leaves_nothing() {
+    let Some(machines) = Machines::open(3) else { return };
+    let (first, second, other) = (machines.get(0), machines.get(1), machines.get(2));
+    first.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    let good = token(first, &[]);
+    let refused = |token: &str, arguments: &[&str], reason: &str| {
+        let join: Vec<&str> = ["cluster", "join", token]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        let output = second.tug(join);
+        assert!(
+            output.code != 0 && output.stderr.contains(reason),
+            "{}",
+            output.stderr
+        );
+        assert!(!second.data_dir().join("cluster.json").exists(), "{reason}");
+    };
+    refused("tug-agent-nonsense", &[], "incomplete");
+    refused(&good[..good.len() - 4], &[], "incomplete");
+    refused(&good, &["--node-name", "m1"], "is in the cluster already");
+    refused(&token(first, &["--ttl", "1ms"]), &[], "has expired");
+    let once = token(first, &["--uses", "1"]);
+    other.tug(["cluster", "join", &once, "--node-name", "m3"]).ok();
+    refused(&once, &["--node-name", "m2"], "used up");
+    let listed = first.tug(["cluster", "token", "list", "-o", "json"]).json();
+    let names: Vec<String> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| token["name"].as_str().unwrap().to_owned())
+        .collect();
+    for name in names {
+        first.tug(["cluster", "token", "revoke", &name]).ok();
+    }
+    refused(&good, &["--node-name", "m2"], "was revoked");
+    // A cluster with another authority at the same address.
+    first.tug(["cluster", "delete"]).ok();
+    first.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    refused(&good, &["--node-name", "m2"], "another cluster");
+    first.tug(["cluster", "stop"]).ok();
+    refused(&good, &["--node-name", "m2"], "cannot join");
+    let again = other.tug(["cluster", "join", &good]);
+    assert!(
+        again.stderr.contains("belongs to a cluster already"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[test]
+fn a_backup_made_during_writes_is_a_cluster_again() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(machines) = Machines::open(2) else { return };
+    let (first, empty) = (machines.get(0), machines.get(1));
+    first.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    let client = |lab| Client {
+        lab,
+        kubectl: kubectl.clone(),
+    };
+    let file = first.folder().join("backup").display().to_string();
+    std::thread::scope(|scope| {
+        let writer = client(first);
+        let writes = scope.spawn(move || {
+            for number in 0..20 {
+                writer.ok(&format!("create configmap c{number} --from-literal=n={number}"));
+            }
+        });
+        first.tug(["cluster", "backup", &file]).ok();
+        writes.join().unwrap();
+    });
+    // Consistent: of writes made one after the other, the first so many are there.
+    empty
+        .tug(["cluster", "restore", &file, "--advertise-address", "192.0.2.2"])
+        .ok();
+    empty.tug(["cluster", "start"]).ok();
+    let names = client(empty).ok("get configmaps -o jsonpath={.items[*].metadata.name}");
+    let there: Vec<bool> = (0..20)
+        .map(|number| names.split(' ').any(|name| name == format!("c{number}")))
+        .collect();
+    let count = there.iter().filter(|there| **there).count();
+    assert!(there[..count].iter().all(|there| *there), "{there:?}");
+    client(empty).ok("create configmap after --from-literal=a=b");
+    let again = empty.tug(["cluster", "restore", &file]);
+    assert!(again.stderr.contains("already"), "{}", again.stderr);
+    // A backup that lost a byte is none.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() - 100;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    empty.tug(["cluster", "delete"]).ok();
+    let damaged = empty.tug(["cluster", "restore", &file]);
+    assert!(
+        damaged.code != 0 && damaged.stderr.contains("backup"),
+        "{}",
+        damaged.stderr
+    );
+}
+
+#[test]
+fn a_server_goes_on_alone_when_the_others_are_lost() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(machines) = Machines::open(3) else { return };
+    cluster(&machines, 3);
+    let last = machines.get(2);
+    let client = Client { lab: last, kubectl };
+    client.ok("create configmap before --from-literal=a=b");
+    client.ok("get configmap before");
+    for number in [0, 1] {
+        machines.kill(number);
+        machines.cut_off(number);
+    }
+    until("nobody can write", LIMIT, || {
+        (client
+            .run("create configmap lost --from-literal=a=b --request-timeout=2s")
+            .code
+            != 0)
+            .then_some(())
+    });
+    let unsure = last.tug(["cluster", "recover"]);
+    assert!(
+        unsure.code != 0 && unsure.stderr.contains("--force"),
+        "{}",
+        unsure.stderr
+    );
+    let running = last.tug(["cluster", "recover", "--force"]);
+    assert!(running.stderr.contains("the cluster runs"), "{}", running.stderr);
+    last.tug(["cluster", "stop", "--keep-pods"]).ok();
+    let told = last.tug(["cluster", "recover", "--force"]);
+    assert!(
+        told.code == 0 && told.stderr.contains("192.0.2.1"),
+        "{}",
+        told.stderr
+    );
+    last.tug(["cluster", "start"]).ok();
+    client.ok("get configmap before");
+    client.ok("create configmap after --from-literal=a=b");
+    for number in [0, 1] {
+        machines.plug_in(number);
+    }
+}
