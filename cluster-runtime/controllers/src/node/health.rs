@@ -176,7 +176,7 @@ pub(crate) struct NodeHealth {
     nodes: Informer,
     leases: Informer,
     grace: Duration,
-    heard: Mutex<Heard>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 impl NodeHealth {
@@ -187,12 +187,24 @@ impl NodeHealth {
             .of_resource(&GroupVersionResource::new("coordination.k8s.io/v1", "leases"));
         let added = queue.clone();
         nodes.add_handler(move |change| added.add(ObjectKey::of(change.object())));
+        // Heard when it is renewed, not when somebody looks: silence counts from there.
+        let heard: Arc<Mutex<Heard>> = Arc::default();
+        let hearing = heard.clone();
+        leases.add_handler(move |change| {
+            let lease = change.object();
+            if lease.namespace() == Some(LEASES)
+                && let Some(renewed) = lease.text(&["spec", "renewTime"])
+            {
+                let mut heard = hearing.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.silence(lease.name(), renewed, Instant::now());
+            }
+        });
         Self {
             context: context.component(Self::NAME),
             nodes,
             leases,
             grace,
-            heard: Mutex::default(),
+            heard,
         }
     }
 

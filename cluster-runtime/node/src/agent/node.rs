@@ -390,7 +390,8 @@ async fn beat(shared: Arc<Shared>, registration: Registration, node_uid: String)
         let pause = shared.config.heartbeat;
         tokio::time::sleep(pause).await;
         since_report += pause;
-        if since_report >= REPORT {
+        // A node that was silent is taken for lost until it says itself that it is not.
+        if since_report >= REPORT || registration.is_taken_for_lost(&*shared.api).await {
             since_report = Duration::ZERO;
             let images = shared.image_list().await;
             let now = shared.clock.now();

@@ -267,6 +267,16 @@ impl Registration {
         Value::Object(status)
     }
 
+    /// Whether the node object says that the node is not ready; `false` where it cannot be read.
+    pub(crate) async fn is_taken_for_lost(&self, api: &dyn Api) -> bool {
+        let target = Target::cluster_wide("v1", "nodes", &self.name);
+        let Ok(node) = api.get(&target).await else {
+            return false;
+        };
+        let mut conditions = node.list(&["status", "conditions"]).iter();
+        !conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    }
+
     /// Renews the lease of the node.
     pub(crate) async fn renew(&self, api: &dyn Api, node_uid: &str, now: Timestamp) -> Result<(), Status> {
         let collection = Collection::namespaced("coordination.k8s.io/v1", "leases", LEASE_NAMESPACE);
