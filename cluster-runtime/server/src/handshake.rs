@@ -48,14 +48,20 @@ mod tests {
 
     use super::*;
     use crate::pki::Authority;
+    use crate::tls;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
     fn serve_once(authority: &Authority) -> SocketAddr {
         let identity = authority
-            .server(&[], &["127.0.0.1".parse().unwrap()], OffsetDateTime::now_utc())
+            .server(
+                "a",
+                &[],
+                &["127.0.0.1".parse().unwrap()],
+                OffsetDateTime::now_utc(),
+            )
             .unwrap();
-        let config = Arc::new(authority.tls(&identity).unwrap());
+        let config = Arc::new(tls::server(authority.certificate(), &identity).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {

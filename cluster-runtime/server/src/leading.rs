@@ -142,7 +142,7 @@ async fn lead(
         controllers.ready().await;
         scheduler.ready().await;
         stages.send_replace(Stage::CaughtUp);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         () = ready => {}
