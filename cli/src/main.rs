@@ -3,6 +3,7 @@
 //! Start with [`commands`]: one file per command. Only this crate reads the environment, the home folder and the
 //! terminal.
 
+mod allocator;
 mod arguments;
 mod bundled;
 mod bundled_charts;
@@ -33,10 +34,8 @@ use crate::console::{ColorChoice, Console};
 use crate::failure::Failure;
 use crate::settings::{GlobalArgs, Settings};
 
-/// A tenth of rendering and of the work of a cluster is asking for memory. Without huge pages: they double what a short
-/// command takes.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::BySize = allocator::BySize;
 
 /// Package, ship and run applications on the bundled cluster or any Kubernetes
 #[derive(Parser)]

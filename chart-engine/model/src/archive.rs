@@ -180,6 +180,11 @@ impl<R: BufRead> Tar<R> {
                 0 => READ_MORE,
                 likely => likely.min(READ_AHEAD),
             };
+            // By an eighth, not by doubling: a large archive must not ask for twice what it may hold.
+            if self.buffer.capacity() < known + ahead {
+                let more = ahead.max(self.buffer.capacity() / 8);
+                self.buffer.reserve_exact(more);
+            }
             self.buffer.resize(known + ahead, 0);
             let count = self.unzipped.read(&mut self.buffer[known..]);
             self.buffer.truncate(known + *count.as_ref().unwrap_or(&0));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_apiserver::{Protocol, User};
 use cluster_client::http::{HttpApi, HttpConfig};
@@ -10,20 +11,28 @@ use cluster_client::{Api, Collection, Informer, InformerOptions, Jitter};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::ask::{AskError, ask};
 use crate::bootstrap::API_SERVICE;
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::machine::{Machine, MachineConfig, start_network};
+use crate::message::{Reply, Request};
 use crate::node_link::NodeService;
 use crate::options::ClusterOptions;
 use crate::parts::seed;
-use crate::pki::read_node;
+use crate::pki::{Identity, read_node, request_certificate, write_node};
 use crate::serve::ServeError;
 use crate::server_list::{ServerList, ServerProxy};
 use crate::{kubeconfig, message, node_link, tls};
+
+/// Time for a server to shake hands.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a server to give another certificate: a start must not wait for long where none answers.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The parts of a running agent.
 pub(crate) struct AgentParts {
@@ -65,6 +74,7 @@ impl AgentParts {
         program: PathBuf,
     ) -> Result<Self, ServeError> {
         let (authority, identity) = read_node(&dir.pki())?;
+        let identity = renewed(dir, settings, &authority, identity).await?;
         let client = Arc::new(tls::client(&authority, &identity, message::PROTOCOL)?);
         let servers = Arc::new(ServerList::new(settings.servers.clone()));
         let proxy = ServerProxy::start(servers.clone(), client).await?;
@@ -123,6 +133,36 @@ impl AgentParts {
     }
 }
 
+/// Another certificate for a year from now, as servers make theirs at each start; the one that is there does while no
+/// server answers.
+async fn renewed(
+    dir: &ClusterDir,
+    settings: &ClusterSettings,
+    authority: &str,
+    identity: Identity,
+) -> Result<Identity, ServeError> {
+    let Some(address) = settings.advertise_address else {
+        return Ok(identity);
+    };
+    let client = Arc::new(tls::client(authority, &identity, message::PROTOCOL)?);
+    let (key, request) = request_certificate()?;
+    let request = Request::Renew {
+        request,
+        address: address.into(),
+    };
+    let certificate = match timeout(RENEWAL_TIMEOUT, ask(&client, &settings.servers, &request)).await {
+        Ok(Ok(Reply::Certificate { certificate })) => certificate,
+        Ok(Err(AskError::Refused(refusal))) => {
+            tracing::warn!(%refusal, "the certificate of the node is not renewed");
+            return Ok(identity);
+        }
+        _ => return Ok(identity),
+    };
+    let identity = Identity { certificate, key };
+    write_node(&dir.pki(), authority, &identity)?;
+    Ok(identity)
+}
+
 /// Keeps the list of servers as the cluster has it, in memory and for the next start.
 async fn refresh(
     dir: ClusterDir,
@@ -172,14 +212,14 @@ async fn serve_node(listener: TcpListener, acceptor: TlsAcceptor, service: Arc<N
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
         let (acceptor, service) = (acceptor.clone(), service.clone());
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
-            let Ok(stream) = acceptor.accept(stream).await else {
+            let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
                 return;
             };
             let certificates = stream.get_ref().1.peer_certificates();

@@ -151,7 +151,6 @@ pub(crate) enum Reply {
     Keys(ServerKeys),
     Certificate {
         certificate: String,
-        authority: String,
     },
     Members {
         members: Vec<MemberStatus>,

@@ -27,6 +27,9 @@ const AUTHORITY_DAYS: i64 = 3650;
 const CERTIFICATE_DAYS: i64 = 365;
 /// Clocks differ: a certificate is good from a little before it was made.
 const BACKDATE_HOURS: i64 = 1;
+/// File of a node's certificate and key, and how the second begins.
+const NODE: &str = "node.pem";
+const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----";
 /// File of the key that the cluster's state is encrypted with.
 const STORAGE_KEY: &str = "storage.key";
 /// The group whose members may do everything, as in every Kubernetes cluster.
@@ -271,30 +274,29 @@ pub(crate) fn write_keys(dir: &Path, keys: &ClusterKeys) -> Result<(), PkiError>
     Ok(())
 }
 
-/// What a node is known by, in a folder.
+/// The authority's certificate, and what a node is known by, in a folder.
 pub(crate) fn read_node(dir: &Path) -> Result<(String, Identity), PkiError> {
     let read = |name: &str| {
         let path = dir.join(name);
         fs::read_to_string(&path).map_err(|source| PkiError::File { path, source })
     };
+    let both = read(NODE)?;
+    let key = both.find(KEY_BEGINS).unwrap_or(both.len());
     let identity = Identity {
-        certificate: read("node.crt")?,
-        key: read("node.key")?,
+        certificate: both[..key].to_owned(),
+        key: both[key..].to_owned(),
     };
     Ok((read("ca.crt")?, identity))
 }
 
-/// Writes what a node is known by.
+/// Writes what a node is known by: certificate and key in one file, so that a crash leaves the old ones or the new.
 pub(crate) fn write_node(dir: &Path, authority: &str, identity: &Identity) -> Result<(), PkiError> {
     fs::create_dir_all(dir).map_err(|source| PkiError::File {
         path: dir.to_owned(),
         source,
     })?;
-    for (name, text) in [
-        ("ca.crt", authority),
-        ("node.key", &identity.key),
-        ("node.crt", &identity.certificate),
-    ] {
+    let both = format!("{}{}", identity.certificate, identity.key);
+    for (name, text) in [("ca.crt", authority), (NODE, &both)] {
         let path = dir.join(name);
         write_private(&path, text.as_bytes()).map_err(|source| PkiError::File { path, source })?;
     }
@@ -329,6 +331,22 @@ mod tests {
         let server = second.server("a", &["kubernetes".into()], &["127.0.0.1".parse().unwrap()], now);
         tls::server(second.certificate(), &server.unwrap()).unwrap();
         assert!(second.administrator(now).is_ok());
+    }
+
+    #[test]
+    fn a_node_is_known_by_what_the_authority_has_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let authority = Authority::open(folder.path(), now).unwrap();
+        let (key, request) = request_certificate().unwrap();
+        let certificate = authority
+            .node("a", "192.0.2.1".parse().unwrap(), &request, now)
+            .unwrap();
+        let node = Identity { certificate, key };
+        write_node(folder.path(), authority.certificate(), &node).unwrap();
+        let (known, read) = read_node(folder.path()).unwrap();
+        assert_eq!((known.as_str(), &read.key), (authority.certificate(), &node.key));
+        tls::client(&known, &read, "p").unwrap();
     }
 
     #[test]

@@ -440,10 +440,7 @@ impl Reception {
             .authority
             .node(name, address, request, OffsetDateTime::now_utc());
         let certificate = made.map_err(|error| internal("the node gets no certificate", &error))?;
-        Ok(Reply::Certificate {
-            certificate,
-            authority: self.authority.certificate().to_owned(),
-        })
+        Ok(Reply::Certificate { certificate })
     }
 
     /// Tells everybody where servers are; who leads next tells it again.

@@ -18,6 +18,8 @@ use jiff::Timestamp;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -722,15 +724,16 @@ impl Inner {
             .truncate(false)
             .write(true)
             .open(folder.join(LOCK))?;
-        let mut alive = matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock));
+        let tried = fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive);
+        let mut alive = matches!(tried, Err(Errno::AGAIN | Errno::ACCESS));
         let mut started = read_json::<Started>(&folder.join(STARTED))?;
         if alive && started.is_none() {
             // The agent before this one ended while the container was being started. Nobody is told of it any more.
             let holder = fs::read_to_string(folder.join(LOCK))?;
             if let Ok(pid) = holder.trim().parse() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                kill_family(pid);
             }
-            lock.lock()?;
+            fcntl_lock(&lock, FlockOperation::LockExclusive)?;
             alive = false;
             started = None;
         }
@@ -743,6 +746,29 @@ impl Inner {
             container.exit = Some(bury(folder, &self.cgroups, &spec.cgroup));
         }
         Ok(Some((container, alive)))
+    }
+}
+
+/// Kills a process and all that it has forked: a container that is half made waits for its shim for ever.
+fn kill_family(pid: i32) {
+    // Stopped, it forks no more while its children are looked for.
+    let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+    let mut family = vec![pid];
+    let mut seen = 0;
+    while seen < family.len() {
+        let parent = family[seen];
+        let children =
+            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        family.extend(
+            children
+                .split_whitespace()
+                .filter_map(|child| child.parse::<i32>().ok()),
+        );
+        seen += 1;
+    }
+    for pid in family {
+        // It may have ended meanwhile.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
 

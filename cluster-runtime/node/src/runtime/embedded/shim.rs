@@ -20,6 +20,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
@@ -91,9 +92,11 @@ fn run(folder: &Path) -> io::Result<()> {
     // Not of the agent's session: what the terminal sends to the agent is not for the containers.
     let _ = setsid();
     std::env::set_current_dir(folder)?;
-    let lock = File::create(folder.join(LOCK))?;
-    lock.lock()?;
-    fs::write(folder.join(LOCK), std::process::id().to_string())?;
+    let mut lock = File::create(folder.join(LOCK))?;
+    // A lock of this process alone (fcntl_locking(2)): what it forks does not keep it. It goes when any handle of the file is
+    // closed here, so there is no other.
+    rustix::fs::fcntl_lock(&lock, FlockOperation::LockExclusive)?;
+    lock.write_all(std::process::id().to_string().as_bytes())?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let signals = signal_file()?;
     let Some(spec) = read_json::<ShimSpec>(&folder.join(SPEC))? else {
