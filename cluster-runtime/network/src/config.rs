@@ -134,8 +134,24 @@ impl TryFrom<String> for Subnet {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The network of a node in tests, which the kernel does not have.
+    pub(crate) fn config() -> NetworkConfig {
+        NetworkConfig {
+            node: "n1".into(),
+            bridge: "tug0".into(),
+            pod_subnet: "10.42.0.0/24".parse().unwrap(),
+            service_subnet: "10.43.0.0/16".parse().unwrap(),
+            dns_address: "10.43.0.10".parse().unwrap(),
+            cluster_domain: "cluster.local".into(),
+            upstream_dns: Vec::new(),
+            state_dir: "/nowhere".into(),
+            nft: None,
+            overlay: None,
+        }
+    }
 
     #[test]
     fn a_subnet_counts_its_addresses() {

@@ -121,16 +121,9 @@ fn in_fresh_namespace(check: impl AsyncFnOnce() + Send + 'static) {
 
 fn config(nft: Option<PathBuf>, state_dir: &Path) -> NetworkConfig {
     NetworkConfig {
-        node: "n1".into(),
-        bridge: "tug0".into(),
-        pod_subnet: "10.42.0.0/24".parse().unwrap(),
-        service_subnet: "10.43.0.0/16".parse().unwrap(),
-        dns_address: "10.43.0.10".parse().unwrap(),
-        cluster_domain: "cluster.local".into(),
-        upstream_dns: Vec::new(),
         state_dir: state_dir.to_owned(),
         nft,
-        overlay: None,
+        ..crate::config::tests::config()
     }
 }
 

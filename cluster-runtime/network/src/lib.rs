@@ -27,5 +27,5 @@ pub use config::{NetworkConfig, ParseSubnetError, Subnet};
 pub use dns::{Names, Resolution};
 pub use link::gateway;
 pub use network::{Balancer, ForwardedPort, Network, NetworkError, PodAddress};
-pub use overlay::Overlay;
+pub use overlay::{Overlay, internal_address};
 pub use table::Protocol;

@@ -364,16 +364,8 @@ mod tests {
     #[test]
     fn resolv_conf_follows_the_policy() {
         let config = NetworkConfig {
-            node: "n1".into(),
-            bridge: "tug0".into(),
-            pod_subnet: "10.42.0.0/24".parse().unwrap(),
-            service_subnet: "10.43.0.0/16".parse().unwrap(),
-            dns_address: "10.43.0.10".parse().unwrap(),
-            cluster_domain: "cluster.local".into(),
             upstream_dns: vec!["192.0.2.1:53".parse().unwrap()],
-            state_dir: "/nowhere".into(),
-            nft: None,
-            overlay: None,
+            ..crate::config::tests::config()
         };
         let cluster =
             "nameserver 10.43.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\n";

@@ -65,15 +65,18 @@ pub(crate) fn link_name(bridge: &str) -> String {
 pub(crate) fn remotes(own: &str, overlay: &Overlay, nodes: &[Arc<Object>]) -> BTreeMap<String, Remote> {
     let remote = |node: &Arc<Object>| {
         let pods: Subnet = node.text(&["spec", "podCIDR"])?.parse().ok()?;
-        let addresses = node.list(&["status", "addresses"]).iter();
-        let address = addresses.filter(|address| address["type"] == "InternalIP");
-        let address = address
-            .filter_map(|address| address["address"].as_str()?.parse().ok())
-            .next()?;
+        let address = internal_address(node)?;
         let is_other = node.name() != own && address != overlay.address;
         is_other.then(|| (node.name().to_owned(), Remote { address, pods }))
     };
     nodes.iter().filter_map(remote).collect()
+}
+
+/// The address at which other machines reach a node, as its object says.
+pub fn internal_address(node: &Object) -> Option<Ipv4Addr> {
+    let addresses = node.list(&["status", "addresses"]).iter();
+    let mut internal = addresses.filter(|address| address["type"] == "InternalIP");
+    internal.find_map(|address| address["address"].as_str()?.parse().ok())
 }
 
 /// Keeps the ways to other nodes in step with the API.

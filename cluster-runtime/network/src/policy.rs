@@ -435,27 +435,13 @@ impl std::fmt::Display for Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::config;
     use crate::table::tests::object;
     use serde_json::json;
 
     const WEB: &str = "10.42.0.5";
     const DATABASE: &str = "10.42.0.6";
     const VISITOR: &str = "10.42.0.7";
-
-    fn config() -> NetworkConfig {
-        NetworkConfig {
-            node: "n1".into(),
-            bridge: "tug0".into(),
-            pod_subnet: "10.42.0.0/24".parse().unwrap(),
-            service_subnet: "10.43.0.0/16".parse().unwrap(),
-            dns_address: "10.43.0.10".parse().unwrap(),
-            cluster_domain: "cluster.local".into(),
-            upstream_dns: Vec::new(),
-            state_dir: "/nowhere".into(),
-            nft: None,
-            overlay: None,
-        }
-    }
 
     fn pod(namespace: &str, name: &str, ip: &str) -> Arc<Object> {
         object(json!({

@@ -227,24 +227,10 @@ pub(crate) fn elements(list: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::config;
     use crate::table::service_table;
     use crate::table::tests::{web, web_slice};
     use serde_json::json;
-
-    fn config() -> NetworkConfig {
-        NetworkConfig {
-            node: "n1".into(),
-            bridge: "tug0".into(),
-            pod_subnet: "10.42.0.0/24".parse().unwrap(),
-            service_subnet: "10.43.0.0/16".parse().unwrap(),
-            dns_address: "10.43.0.10".parse().unwrap(),
-            cluster_domain: "cluster.local".into(),
-            upstream_dns: Vec::new(),
-            state_dir: "/nowhere".into(),
-            nft: None,
-            overlay: None,
-        }
-    }
 
     #[test]
     fn a_service_leads_to_its_backends_and_one_without_refuses() {

@@ -10,10 +10,8 @@ use cluster_client::http::{HttpApi, HttpConfig};
 use cluster_client::{Api, Collection, Informer, InformerOptions, Jitter};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use crate::ask::{AskError, ask};
 use crate::bootstrap::API_SERVICE;
@@ -27,6 +25,7 @@ use crate::parts::seed;
 use crate::pki::{Identity, read_node, request_certificate, write_node};
 use crate::serve::ServeError;
 use crate::server_list::{ServerList, ServerProxy};
+use crate::task::Task;
 use crate::{kubeconfig, message, node_link, tls};
 
 /// Time for a server to shake hands.
@@ -41,27 +40,6 @@ pub(crate) struct AgentParts {
     machine: Machine,
     node: Task,
     api: Arc<dyn Api>,
-}
-
-/// A task that is stopped from outside.
-struct Task {
-    stop: CancellationToken,
-    handle: JoinHandle<()>,
-}
-
-impl Task {
-    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
-        let stop = CancellationToken::new();
-        let running = stop.clone().run_until_cancelled_owned(future);
-        let handle = tokio::spawn(async move { _ = running.await });
-        Self { stop, handle }
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        // A task that panicked has nothing left to wait for.
-        let _ = self.handle.await;
-    }
 }
 
 impl AgentParts {

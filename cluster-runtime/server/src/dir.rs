@@ -53,6 +53,9 @@ pub struct ClusterSettings {
     pub runtime: RuntimeChoice,
 }
 
+/// Port at which servers reach an agent's containers, where nothing else is wished: that of the kubelet.
+pub(crate) const AGENT_PORT: u16 = 10250;
+
 /// The number of the server that makes a cluster.
 pub(crate) const fn first_member() -> u64 {
     1

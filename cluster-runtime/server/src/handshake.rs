@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::ClientConnection;
+
+use crate::tls;
 
 /// Shakes hands by TLS with the server at an address, which must show a certificate of the authority in `pki`.
 ///
@@ -18,17 +18,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 /// # Errors
 /// Nobody takes the connection or answers in time, or another server does.
 pub(crate) fn shake_hands(address: SocketAddr, pki: &Path, limit: Duration) -> io::Result<()> {
-    let authority = fs::read(pki.join("ca.crt"))?;
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(&authority).map_err(Error::other)?)
-        .map_err(Error::other)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let authority = fs::read_to_string(pki.join("ca.crt"))?;
+    let config = tls::onlooker(&authority).map_err(Error::other)?;
     let mut connection =
         ClientConnection::new(Arc::new(config), address.ip().into()).map_err(Error::other)?;
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
@@ -48,7 +39,6 @@ mod tests {
 
     use super::*;
     use crate::pki::Authority;
-    use crate::tls;
 
     const LIMIT: Duration = Duration::from_secs(10);
 

@@ -34,11 +34,18 @@ pub(crate) fn is_node_name(name: &str) -> bool {
 
 /// The address by which other machines reach this one: that of the way out; `None` where there is none.
 pub(crate) fn outward_address() -> Option<Ipv4Addr> {
-    // Connecting a datagram socket sends nothing; it asks the kernel for a route. The address is one for documents.
+    // An address for documents: nobody has it.
+    let way_out = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), DNS_PORT));
+    address_towards(way_out).filter(|address| !address.is_loopback())
+}
+
+/// The address of this host on the way to another; `None` where there is no way.
+pub(crate) fn address_towards(other: SocketAddr) -> Option<Ipv4Addr> {
+    // Connecting a datagram socket sends nothing; it asks the kernel for a route.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), DNS_PORT)).ok()?;
+    socket.connect(other).ok()?;
     match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(address) if !address.is_loopback() && !address.is_unspecified() => Some(address),
+        IpAddr::V4(address) if !address.is_unspecified() => Some(address),
         _ => None,
     }
 }

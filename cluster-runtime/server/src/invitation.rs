@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::message::Refusal;
-use crate::token::{ID_BYTES, JoinToken, Role, SECRET_BYTES};
+use crate::token::{ID_BYTES, JoinToken, Role, SECRET_BYTES, secret_digest};
 
 const NAMESPACE: &str = "kube-system";
 const TYPE: &str = "tug.dev/join-token";
@@ -88,7 +88,7 @@ pub(crate) async fn create_token(
     let mut object = Object::new("v1", "Secret", Some(NAMESPACE), &target(&token.name()).name);
     object.set(&["type"], TYPE);
     let mut data = json!({
-        "role": wish.role.as_str(), "secretSha256": token.secret_digest(), "expiration": expires.to_string(),
+        "role": wish.role.as_str(), "secretSha256": secret_digest(&token.secret), "expiration": expires.to_string(),
     });
     if let Some(uses) = wish.uses {
         data["usesLeft"] = uses.to_string().into();
@@ -133,11 +133,7 @@ fn read(secret: &Object) -> Option<KnownToken> {
     };
     Some(KnownToken {
         name: secret.name().strip_prefix(PREFIX)?.to_owned(),
-        role: match text("role")?.as_str() {
-            "server" => Role::Server,
-            "agent" => Role::Agent,
-            _ => return None,
-        },
+        role: Role::parse(&text("role")?)?,
         expires: text("expiration")?.parse().ok()?,
         uses_left: text("usesLeft").and_then(|uses| uses.parse().ok()),
         digest: text("secretSha256")?,
@@ -153,7 +149,6 @@ pub(crate) async fn redeem(
     secret: &[u8],
     now: Timestamp,
 ) -> Result<Role, Refusal> {
-    use sha2::{Digest, Sha256};
     const ANOTHER: &str = "`tug cluster token create` on a server makes another one";
     let internal =
         |status: Status| Refusal::new(format!("the token cannot be looked up: {status}"), "try again");
@@ -165,7 +160,7 @@ pub(crate) async fn redeem(
     };
     let token = read(&object).ok_or_else(unknown)?;
     // Digests are compared, of which the caller cannot choose the first bytes: time tells nothing of the secret.
-    if token.digest != crate::token::hex(&Sha256::digest(secret)) {
+    if token.digest != secret_digest(secret) {
         return Err(unknown());
     }
     if token.expires <= now {

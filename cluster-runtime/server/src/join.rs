@@ -1,6 +1,6 @@
 //! Joining a cluster: the right to it is shown once, and what the machine is from then on is written down.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use nix::unistd::geteuid;
@@ -8,15 +8,13 @@ use time::OffsetDateTime;
 
 use crate::ask::{AskError, ask};
 use crate::control::ControlError;
-use crate::dir::{ClusterDir, ClusterSettings, FORMAT, SettingsError, first_member};
+use crate::dir::{AGENT_PORT, ClusterDir, ClusterSettings, FORMAT, SettingsError, first_member};
 use crate::message::{self, JoinRequest, Reply, Request, Welcome};
 use crate::options::ClusterOptions;
 use crate::pki::{Identity, PkiError, request_certificate, write_keys, write_node};
 use crate::token::{JoinToken, Role, hex};
 use crate::{host, tls};
 
-/// Port at which servers reach an agent's containers, where nothing else is wished: that of the kubelet.
-const AGENT_PORT: u16 = 10250;
 /// What an answer of a cluster without a key would lack.
 const NO_KEYS: &str = "the server gave no keys to a server";
 
@@ -89,7 +87,9 @@ pub fn join(
         .servers
         .first()
         .ok_or(JoinError::Answer("the token names no server"))?;
-    let address = options.advertise_address.or_else(|| way_to(server));
+    let address = options
+        .advertise_address
+        .or_else(|| host::address_towards(server));
     let address = address.ok_or(JoinError::NoAddress { server })?;
     let (key, request) = request_certificate()?;
     let now = OffsetDateTime::now_utc();
@@ -186,15 +186,4 @@ fn settings(
         service_subnet: welcome.service_subnet,
         runtime: options.runtime.unwrap_or_default(),
     })
-}
-
-/// The address of this machine on the way to a server.
-fn way_to(server: SocketAddr) -> Option<Ipv4Addr> {
-    // Connecting a datagram socket sends nothing; it asks the kernel for a route.
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(server).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(address) if !address.is_unspecified() => Some(address),
-        _ => None,
-    }
 }

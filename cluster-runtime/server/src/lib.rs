@@ -33,6 +33,7 @@ mod role;
 mod running;
 mod serve;
 mod server_list;
+mod task;
 mod tls;
 mod token;
 

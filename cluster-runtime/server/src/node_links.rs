@@ -6,35 +6,22 @@ use std::sync::Arc;
 
 use cluster_apiserver::NodeRegistry;
 use cluster_client::{Api, Collection, Informer, InformerOptions};
+use cluster_network::internal_address;
 use cluster_objects::Object;
 use rustls::ClientConfig;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::node_link::RemoteNode;
+use crate::task::Task;
 
-/// Keeps a registry of nodes up to date.
-pub(crate) struct NodeLinks {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl NodeLinks {
-    /// Follows nodes; `own` is this machine's, which is reached in the process.
-    pub(crate) fn start(api: Arc<dyn Api>, nodes: NodeRegistry, own: &str, tls: Arc<ClientConfig>) -> Self {
-        let informer = Informer::start(api, Collection::all("v1", "nodes"), InformerOptions::default());
-        let stop = CancellationToken::new();
-        let following = follow(informer, nodes, own.to_owned(), tls);
-        let following = stop.clone().run_until_cancelled_owned(following);
-        let task = tokio::spawn(async move { _ = following.await });
-        Self { task, stop }
-    }
-
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        // A task that panicked has nothing left to wait for.
-        let _ = self.task.await;
-    }
+/// Follows nodes and keeps a registry of them up to date; `own` is this machine's, which is reached in the process.
+pub(crate) fn follow_nodes(
+    api: Arc<dyn Api>,
+    nodes: NodeRegistry,
+    own: &str,
+    tls: Arc<ClientConfig>,
+) -> Task {
+    let informer = Informer::start(api, Collection::all("v1", "nodes"), InformerOptions::default());
+    Task::spawn(follow(informer, nodes, own.to_owned(), tls))
 }
 
 async fn follow(informer: Informer, registry: NodeRegistry, own: String, tls: Arc<ClientConfig>) {
@@ -64,11 +51,9 @@ async fn follow(informer: Informer, registry: NodeRegistry, own: String, tls: Ar
 
 /// Where a node says that its containers are reached.
 fn endpoint(node: &Object) -> Option<SocketAddr> {
-    let addresses = node.list(&["status", "addresses"]).iter();
-    let mut internal = addresses.filter(|address| address["type"] == "InternalIP");
-    let ip = internal.find_map(|address| address["address"].as_str()?.parse().ok())?;
+    let ip = internal_address(node)?;
     let port = node
         .at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"])?
         .as_u64()?;
-    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+    Some(SocketAddr::from((ip, u16::try_from(port).ok()?)))
 }

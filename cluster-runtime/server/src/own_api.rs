@@ -63,8 +63,12 @@ impl OwnApi {
         }
     }
 
-    fn leads(&self) -> bool {
-        self.store.leadership().borrow().is_self
+    /// Where writes are taken.
+    async fn writer(&self) -> Result<&dyn Api, Status> {
+        if self.store.leadership().borrow().is_self {
+            return Ok(&self.local);
+        }
+        Ok(self.remote.api().await?)
     }
 
     /// Over HTTPS the server would take the program's name for the owner of fields.
@@ -97,11 +101,8 @@ impl Api for OwnApi {
         object: Object,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        if self.leads() {
-            return self.local.create(collection, object, options).await;
-        }
-        let remote = self.remote.api().await?;
-        remote.create(collection, object, &self.named(options)).await
+        let writer = self.writer().await?;
+        writer.create(collection, object, &self.named(options)).await
     }
 
     async fn post(
@@ -110,11 +111,8 @@ impl Api for OwnApi {
         body: Object,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        if self.leads() {
-            return self.local.post(target, body, options).await;
-        }
-        let remote = self.remote.api().await?;
-        remote.post(target, body, &self.named(options)).await
+        let writer = self.writer().await?;
+        writer.post(target, body, &self.named(options)).await
     }
 
     async fn update(
@@ -123,11 +121,8 @@ impl Api for OwnApi {
         object: Object,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        if self.leads() {
-            return self.local.update(target, object, options).await;
-        }
-        let remote = self.remote.api().await?;
-        remote.update(target, object, &self.named(options)).await
+        let writer = self.writer().await?;
+        writer.update(target, object, &self.named(options)).await
     }
 
     async fn patch(
@@ -136,18 +131,12 @@ impl Api for OwnApi {
         patch: Patch,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        if self.leads() {
-            return self.local.patch(target, patch, options).await;
-        }
-        let remote = self.remote.api().await?;
-        remote.patch(target, patch, &self.named(options)).await
+        let writer = self.writer().await?;
+        writer.patch(target, patch, &self.named(options)).await
     }
 
     async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
-        if self.leads() {
-            return self.local.delete(target, options).await;
-        }
-        self.remote.api().await?.delete(target, options).await
+        self.writer().await?.delete(target, options).await
     }
 
     async fn discovery(&self) -> Result<Arc<Discovery>, Status> {

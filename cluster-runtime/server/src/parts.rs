@@ -30,13 +30,14 @@ use crate::leading::{Leading, LeadingConfig};
 use crate::machine::{CLUSTER_DOMAIN, Machine, MachineConfig, start_network};
 use crate::message::ClusterKeys;
 use crate::node_link::NodeService;
-use crate::node_links::NodeLinks;
+use crate::node_links::follow_nodes;
 use crate::options::ClusterOptions;
 use crate::own_api::{OwnApi, RemoteApi};
 use crate::peers::{PeerConnector, PeerServer};
 use crate::pki::{Authority, Identity, PkiError, parse_storage_key, storage_key, token_key, token_key_der};
 use crate::reception::Reception;
 use crate::serve::{ServeError, listen};
+use crate::task::Task;
 use crate::{host, kubeconfig, message, node_link, peers, tls};
 
 /// Ports of this machine on which Ingresses are served.
@@ -58,7 +59,7 @@ pub(crate) struct ServerParts {
     store: Arc<RaftStore>,
     definitions: Definitions,
     leading: Leading,
-    links: NodeLinks,
+    links: Task,
     machine: Machine,
     ingresses: Ingresses,
     api: ServedApi,
@@ -191,7 +192,7 @@ impl ServerParts {
         let machine = Machine::start(machine_config, network, &api).await?;
         nodes.register(&settings.node_name, Arc::new(machine.node.clone()));
         protocols.node.set(Arc::new(machine.node.clone()));
-        let links = NodeLinks::start(
+        let links = follow_nodes(
             api("tug-nodes"),
             nodes,
             &settings.node_name,

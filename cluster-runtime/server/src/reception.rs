@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cluster_apiserver::{MASTERS, Protocol, SERVERS, User};
 use cluster_client::{Api, Collection, Connection, ListOptions, Patch, Target, WriteOptions};
-use cluster_network::Subnet;
+use cluster_network::{Subnet, internal_address};
 use cluster_objects::{Object, Status};
 use cluster_store::{Member, RaftStore, Store};
 use jiff::Timestamp;
@@ -95,12 +95,6 @@ fn options() -> WriteOptions {
         force: true,
         ..WriteOptions::default()
     }
-}
-
-fn internal_address(node: &Object) -> Option<&str> {
-    let mut addresses = node.list(&["status", "addresses"]).iter();
-    let internal = addresses.find(|address| address["type"] == "InternalIP")?;
-    internal["address"].as_str()
 }
 
 fn node(name: &str) -> Target {
@@ -351,9 +345,10 @@ impl Reception {
 
     async fn demote(&self, name: &str) -> Result<Reply, Refusal> {
         let found = self.find(name).await?;
+        let address = internal_address(&found);
         let is_at = |member: &&Member| {
-            let ip = member.address.rsplit_once(':').map(|(ip, _)| ip);
-            ip.is_some() && ip == internal_address(&found)
+            let known = member.address.parse::<SocketAddr>().ok();
+            known.is_some_and(|known| Some(known.ip()) == address.map(IpAddr::V4))
         };
         let members = self.store.members();
         let Some(member) = members.iter().find(is_at) else {

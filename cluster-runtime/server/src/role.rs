@@ -10,7 +10,7 @@ use cluster_client::{Api, Collection, Informer, InformerOptions};
 use time::OffsetDateTime;
 
 use crate::ask::{AskError, ask};
-use crate::dir::{ClusterDir, ClusterSettings, first_member};
+use crate::dir::{AGENT_PORT, ClusterDir, ClusterSettings, first_member};
 use crate::message::{self, Reply, Request};
 use crate::pki::{Authority, Identity, read_node, request_certificate, write_keys, write_node};
 use crate::reception::ROLE_ANNOTATION;
@@ -20,8 +20,6 @@ use crate::token::Role;
 
 /// Between two tries to become something else.
 const RETRY: Duration = Duration::from_secs(1);
-/// Port at which servers reach an agent's containers.
-const AGENT_PORT: u16 = 10250;
 
 /// Waits until the node is to be something else than it is, and has been let become that.
 ///
@@ -38,11 +36,7 @@ pub(crate) async fn changed(
     let nodes = Informer::start(api, Collection::all("v1", "nodes"), options);
     let wanted = |nodes: &Informer| {
         let node = nodes.get("", &settings.node_name)?;
-        match node.text(&["metadata", "annotations", ROLE_ANNOTATION])? {
-            "server" => Some(Role::Server),
-            "agent" => Some(Role::Agent),
-            _ => None,
-        }
+        Role::parse(node.text(&["metadata", "annotations", ROLE_ANNOTATION])?)
     };
     loop {
         nodes

@@ -9,12 +9,12 @@ use rustls::ClientConfig;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::ask::ask;
 use crate::message::Request;
+use crate::task::Task;
 
 /// Time for a server to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -80,8 +80,7 @@ impl ServerList {
 /// The port, and what serves it.
 pub(crate) struct ServerProxy {
     pub(crate) address: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: Task,
 }
 
 impl ServerProxy {
@@ -89,19 +88,14 @@ impl ServerProxy {
     pub(crate) async fn start(servers: Arc<ServerList>, tls: Arc<ClientConfig>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let stop = CancellationToken::new();
-        let serving = async move {
+        let task = Task::spawn(async move {
             tokio::join!(accept(listener, servers.clone()), check(servers, tls));
-        };
-        let serving = stop.clone().run_until_cancelled_owned(serving);
-        let task = tokio::spawn(async move { _ = serving.await });
-        Ok(Self { address, stop, task })
+        });
+        Ok(Self { address, task })
     }
 
     pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        // A task that panicked has nothing left to wait for.
-        let _ = self.task.await;
+        self.task.stop().await;
     }
 }
 

@@ -82,6 +82,16 @@ pub(crate) fn client(authority: &str, identity: &Identity, protocol: &str) -> Re
     Ok(config)
 }
 
+/// TLS for one that calls without a certificate of its own, and knows the authority.
+pub(crate) fn onlooker(authority: &str) -> Result<ClientConfig, PkiError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    Ok(config
+        .with_root_certificates(roots(authority)?)
+        .with_no_client_auth())
+}
+
 /// TLS for one that knows the authority by the digest of its certificate alone, and has no certificate yet.
 pub(crate) fn stranger(authority: [u8; 32], protocol: &str) -> Result<ClientConfig, PkiError> {
     let verifier = Arc::new(Pinned {

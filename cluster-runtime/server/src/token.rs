@@ -61,6 +61,13 @@ pub enum ParseTokenError {
 }
 
 impl Role {
+    /// Reads what [`Role::as_str`] gives; `None` for anything else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Server, Self::Agent]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+    }
+
     /// `server` or `agent`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,11 +82,11 @@ impl JoinToken {
     pub fn name(&self) -> String {
         hex(&self.id)
     }
+}
 
-    /// What of the secret is kept by the cluster.
-    pub(crate) fn secret_digest(&self) -> String {
-        hex(&Sha256::digest(self.secret))
-    }
+/// What of a secret is kept by the cluster.
+pub(crate) fn secret_digest(secret: &[u8]) -> String {
+    hex(&Sha256::digest(secret))
 }
 
 /// Bytes in hexadecimal.

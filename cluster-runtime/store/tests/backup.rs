@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use cluster_objects::Object;
 use cluster_store::{
     Change, Key, Member, OpenError, Precondition, RaftStore, RaftStoreConfig, RestoreError, Revision,
-    Selection, StorageKey, Store, Transaction, Transport, TransportError, Write, recover, restore,
+    Selection, StorageKey, Store, Transaction, Write, recover, restore,
 };
 use tempfile::TempDir;
+
+mod switchboard;
+
+use switchboard::{Switchboard, address_of};
 
 fn key(number: u64) -> Key {
     Key::new("configmaps", "default", &format!("n{number}"))
@@ -174,31 +177,11 @@ async fn err_a_backup_that_is_not_whole() {
     );
 }
 
-/// Carries messages by calling the receiver.
-#[derive(Default)]
-struct Switchboard {
-    members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
-}
-
-#[async_trait]
-impl Transport for Switchboard {
-    async fn send(&self, member: u64, _: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let store = self.members.lock().unwrap().get(&member).and_then(Weak::upgrade);
-        let reason = "it is not there".to_owned();
-        let store = store.ok_or(TransportError { member, reason })?;
-        Ok(store.receive(&message).await)
-    }
-}
-
 fn config(dir: &Path, member: u64, board: &Arc<Switchboard>) -> RaftStoreConfig {
     let mut config = RaftStoreConfig::new(dir.join(member.to_string()));
-    config.member = member;
-    config.address = format!("address-of-{member}");
-    config.bootstrap = member == 1;
-    config.transport = Some(board.clone());
     // Every member has a key of its own.
     config.encryption = Some(StorageKey::new(member as u32, [member as u8; 32]));
-    config
+    board.member(member, config)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,23 +190,14 @@ async fn a_member_that_is_left_becomes_a_group_of_its_own() {
     let board = Arc::new(Switchboard::default());
     let mut stores = Vec::new();
     for member in 1..=3 {
-        let store = Arc::new(RaftStore::open(config(dir.path(), member, &board)).await.unwrap());
-        board
-            .members
-            .lock()
-            .unwrap()
-            .insert(member, Arc::downgrade(&store));
-        stores.push(store);
+        stores.push(board.open(config(dir.path(), member, &board)).await);
     }
     for place in 0..5 {
         write(&stores[0], place, 1).await;
     }
     stores[0].snapshot().await.unwrap();
     for member in [2, 3] {
-        stores[0]
-            .add_member(member, &format!("address-of-{member}"))
-            .await
-            .unwrap();
+        stores[0].add_member(member, &address_of(member)).await.unwrap();
     }
     stores[0].set_voters(BTreeSet::from([1, 2, 3])).await.unwrap();
     let mut newest = Revision(0);

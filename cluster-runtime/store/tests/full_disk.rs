@@ -1,19 +1,20 @@
 //! A disk that is really full: a small file system in a mount namespace of its own.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cluster_objects::Object;
 use cluster_store::{
-    Change, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus, Transaction,
-    Transport, TransportError, Write,
+    Change, Key, Precondition, RaftStore, RaftStoreConfig, Store, StoreError, StoreStatus, Transaction, Write,
 };
 use tempfile::TempDir;
+
+mod switchboard;
+
+use switchboard::{Switchboard, address_of};
 
 const CHILD_DIR: &str = "STORE_FULL_DISK_DIR";
 const REQUIRED: &str = "TUG_TEST_REQUIRE_PEERS";
@@ -152,22 +153,6 @@ async fn heal(dir: &Path) {
     store.shutdown().await;
 }
 
-/// Carries messages by calling the receiver.
-#[derive(Default)]
-struct Switchboard {
-    members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
-}
-
-#[async_trait]
-impl Transport for Switchboard {
-    async fn send(&self, member: u64, _: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let store = self.members.lock().unwrap().get(&member).and_then(Weak::upgrade);
-        let reason = "it is not there".to_owned();
-        let store = store.ok_or(TransportError { member, reason })?;
-        Ok(store.receive(&message).await)
-    }
-}
-
 /// A member whose disk is full stays behind, harms nobody, and catches up when there is room.
 async fn follow(dir: &Path) {
     let roomy = TempDir::new_in("/tmp").unwrap();
@@ -181,24 +166,13 @@ async fn follow(dir: &Path) {
         } else {
             roomy.path().join(member.to_string())
         };
-        let mut config = config(&dir);
-        config.member = member;
-        config.address = member.to_string();
-        config.bootstrap = member == 1;
-        config.transport = Some(board.clone());
-        let store = Arc::new(RaftStore::open(config).await.unwrap());
-        board
-            .members
-            .lock()
-            .unwrap()
-            .insert(member, Arc::downgrade(&store));
-        stores.push(store);
+        stores.push(board.open(board.member(member, config(&dir))).await);
     }
     let [first, second, third] = &stores[..] else {
         unreachable!()
     };
     for member in [2, 3] {
-        first.add_member(member, &member.to_string()).await.unwrap();
+        first.add_member(member, &address_of(member)).await.unwrap();
     }
     first.set_voters([1, 2, 3].into()).await.unwrap();
     let mut written = 0;
@@ -244,43 +218,30 @@ async fn follow(dir: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_with_a_full_disk_stays_behind_and_catches_up() {
-    match std::env::var_os(CHILD_DIR) {
-        Some(dir) => {
-            follow(Path::new(&dir)).await;
-            println!("{PASSED}");
-        }
-        None => on_a_small_disk("a_member_with_a_full_disk_stays_behind_and_catches_up"),
-    }
+    on_a_small_disk("a_member_with_a_full_disk_stays_behind_and_catches_up", follow).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_survived() {
-    match std::env::var_os(CHILD_DIR) {
-        Some(dir) => {
-            survive(Path::new(&dir)).await;
-            println!("{PASSED}");
-        }
-        None => on_a_small_disk("a_full_disk_is_survived"),
-    }
+    on_a_small_disk("a_full_disk_is_survived", survive).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_full_of_log_is_healed_by_a_snapshot() {
-    match std::env::var_os(CHILD_DIR) {
-        Some(dir) => {
-            heal(Path::new(&dir)).await;
-            println!("{PASSED}");
-        }
-        None => on_a_small_disk("a_disk_full_of_log_is_healed_by_a_snapshot"),
-    }
+    on_a_small_disk("a_disk_full_of_log_is_healed_by_a_snapshot", heal).await;
 }
 
-/// Runs one test of this program again, as a child with a small file system of its own.
+/// Runs one test of this program again, as a child with a small file system of its own, where it is checked.
 #[expect(
     clippy::print_stdout,
     reason = "the output of a test is where its reader looks"
 )]
-fn on_a_small_disk(test: &str) {
+async fn on_a_small_disk(test: &str, check: impl AsyncFnOnce(&Path)) {
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        check(Path::new(&dir)).await;
+        println!("{PASSED}");
+        return;
+    }
     let dir = TempDir::new().unwrap();
     let mut child = Command::new("unshare");
     child.args([

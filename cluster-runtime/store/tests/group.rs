@@ -1,59 +1,26 @@
 //! A group of three in one process: members are added, catch up by log and by snapshot, and one is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use cluster_objects::Object;
 use cluster_store::{
     Change, Key, Precondition, RaftStore, RaftStoreConfig, Revision, Selection, Store, StoreError,
-    StoreStatus, Transaction, Transport, TransportError, Write,
+    StoreStatus, Transaction, Write,
 };
 use futures::StreamExt;
 use tempfile::TempDir;
 
-/// Carries messages by calling the receiver.
-#[derive(Default)]
-struct Switchboard {
-    members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
-}
+mod switchboard;
 
-#[async_trait]
-impl Transport for Switchboard {
-    async fn send(&self, member: u64, address: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        assert_eq!(address, format!("address-of-{member}"));
-        let store = self.members.lock().unwrap().get(&member).and_then(Weak::upgrade);
-        match store {
-            Some(store) => Ok(store.receive(&message).await),
-            None => Err(TransportError {
-                member,
-                reason: "it is not connected".to_owned(),
-            }),
-        }
-    }
-}
+use switchboard::Switchboard;
 
-impl Switchboard {
-    async fn open(self: &Arc<Self>, dir: &Path, member: u64) -> Arc<RaftStore> {
-        let mut config = RaftStoreConfig::new(dir.join(member.to_string()));
-        config.member = member;
-        config.address = format!("address-of-{member}");
-        config.bootstrap = member == 1;
-        config.transport = Some(self.clone());
-        config.segment_bytes = 64 << 10;
-        let store = Arc::new(RaftStore::open(config).await.unwrap());
-        self.members
-            .lock()
-            .unwrap()
-            .insert(member, Arc::downgrade(&store));
-        store
-    }
-
-    fn disconnect(&self, member: u64) {
-        self.members.lock().unwrap().remove(&member);
-    }
+async fn open(board: &Arc<Switchboard>, dir: &Path, member: u64) -> Arc<RaftStore> {
+    let mut config = RaftStoreConfig::new(dir.join(member.to_string()));
+    config.segment_bytes = 64 << 10;
+    board.open(board.member(member, config)).await
 }
 
 async fn put(store: &RaftStore, name: &str, value: &str) -> Result<Revision, StoreError> {
@@ -102,7 +69,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn a_group_of_three_agrees_and_outlives_its_leader() {
     let dir = TempDir::new().unwrap();
     let board = Arc::new(Switchboard::default());
-    let first = board.open(dir.path(), 1).await;
+    let first = open(&board, dir.path(), 1).await;
     // Larger than a piece that is sent at once, and out of the log, so that others need the snapshot.
     for step in 0..300 {
         put(&first, &format!("old-{step}"), &"x".repeat(10_000))
@@ -110,8 +77,8 @@ async fn a_group_of_three_agrees_and_outlives_its_leader() {
             .unwrap();
     }
     first.snapshot().await.unwrap();
-    let second = board.open(dir.path(), 2).await;
-    let third = board.open(dir.path(), 3).await;
+    let second = open(&board, dir.path(), 2).await;
+    let third = open(&board, dir.path(), 3).await;
     assert_eq!(second.status(), StoreStatus::NoLeader);
     let mut events = second.watch(&everything(), Revision(0)).unwrap();
     first.add_member(2, "address-of-2").await.unwrap();
@@ -131,7 +98,6 @@ async fn a_group_of_three_agrees_and_outlives_its_leader() {
         "a snapshot took the place of the events"
     );
 
-    board.disconnect(1);
     first.shutdown().await;
     until("a new leader", || {
         second.status() == StoreStatus::Ready || third.status() == StoreStatus::Ready
@@ -145,7 +111,7 @@ async fn a_group_of_three_agrees_and_outlives_its_leader() {
     let after = put(leader, "after", "value").await.unwrap();
     assert!(after > newest);
     drop(first);
-    let first = board.open(dir.path(), 1).await;
+    let first = open(&board, dir.path(), 1).await;
     until("the first to follow", || first.revision() == after).await;
     assert_eq!(shown(&first), shown(leader));
 

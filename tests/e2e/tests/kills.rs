@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use test_support::{Kubectl, Lab, Output, peer, skip, until};
+use test_support::{Kubectl, Lab, Output, Registry, until};
 
 const LIMIT: Duration = Duration::from_secs(300);
-const REGISTRY: &str = "127.0.0.1:5000";
+const REGISTRY: &str = Registry::ADDRESS;
 
 /// Pods with everything that is made for a pod: claims, config maps, secrets, memory, a part of a volume.
 const WORKLOADS: &str = "
@@ -173,23 +172,8 @@ impl Chance {
     }
 }
 
-/// Ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A registry with an image to pull; `None`, with a word, where something is not installed.
-fn registry(kubectl: &Kubectl) -> Option<Running> {
-    let lab = &kubectl.lab;
-    let (Some(server), Some(skopeo)) = (peer("docker-registry"), peer("skopeo")) else {
-        skip("docker-registry or skopeo is not installed");
-        return None;
-    };
+fn registry(lab: &Lab) -> Option<Registry> {
     let archive = lab.folder().join("box.tar");
     let mut build = lab.command("python3");
     build
@@ -198,26 +182,7 @@ fn registry(kubectl: &Kubectl) -> Option<Running> {
         .arg(&archive)
         .args(["--", "sleep", "100000"]);
     lab.run(build).ok();
-    let config = kubectl.file(
-        "registry.yml",
-        &format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{REGISTRY}'}}\n",
-            lab.folder().join("registry").display()
-        ),
-    );
-    let mut serve = lab.command(server);
-    serve
-        .args(["serve", &config])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let running = Running(lab.inside(move || serve.spawn()).unwrap());
-    until("the registry answers", LIMIT, || lab.get(5000, "/v2/"));
-    let mut push = lab.command(&skopeo);
-    push.args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
-        .arg(format!("docker-archive:{}", archive.display()))
-        .arg(format!("docker://{REGISTRY}/box:1"));
-    lab.run(push).ok();
-    Some(running)
+    Registry::start(lab, &[("box:1", &archive)])
 }
 
 fn kill(lab: &Lab, pid: &str) {
@@ -272,7 +237,7 @@ fn kill_at_random(kills: u64) {
     let Some(kubectl) = Kubectl::open() else { return };
     let lab = &kubectl.lab;
     lab.tug(["cluster", "start"]).ok();
-    let Some(_registry) = registry(&kubectl) else {
+    let Some(_registry) = registry(&kubectl.lab) else {
         return;
     };
     kubectl.feed("apply -f -", WORKLOADS).ok();

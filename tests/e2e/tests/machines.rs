@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use test_support::{Lab, Machines, Output, peer, repository, skip, until};
+use test_support::{Kubectl, Lab, Machines, peer, repository, skip, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -44,21 +44,6 @@ spec:
         imagePullPolicy: IfNotPresent
 "#;
 
-struct Client<'a> {
-    lab: &'a Lab,
-    kubectl: std::path::PathBuf,
-}
-
-impl Client<'_> {
-    fn run(&self, line: &str) -> Output {
-        self.lab.client(&self.kubectl, line.split_whitespace())
-    }
-
-    fn ok(&self, line: &str) -> String {
-        self.run(line).ok().to_owned()
-    }
-}
-
 fn members(lab: &Lab) -> Vec<serde_json::Value> {
     let status = lab.tug(["cluster", "status", "-o", "json"]).json();
     status["servers"].as_array().cloned().unwrap_or_default()
@@ -69,7 +54,7 @@ fn hello() -> String {
 }
 
 /// Installs one hello on each machine, by any server.
-fn install_everywhere(lab: &Lab, client: &Client<'_>, count: usize) {
+fn install_everywhere(lab: &Lab, client: &Kubectl<&Lab>, count: usize) {
     let replicas = format!("replicas={count}");
     lab.tug(["install", "hello", &hello(), "--set", &replicas]).ok();
     let nodes = client.ok("get pods -o jsonpath={.items[*].spec.nodeName}");
@@ -86,9 +71,9 @@ fn machines_join_and_serve_pods_of_one_another() {
     };
     let Some(machines) = Machines::open(3) else { return };
     cluster(&machines, 2);
-    let client = |number: usize| Client {
+    let client = |number: usize| Kubectl {
         lab: machines.get(number),
-        kubectl: kubectl.clone(),
+        program: kubectl.clone(),
     };
     let second = client(1);
     let nodes = second.ok("get nodes -o jsonpath={.items[*].metadata.name}");
@@ -131,9 +116,9 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
     };
     let Some(machines) = Machines::open(4) else { return };
     cluster(&machines, 3);
-    let client = Client {
+    let client = Kubectl {
         lab: machines.get(1),
-        kubectl,
+        program: kubectl,
     };
     install_everywhere(machines.get(1), &client, 4);
     let containers = || {
@@ -190,8 +175,7 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
     client.ok(&format!("patch deployment hello -p {patience}"));
     client.ok("rollout status deployment hello --timeout=60s");
     let slot = || client.ok("get pod slot-0 -o jsonpath={.metadata.uid}:{.metadata.deletionTimestamp}");
-    std::fs::write(machines.get(1).folder().join("slot.yaml"), SLOT).unwrap();
-    client.ok("apply -f slot.yaml");
+    client.feed("apply -f -", SLOT).ok();
     client.ok("rollout status statefulset slot --timeout=60s");
     let in_slot = slot();
     machines.kill(3);
@@ -233,9 +217,9 @@ fn servers_come_and_go_while_pods_run() {
     };
     let Some(machines) = Machines::open(3) else { return };
     cluster(&machines, 1);
-    let client = Client {
+    let client = Kubectl {
         lab: machines.get(0),
-        kubectl: kubectl.clone(),
+        program: kubectl.clone(),
     };
     install_everywhere(machines.get(0), &client, 3);
     let containers = || {
@@ -276,9 +260,9 @@ fn servers_come_and_go_while_pods_run() {
     until("two servers are left", LIMIT, || {
         (voters(machines.get(2)) == 2).then_some(())
     });
-    let other = Client {
+    let other = Kubectl {
         lab: machines.get(2),
-        kubectl,
+        program: kubectl,
     };
     until("the first is an agent", LIMIT, || {
         let status = machines.get(0).tug(["cluster", "status", "-o", "json"]).json();
@@ -354,9 +338,9 @@ fn a_backup_made_during_writes_is_a_cluster_again() {
     let Some(machines) = Machines::open(2) else { return };
     let (first, empty) = (machines.get(0), machines.get(1));
     first.tug(["cluster", "start", "--node-name", "m1"]).ok();
-    let client = |lab| Client {
+    let client = |lab| Kubectl {
         lab,
-        kubectl: kubectl.clone(),
+        program: kubectl.clone(),
     };
     let file = first.folder().join("backup").display().to_string();
     std::thread::scope(|scope| {
@@ -405,7 +389,10 @@ fn a_server_goes_on_alone_when_the_others_are_lost() {
     let Some(machines) = Machines::open(3) else { return };
     cluster(&machines, 3);
     let last = machines.get(2);
-    let client = Client { lab: last, kubectl };
+    let client = Kubectl {
+        lab: last,
+        program: kubectl,
+    };
     client.ok("create configmap before --from-literal=a=b");
     client.ok("get configmap before");
     for number in [0, 1] {

@@ -3,10 +3,9 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use test_support::{Kubectl, peer, repository, skip, tug, until};
+use test_support::{Kubectl, Lab, Registry, peer, repository, skip, tug, until};
 
 const LIMIT: Duration = Duration::from_secs(120);
-const REGISTRY: &str = "127.0.0.1:5000";
 
 /// Ends with the test.
 struct Running(Child);
@@ -29,7 +28,7 @@ enum Runtime {
 /// A laboratory with a cluster. It must end before the engine does, which is why [`Shop::close`] is to be called.
 struct Shop {
     kubectl: Kubectl,
-    _registry: Running,
+    _registry: Registry,
     _engine: Option<Engine>,
 }
 
@@ -64,7 +63,7 @@ impl Shop {
                 .env("DOCKER_HOST", format!("unix://{socket}"));
         }
         lab.run(start).ok();
-        let registry = registry(&kubectl)?;
+        let registry = registry(&kubectl.lab)?;
         Some(Self {
             kubectl,
             _registry: registry,
@@ -102,38 +101,16 @@ fn engine(kubectl: &Kubectl) -> Option<Engine> {
 }
 
 /// A registry that holds the images; `None`, with a word, where something is not installed.
-fn registry(kubectl: &Kubectl) -> Option<Running> {
-    let lab = &kubectl.lab;
-    let (Some(server), Some(skopeo)) = (peer("docker-registry"), peer("skopeo")) else {
-        skip("docker-registry or skopeo is not installed");
-        return None;
-    };
+fn registry(lab: &Lab) -> Option<Registry> {
     let images = lab.shop_images()?;
-    let config = kubectl.file(
-        "registry.yml",
-        &format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{REGISTRY}'}}\n",
-            lab.folder().join("registry").display()
-        ),
-    );
-    let mut serve = lab.command(server);
-    serve
-        .args(["serve", &config])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let running = Running(lab.inside(move || serve.spawn()).unwrap());
-    until("the registry answers", LIMIT, || lab.get(5000, "/v2/"));
-    for image in ["web", "redis", "store"] {
-        let mut push = lab.command(&skopeo);
-        push.args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
-            .arg(format!(
-                "docker-archive:{}",
-                images.join(format!("{image}.tar")).display()
-            ))
-            .arg(format!("docker://{REGISTRY}/shop/{image}:1"));
-        lab.run(push).ok();
-    }
-    Some(running)
+    let archive = |image: &str| images.join(format!("{image}.tar"));
+    let (web, redis, store) = (archive("web"), archive("redis"), archive("store"));
+    let images = [
+        ("shop/web:1", &*web),
+        ("shop/redis:1", &*redis),
+        ("shop/store:1", &*store),
+    ];
+    Registry::start(lab, &images)
 }
 
 fn release(kubectl: &Kubectl, verb: &str, greeting: &str) {

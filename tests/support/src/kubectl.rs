@@ -1,5 +1,6 @@
 //! The real kubectl in a laboratory.
 
+use std::borrow::Borrow;
 use std::fs;
 use std::path::PathBuf;
 
@@ -7,10 +8,10 @@ use crate::lab::Lab;
 use crate::peers::{peer, skip};
 use crate::program::Output;
 
-/// A laboratory and the real kubectl for the cluster in it.
-pub struct Kubectl {
+/// A laboratory, its own or one of several, and the real kubectl for the cluster in it.
+pub struct Kubectl<L: Borrow<Lab> = Lab> {
     /// Where it runs; the cluster is yet to be started.
-    pub lab: Lab,
+    pub lab: L,
     /// Where the program is, for what is to go on in the background.
     pub program: PathBuf,
 }
@@ -27,6 +28,13 @@ impl Kubectl {
             program,
         })
     }
+}
+
+impl<L: Borrow<Lab>> Kubectl<L> {
+    /// Runs to a good end with arguments that have no spaces in them, and gives what it has printed.
+    pub fn ok(&self, arguments: &str) -> String {
+        self.run(arguments).ok().to_owned()
+    }
 
     /// Runs with arguments that have no spaces in them.
     pub fn run(&self, arguments: &str) -> Output {
@@ -35,7 +43,7 @@ impl Kubectl {
 
     /// Runs with arguments.
     pub fn args(&self, arguments: &[&str]) -> Output {
-        self.lab.client(&self.program, arguments)
+        self.lab.borrow().client(&self.program, arguments)
     }
 
     /// Runs with text on stdin, as in `kubectl apply -f -`.
@@ -46,7 +54,7 @@ impl Kubectl {
 
     /// Writes a file into the laboratory's folder, and gives its path.
     pub fn file(&self, name: &str, text: &str) -> String {
-        let path = self.lab.folder().join(name);
+        let path = self.lab.borrow().folder().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
     }

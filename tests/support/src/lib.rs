@@ -9,6 +9,7 @@ mod lab;
 mod machines;
 mod peers;
 mod program;
+mod registry;
 mod shop;
 mod wait;
 
@@ -18,4 +19,5 @@ pub use lab::Lab;
 pub use machines::Machines;
 pub use peers::{peer, repository, required, skip, tug};
 pub use program::Output;
+pub use registry::Registry;
 pub use wait::until;

@@ -20,40 +20,9 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// Starts etcd on a free port; nothing if there is no such program.
     pub(crate) async fn start(dir: &Path) -> Option<Self> {
-        let program = std::env::var_os("ETCD").unwrap_or_else(|| "etcd".into());
-        let version = Command::new(&program).arg("--version").output().ok()?;
-        let version = String::from_utf8_lossy(&version.stdout);
-        let [client, peer] = [(); 2].map(|()| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap()
-        });
-        let (client_url, peer_url) = (format!("http://{client}"), format!("http://{peer}"));
-        let process = Command::new(program)
-            .arg("--data-dir")
-            .arg(dir)
-            .args(["--name", "bench", "--logger", "zap", "--log-level", "error"])
-            .args([
-                "--listen-client-urls",
-                &client_url,
-                "--advertise-client-urls",
-                &client_url,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer_url,
-                "--initial-advertise-peer-urls",
-                &peer_url,
-            ])
-            .args(["--initial-cluster", &format!("bench={peer_url}")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let etcd = Self {
-            process,
-            address: client.to_string(),
-            version: version.lines().next().unwrap_or_default().to_owned(),
-        };
+        let peer = format!("http://{}", free_address());
+        let cluster = format!("bench={peer}");
+        let etcd = Self::run(dir, "bench", &peer, &cluster, &[])?;
         // The first write waits for the election.
         for _ in 0..200 {
             if wire::answers(&etcd.address).await {
@@ -64,66 +33,51 @@ impl Etcd {
         panic!("etcd does not answer");
     }
 
+    /// Runs one member, which other members reach by the URL `peer`; nothing if there is no such program.
+    fn run(dir: &Path, name: &str, peer: &str, cluster: &str, further: &[&str]) -> Option<Self> {
+        let program = std::env::var_os("ETCD").unwrap_or_else(|| "etcd".into());
+        let version = Command::new(&program).arg("--version").output().ok()?;
+        let version = String::from_utf8_lossy(&version.stdout);
+        let address = free_address();
+        let client = format!("http://{address}");
+        let process = Command::new(program)
+            .arg("--data-dir")
+            .arg(dir)
+            .args(["--name", name, "--logger", "zap", "--log-level", "error"])
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
+            .args(["--initial-cluster", cluster])
+            .args(further)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        Some(Self {
+            process,
+            address,
+            version: version.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+
     /// Three of them that replicate over TLS, with certificates of their own making; nothing if there is no such
     /// program. The first one of the three leads.
     pub(crate) async fn start_three(dir: &Path) -> Option<Vec<Self>> {
-        let program = std::env::var_os("ETCD").unwrap_or_else(|| "etcd".into());
-        let version = Command::new(&program).arg("--version").output().ok()?;
-        let version = String::from_utf8_lossy(&version.stdout)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let address = || {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().to_string()
-        };
-        let peers = [address(), address(), address()];
         let names = ["one", "two", "three"];
-        let all: Vec<String> = names
+        let peers = names.map(|_| format!("https://{}", free_address()));
+        let all = names
             .iter()
             .zip(&peers)
-            .map(|(name, peer)| format!("{name}=https://{peer}"))
-            .collect();
-        let mut members = Vec::new();
-        for (name, peer) in names.iter().zip(&peers) {
-            let (client, peer_url) = (address(), format!("https://{peer}"));
-            let client_url = format!("http://{client}");
-            let process = Command::new(&program)
-                .arg("--data-dir")
-                .arg(dir.join(name))
-                .args([
-                    "--name",
-                    name,
-                    "--logger",
-                    "zap",
-                    "--log-level",
-                    "error",
-                    "--peer-auto-tls",
-                ])
-                .args([
-                    "--listen-client-urls",
-                    &client_url,
-                    "--advertise-client-urls",
-                    &client_url,
-                ])
-                .args([
-                    "--listen-peer-urls",
-                    &peer_url,
-                    "--initial-advertise-peer-urls",
-                    &peer_url,
-                ])
-                .args(["--initial-cluster", &all.join(",")])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .ok()?;
-            members.push(Self {
-                process,
-                address: client,
-                version: version.clone(),
-            });
-        }
+            .map(|(name, peer)| format!("{name}={peer}"));
+        let cluster = all.collect::<Vec<_>>().join(",");
+        let members = names.iter().zip(&peers);
+        let members = members
+            .map(|(name, peer)| Self::run(&dir.join(name), name, peer, &cluster, &["--peer-auto-tls"]));
+        let mut members: Vec<Self> = members.collect::<Option<_>>()?;
         for _ in 0..400 {
             for place in 0..members.len() {
                 if leads(&members[place].address).await && wire::answers(&members[place].address).await {
@@ -147,6 +101,12 @@ impl Drop for Etcd {
         _ = self.process.kill();
         _ = self.process.wait();
     }
+}
+
+/// An address on loopback that nobody has at this time.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
 
 /// Whether the etcd at an address says that it leads.

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::directory::Directory;
 use crate::raft::log_storage::{from_disk, read_vote, write_vote};
 use crate::raft::membership::Member;
+use crate::raft::membership::members_of;
 use crate::raft::start::check_whole;
 use crate::raft::store::{RaftStore, RaftStoreConfig};
 use crate::raft::types::{SnapshotMeta, TypeConfig, log_id};
@@ -192,7 +193,7 @@ pub fn recover(config: &RaftStoreConfig) -> Result<RecoveryReport, OpenError> {
         let next = meta.last_log_id.map_or(0, |id: LogId<u64>| id.index + 1);
         let committed_index = committed.map_or(0, |committed| committed.index + 1).max(next);
         let mut replay = Replay {
-            members: members(&meta.last_membership),
+            members: members_of(meta.last_membership.membership()),
             last: meta.last_log_id,
             committed_index,
             uncertain: 0,
@@ -252,7 +253,7 @@ impl Replay {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
                 let stored = StoredMembership::new(Some(entry.log_id), membership.clone());
-                self.members = members(&stored);
+                self.members = members_of(stored.membership());
             }
             EntryPayload::Normal(batch) => {
                 for proposal in batch.proposals() {
@@ -270,16 +271,6 @@ impl Replay {
         self.last = Some(entry.log_id);
         Ok(())
     }
-}
-
-fn members(membership: &StoredMembership<u64, BasicNode>) -> Vec<Member> {
-    let voters: BTreeSet<u64> = membership.voter_ids().collect();
-    let member = |(number, node): (&u64, &BasicNode)| Member {
-        number: *number,
-        address: node.addr.clone(),
-        is_voter: voters.contains(number),
-    };
-    membership.nodes().map(member).collect()
 }
 
 fn open_log(config: &RaftStoreConfig, directory: &Directory) -> Result<(Wal, Option<Position>), OpenError> {

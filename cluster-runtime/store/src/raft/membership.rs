@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::{BasicNode, ChangeMembers};
+use openraft::{BasicNode, ChangeMembers, Membership};
 use tokio::time::{Instant, timeout};
 
 use crate::raft::store::RaftStore;
@@ -310,7 +310,11 @@ impl RaftStore {
 fn members(raft: &Raft) -> Vec<Member> {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow();
-    let membership = metrics.membership_config.membership();
+    members_of(metrics.membership_config.membership())
+}
+
+/// The members that openraft knows of.
+pub(crate) fn members_of(membership: &Membership<u64, BasicNode>) -> Vec<Member> {
     let voters: BTreeSet<u64> = membership.voter_ids().collect();
     let member = |(number, node): (&u64, &BasicNode)| Member {
         number: *number,
