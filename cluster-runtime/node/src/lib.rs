@@ -6,6 +6,7 @@
 mod agent;
 mod async_file;
 mod beneath;
+mod causes;
 pub mod image;
 mod local_volumes;
 pub mod runtime;

@@ -85,6 +85,18 @@ impl Bench {
         (exit.code, content(&log))
     }
 
+    /// Waits until a container has no process but its first.
+    async fn until_alone(&self, id: &ContainerId) {
+        let alone = async {
+            while self.runtime.usage(id).await.unwrap().pids > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, alone)
+            .await
+            .expect("commands end with their clients");
+    }
+
     async fn finish(self) {
         self.runtime.remove_sandbox("web").await.unwrap();
         assert_eq!(self.lab.leaks(), Vec::<String>::new());
@@ -376,14 +388,36 @@ async fn commands_take_input_and_end_with_their_client() {
     };
     let session = bench.runtime.exec(&running.id, &request).await.unwrap();
     drop(session);
-    let ended = async {
-        while bench.runtime.usage(&running.id).await.unwrap().pids > 1 {
-            tokio::task::yield_now().await;
-        }
+    bench.until_alone(&running.id).await;
+    bench.finish().await;
+}
+
+/// Callers give up at any moment of a command's start; the container goes while the helper is still at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_are_starting_when_their_container_goes_leave_nothing() {
+    let Some(bench) = Bench::with_sandbox().await else {
+        return;
     };
-    tokio::time::timeout(SOON, ended)
-        .await
-        .expect("the command ends with its client");
+    for round in 0..12 {
+        let container = bench
+            .start(bench.spec(&format!("c{round}"), &["sleep", "600"]))
+            .await;
+        let request = ExecRequest {
+            command: vec!["sleep".to_owned(), "600".to_owned()],
+            ..ExecRequest::default()
+        };
+        for patience in [0, 4 * round, 8 * round] {
+            let given_up = tokio::time::timeout(
+                Duration::from_millis(patience),
+                bench.runtime.exec(&container.id, &request),
+            );
+            drop(given_up.await);
+        }
+        if round % 3 == 0 {
+            bench.until_alone(&container.id).await;
+        }
+        bench.runtime.remove_container(&container.id).await.unwrap();
+    }
     bench.finish().await;
 }
 

@@ -17,6 +17,7 @@ use super::digest::Hashing;
 use super::manifest::{self, Descriptor, Index, Manifest};
 use super::store::ImageStore;
 use super::{Digest, Image, ImageError, ImageName};
+use crate::causes::with_causes;
 
 const LAYERS_AT_ONCE: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -252,7 +253,7 @@ impl<'a> Pull<'a> {
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| ImageError::Pull {
                 name: self.name.to_string(),
-                reason: chain(&error),
+                reason: with_causes(&error),
                 retriable: true,
             })?;
             left = left
@@ -292,24 +293,9 @@ fn refused(name: &ImageName, error: &OciDistributionError) -> ImageError {
     };
     ImageError::Pull {
         name: name.to_string(),
-        reason: chain(error),
+        reason: with_causes(error),
         retriable,
     }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 fn is_loopback(registry: &str) -> bool {

@@ -8,6 +8,7 @@ mod api;
 mod by_class;
 mod docker;
 mod embedded;
+mod entry;
 mod log;
 mod seccomp;
 mod simulated;

@@ -9,6 +9,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use jiff::Timestamp;
 
 use super::super::api::{ContainerExit, RuntimeError};
+use crate::causes::with_causes;
 
 /// Where engines listen, the likelier first.
 pub const ENGINE_SOCKETS: &[&str] = &[
@@ -67,19 +68,6 @@ pub(super) fn words(error: &Error) -> String {
         Error::DockerStreamError { error } => error.trim().to_owned(),
         other => with_causes(other),
     }
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Whether the engine knows of no such thing.

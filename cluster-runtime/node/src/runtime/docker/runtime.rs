@@ -26,6 +26,7 @@ use super::super::api::{
     Container, ContainerExit, ContainerId, ContainerSpec, NamespaceMode, Runtime, RuntimeError, Sandbox,
     SandboxSpec, Usage,
 };
+use super::super::entry::Entry;
 use super::super::sub_path;
 use super::describe::{self, Kept, Names};
 use super::engine::{Engine, exit_of, is_conflict, is_not_found, start_failure, words};
@@ -70,13 +71,6 @@ struct State {
     containers: HashMap<ContainerId, Entry>,
 }
 
-/// A container that is known. Its exit comes through the channel.
-#[derive(Clone)]
-struct Entry {
-    container: Container,
-    exit: watch::Receiver<Option<ContainerExit>>,
-}
-
 impl DockerRuntime {
     /// Connects to the engine and finds again what runs there. Must be called within a tokio runtime.
     ///
@@ -107,11 +101,7 @@ impl DockerRuntime {
     }
 
     fn running(&self, id: &ContainerId) -> Result<Entry, RuntimeError> {
-        let entry = self.entry(id)?;
-        if entry.exit.borrow().is_some() {
-            return Err(RuntimeError::NotRunning { id: id.to_string() });
-        }
-        Ok(entry)
+        self.entry(id)?.must_run()
     }
 }
 
@@ -152,26 +142,21 @@ impl Runtime for DockerRuntime {
         signal: &str,
         grace: Duration,
     ) -> Result<ContainerExit, RuntimeError> {
-        let mut exit = self.entry(id)?.exit;
-        if !grace.is_zero() && exit.borrow().is_none() {
+        let mut entry = self.entry(id)?;
+        if !grace.is_zero() && entry.is_running() {
             self.inner.signal(id, signal).await?;
-            if let Ok(ended) = tokio::time::timeout(grace, ended(&mut exit)).await {
-                return ended.ok_or_else(|| RuntimeError::no_container(id));
+            if let Ok(ended) = tokio::time::timeout(grace, entry.ended()).await {
+                return ended;
             }
         }
-        if exit.borrow().is_none() {
+        if entry.is_running() {
             self.inner.signal(id, "SIGKILL").await?;
         }
-        ended(&mut exit)
-            .await
-            .ok_or_else(|| RuntimeError::no_container(id))
+        entry.ended().await
     }
 
     async fn wait(&self, id: &ContainerId) -> Result<ContainerExit, RuntimeError> {
-        let mut exit = self.entry(id)?.exit;
-        ended(&mut exit)
-            .await
-            .ok_or_else(|| RuntimeError::no_container(id))
+        self.entry(id)?.ended().await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -282,14 +267,7 @@ impl Runtime for DockerRuntime {
         let mut sandboxes: Vec<Sandbox> = state.sandboxes.values().cloned().collect();
         for sandbox in &mut sandboxes {
             let inside = |entry: &&Entry| entry.container.sandbox == sandbox.spec.id;
-            let containers = state.containers.values().filter(inside).map(|entry| {
-                let mut container = entry.container.clone();
-                container.exit = entry.exit.borrow().clone();
-                if container.exit.is_some() {
-                    container.pid = 0;
-                }
-                container
-            });
+            let containers = state.containers.values().filter(inside).map(Entry::now);
             sandbox.containers = containers.collect();
         }
         Ok(sandboxes)
@@ -352,14 +330,7 @@ impl Inner {
                 true => exists(&spec.id),
                 false => RuntimeError::machine("make the sandbox", words(&error)),
             })?;
-        let started = async {
-            self.engine
-                .docker
-                .start_container(&name, None::<StartContainerOptions>)
-                .await?;
-            self.inspect(&name).await
-        };
-        match started.await {
+        match self.start_or_remove(&name).await {
             Ok(found) => {
                 let sandbox = sandbox_of(spec, &found);
                 self.state()
@@ -367,10 +338,7 @@ impl Inner {
                     .insert(sandbox.spec.id.clone(), sandbox.clone());
                 Ok(sandbox)
             }
-            Err(error) => {
-                let _ = self.remove(&name).await;
-                Err(RuntimeError::machine("make the sandbox", words(&error)))
-            }
+            Err(error) => Err(RuntimeError::machine("make the sandbox", words(&error))),
         }
     }
 
@@ -490,14 +458,7 @@ impl Inner {
                 false => start_failure(&error),
             });
         }
-        let started = async {
-            self.engine
-                .docker
-                .start_container(&name, None::<StartContainerOptions>)
-                .await?;
-            self.inspect(&name).await
-        };
-        match started.await {
+        match self.start_or_remove(&name).await {
             Ok(found) => {
                 let state = found.state.unwrap_or_default();
                 container.pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
@@ -506,11 +467,22 @@ impl Inner {
                 }
                 Ok((container, kept))
             }
-            Err(error) => {
-                let _ = self.remove(&name).await;
-                Err(start_failure(&error))
-            }
+            Err(error) => Err(start_failure(&error)),
         }
+    }
+
+    /// Starts what was created, and tells what it is; what does not start is removed.
+    async fn start_or_remove(&self, name: &str) -> Result<ContainerInspectResponse, bollard::errors::Error> {
+        let started = async {
+            let options = None::<StartContainerOptions>;
+            self.engine.docker.start_container(name, options).await?;
+            self.inspect(name).await
+        };
+        let outcome = started.await;
+        if outcome.is_err() {
+            let _ = self.remove(name).await;
+        }
+        outcome
     }
 
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<(), bollard::errors::Error> {
@@ -681,10 +653,6 @@ fn sandbox_of(spec: SandboxSpec, found: &ContainerInspectResponse) -> Sandbox {
         created: Timestamp::now(),
         containers: Vec::new(),
     }
-}
-
-async fn ended(exit: &mut watch::Receiver<Option<ContainerExit>>) -> Option<ContainerExit> {
-    exit.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 /// Does something to its end, also when the caller gives up.

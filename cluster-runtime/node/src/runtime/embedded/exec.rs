@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
+use super::family::end_children;
 use super::paths::{BUNDLE, OCI_STATE, SPEC, read_json};
 use super::protocol::{ExecAnswer, ExecCommand, Receiver, send};
 use super::shim::{close_input, control_socket, signal_file};
@@ -32,24 +34,30 @@ pub(super) fn exec_main(folder: &Path) -> io::Result<()> {
     let Some((command, files)) = control.receive::<ExecCommand>()? else {
         return Ok(());
     };
-    let signals = signal_file()?;
     // Its own copy of libcontainer's state: sockets that are left there would stay for good otherwise.
     let own = folder.join("exec").join(std::process::id().to_string());
-    let started = start(folder, &own, &command, files);
-    let pid = match started {
-        Ok((pid, terminal)) => {
-            let terminal = terminal.as_ref().map(AsFd::as_fd);
-            send(&control.socket, &ExecAnswer::Running, terminal.as_slice())?;
-            pid
-        }
-        Err(reason) => {
-            let _ = fs::remove_dir_all(&own);
-            return send(&control.socket, &ExecAnswer::Failed(reason), &[]);
-        }
-    };
-    let code = attend(pid, &control, &signals)?;
+    let done = run(folder, &own, &command, files, &control);
+    end_children();
     let _ = fs::remove_dir_all(&own);
-    send(&control.socket, &ExecAnswer::Exited(code), &[])
+    send(&control.socket, &done?, &[])
+}
+
+/// Starts the command and stays with it; gives what is said last.
+fn run(
+    folder: &Path,
+    own: &Path,
+    command: &ExecCommand,
+    files: Vec<OwnedFd>,
+    control: &Receiver<UnixStream>,
+) -> io::Result<ExecAnswer> {
+    let signals = signal_file()?;
+    let (pid, terminal) = match start(folder, own, command, files) {
+        Ok(started) => started,
+        Err(reason) => return Ok(ExecAnswer::Failed(reason)),
+    };
+    let terminal = terminal.as_ref().map(AsFd::as_fd);
+    send(&control.socket, &ExecAnswer::Running, terminal.as_slice())?;
+    attend(pid, control, &signals).map(ExecAnswer::Exited)
 }
 
 fn start(
@@ -135,7 +143,7 @@ fn process_of(mut document: Value, command: &ExecCommand) -> Value {
 /// Waits for the end of the command. When the agent hangs up, the command is killed.
 fn attend(
     pid: Pid,
-    control: &Receiver<std::os::unix::net::UnixStream>,
+    control: &Receiver<UnixStream>,
     signals: &nix::sys::signalfd::SignalFd,
 ) -> io::Result<i32> {
     let mut listens = true;

@@ -15,6 +15,7 @@
 mod cgroup;
 mod exec;
 mod executor;
+mod family;
 
 mod namespaces;
 mod paths;

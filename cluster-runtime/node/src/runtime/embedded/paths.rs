@@ -13,6 +13,8 @@ pub(super) const SPEC: &str = "spec.json";
 pub(super) const STARTED: &str = "started.json";
 pub(super) const EXIT: &str = "exit.json";
 pub(super) const LOCK: &str = "shim.lock";
+/// What shims say that nobody hears; its lock tells whether one lives.
+pub(super) const SHIM_LOG: &str = "shim.log";
 pub(super) const SOCKET: &str = "shim.sock";
 pub(super) const CONSOLE: &str = "console.sock";
 pub(super) const BUNDLE: &str = "bundle";

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cluster_client::{ExecExit, ExecRequest, ExecSession, TerminalSize};
 use jiff::Timestamp;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -29,9 +29,11 @@ use super::super::api::{
     Container, ContainerExit, ContainerId, ContainerSpec, MountSpec, NamespaceMode, Runtime, RuntimeError,
     Sandbox, SandboxSpec, Usage,
 };
+use super::super::entry::Entry;
 use super::cgroup::Cgroups;
+use super::family::kill_family;
 use super::namespaces;
-use super::paths::{EXIT, LOCK, SANDBOX, SOCKET, SPEC, STARTED, ShortPath, read_json, write_json};
+use super::paths::{EXIT, LOCK, SANDBOX, SHIM_LOG, SOCKET, SPEC, STARTED, ShortPath, read_json, write_json};
 use super::protocol::{Answer, ExecAnswer, ExecCommand, Request, StartAnswer, Started, send};
 use super::start::ShimSpec;
 use super::streams::{ExecControl, Streams, attend_command, reader, resize_as_asked, writer};
@@ -39,6 +41,9 @@ use super::terminal::Terminal;
 
 const KILLED: i32 = 137;
 const RESIZES_WAITING_MAX: usize = 8;
+/// How long a shim may take to end when its container has ended.
+const SHIMS_END_MAX: Duration = Duration::from_secs(10);
+const SHIMS_END_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where the embedded runtime keeps its state, and how it starts helpers.
 #[derive(Clone, Debug)]
@@ -76,13 +81,6 @@ struct Inner {
 struct State {
     sandboxes: HashMap<String, Sandbox>,
     containers: HashMap<ContainerId, Entry>,
-}
-
-/// A container that is known. Its exit comes through the channel.
-#[derive(Clone)]
-struct Entry {
-    container: Container,
-    exit: watch::Receiver<Option<ContainerExit>>,
 }
 
 impl Default for ShimCommand {
@@ -280,56 +278,44 @@ impl Runtime for EmbeddedRuntime {
         signal: &str,
         grace: Duration,
     ) -> Result<ContainerExit, RuntimeError> {
-        let mut exit = self.entry(id)?.exit;
-        if !grace.is_zero() && exit.borrow().is_none() {
+        let mut entry = self.entry(id)?;
+        if !grace.is_zero() && entry.is_running() {
             match self.ask(id, &Request::Signal(signal_number(signal)?)).await {
                 // It ends at this moment.
                 Ok(()) | Err(RuntimeError::NotRunning { .. } | RuntimeError::Machine { .. }) => {}
                 Err(error) => return Err(error),
             }
-            if let Ok(ended) = tokio::time::timeout(grace, ended(&mut exit)).await {
-                return ended.ok_or_else(|| RuntimeError::no_container(id));
+            if let Ok(ended) = tokio::time::timeout(grace, entry.ended()).await {
+                return ended;
             }
         }
-        if exit.borrow().is_none() && self.ask(id, &Request::Kill).await.is_err() {
+        if entry.is_running() && self.ask(id, &Request::Kill).await.is_err() {
             // The shim does not answer; its end is seen by the watch.
             self.inner
                 .cgroups
-                .kill(&self.inner.cgroup_of(&self.entry(id)?.container.sandbox, id));
+                .kill(&self.inner.cgroup_of(&entry.container.sandbox, id));
         }
-        ended(&mut exit)
-            .await
-            .ok_or_else(|| RuntimeError::no_container(id))
+        entry.ended().await
     }
 
     async fn wait(&self, id: &ContainerId) -> Result<ContainerExit, RuntimeError> {
-        let mut exit = self.entry(id)?.exit;
-        ended(&mut exit)
-            .await
-            .ok_or_else(|| RuntimeError::no_container(id))
+        self.entry(id)?.ended().await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        if self.entry(id).is_err() {
-            return Ok(());
-        }
+        let Ok(entry) = self.entry(id) else { return Ok(()) };
         self.stop_container(id, "SIGKILL", Duration::ZERO).await?;
-        let folder = self.inner.container_folder(id);
-        let removed = blocking(move || fs::remove_dir_all(folder)).await;
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(RuntimeError::machine("remove the container", error));
-            }
-            _ => {}
-        }
+        let inner = self.inner.clone();
+        let (sandbox, own) = (entry.container.sandbox, id.clone());
+        blocking(move || inner.remove_remains(&sandbox, &own))
+            .await
+            .map_err(|error| RuntimeError::machine("remove the container", error))?;
         self.inner.state().containers.remove(id);
         Ok(())
     }
 
     async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecSession, RuntimeError> {
-        if self.entry(id)?.exit.borrow().is_some() {
-            return Err(RuntimeError::NotRunning { id: id.to_string() });
-        }
+        self.entry(id)?.must_run()?;
         let failed = |error: io::Error| RuntimeError::machine("run the command", error);
         let folder = self.inner.container_folder(id);
         let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
@@ -462,26 +448,12 @@ impl Runtime for EmbeddedRuntime {
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, RuntimeError> {
-        let entry = self.entry(id)?;
-        if entry.exit.borrow().is_some() {
-            return Err(RuntimeError::NotRunning { id: id.to_string() });
-        }
+        let entry = self.entry(id)?.must_run()?;
         let group = self.inner.cgroup_of(&entry.container.sandbox, id);
         self.inner
             .cgroups
             .usage(&group)
             .map_err(|error| RuntimeError::machine("measure the container", error))
-    }
-}
-
-impl Entry {
-    fn now(&self) -> Container {
-        let mut container = self.container.clone();
-        container.exit = self.exit.borrow().clone();
-        if container.exit.is_some() {
-            container.pid = 0;
-        }
-        container
     }
 }
 
@@ -575,7 +547,9 @@ impl Inner {
         let errors = File::options()
             .create(true)
             .append(true)
-            .open(folder.join("shim.log"))?;
+            .open(folder.join(SHIM_LOG))?;
+        // The shim and what it forks hold the lock until they have ended or have become the command.
+        errors.try_lock_shared()?;
         Command::new(&self.config.shim.program)
             .args(&self.config.shim.args)
             .arg(what)
@@ -638,7 +612,7 @@ impl Inner {
             }
             Err(_) => {
                 let status = child.wait().await.map_err(failed)?;
-                let said = fs::read_to_string(folder.join("shim.log")).unwrap_or_default();
+                let said = fs::read_to_string(folder.join(SHIM_LOG)).unwrap_or_default();
                 self.give_up(&spec.sandbox, &spec.id);
                 Err(RuntimeError::machine(
                     "start the container",
@@ -670,6 +644,34 @@ impl Inner {
             sender.send_replace(Some(exit));
         });
         exit
+    }
+
+    /// Removes what is left of a container that has ended.
+    ///
+    /// A command whose start began before the end makes the control group of the container anew when it joins it:
+    /// such commands are ended first, and the lock keeps others out.
+    fn remove_remains(&self, sandbox: &str, id: &ContainerId) -> io::Result<()> {
+        let folder = self.container_folder(id);
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join(SHIM_LOG));
+        let lock = match lock {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let group = self.cgroup_of(sandbox, id);
+        let until = Instant::now() + SHIMS_END_MAX;
+        while let Err(error) = lock.try_lock() {
+            if Instant::now() > until {
+                return Err(error.into());
+            }
+            self.cgroups.kill(&group);
+            thread::sleep(SHIMS_END_PAUSE);
+        }
+        self.cgroups.remove(&group)?;
+        fs::remove_dir_all(folder)
     }
 
     /// Removes what a shim left that is gone.
@@ -749,29 +751,6 @@ impl Inner {
     }
 }
 
-/// Kills a process and all that it has forked: a container that is half made waits for its shim for ever.
-fn kill_family(pid: i32) {
-    // Stopped, it forks no more while its children are looked for.
-    let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
-    let mut family = vec![pid];
-    let mut seen = 0;
-    while seen < family.len() {
-        let parent = family[seen];
-        let children =
-            fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-        family.extend(
-            children
-                .split_whitespace()
-                .filter_map(|child| child.parse::<i32>().ok()),
-        );
-        seen += 1;
-    }
-    for pid in family {
-        // It may have ended meanwhile.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-}
-
 /// Sees to it that nothing is left of a container whose shim is gone, and gives its exit: what the shim wrote, or a
 /// guess.
 fn bury(folder: &Path, cgroups: &Cgroups, group: &str) -> ContainerExit {
@@ -811,10 +790,6 @@ async fn watch_shim(folder: &Path) -> Option<ContainerExit> {
 async fn connect(folder: &Path) -> io::Result<UnixStream> {
     let path = ShortPath::new(folder, SOCKET)?;
     UnixStream::connect(path.as_path()).await
-}
-
-async fn ended(exit: &mut watch::Receiver<Option<ContainerExit>>) -> Option<ContainerExit> {
-    exit.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 fn container_of(spec: &ContainerSpec, started: &Started) -> Container {

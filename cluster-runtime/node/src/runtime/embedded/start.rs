@@ -26,6 +26,7 @@ use super::protocol::Started;
 use super::spec::{Machine, guard, runtime_spec};
 use super::user::identify;
 use crate::beneath;
+use crate::causes::with_causes;
 
 /// What the shim of a container is given.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -252,15 +253,7 @@ fn make_working_folder(root: &Path, cwd: &str) -> io::Result<()> {
 
 /// What libcontainer says, without the layers of wrapping around it.
 pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
+    let text = with_causes(error);
     // The end of the chain is the first process, which speaks of the program that was asked for.
     text.find("exec: \"")
         .map(|at| text[at..].trim_end_matches(['"', '}', ')']).to_owned())
