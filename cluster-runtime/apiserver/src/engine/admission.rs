@@ -100,6 +100,7 @@ pub(super) const UPDATE_STATUS: &[Step] = &[
 pub(super) const UPDATE_PART: &[Step] = &[
     apply_defaults,
     count_generation,
+    validate_part,
     policy::check_limits,
     policy::check_safety,
     policy::charge_quota,
@@ -374,6 +375,14 @@ fn validate_create(admission: &mut Admission<'_>) -> Result<(), Status> {
 fn validate_update(admission: &mut Admission<'_>) -> Result<(), Status> {
     match admission.old {
         Some(old) => admission.invalid(admission.row.validate_update(&admission.object, old)),
+        None => Ok(()),
+    }
+}
+
+fn validate_part(admission: &mut Admission<'_>) -> Result<(), Status> {
+    let (row, part) = (admission.row, admission.subresource);
+    match admission.old {
+        Some(old) => admission.invalid(row.validate_part(part, &admission.object, old)),
         None => Ok(()),
     }
 }

@@ -28,6 +28,8 @@ hooks! {
         default: defaults::pod,
         prepare_create: prepare::pod,
         validate: validate::pod,
+        validate_create: validate::pod_create,
+        validate_part: validate::pod_part,
         validate_update: validate::pod_update,
     }
     pod_template { default: defaults::pod_template, validate: validate::pod_template }

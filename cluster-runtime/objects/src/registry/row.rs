@@ -87,6 +87,10 @@ pub struct Hooks {
     pub prepare_update: fn(&KindRow, &mut Object, &Object),
     /// Finds what is wrong with an object.
     pub validate: fn(&KindRow, &Object, &mut Faults),
+    /// Finds what is wrong with a new object, beyond what `validate` finds in any.
+    pub validate_create: fn(&KindRow, &Object, &mut Faults),
+    /// Finds what is wrong with the part that a subresource replaced: its name, `new`, then `old`.
+    pub validate_part: fn(&KindRow, &str, &Object, &Object, &mut Faults),
     /// Finds what is wrong with a change (`new`, then `old`), beyond what `validate` finds in the new object.
     pub validate_update: fn(&KindRow, &Object, &Object, &mut Faults),
 }
@@ -98,6 +102,8 @@ impl Default for Hooks {
             prepare_create: |_, _| (),
             prepare_update: |_, _, _| (),
             validate: |_, _, _| (),
+            validate_create: |_, _, _| (),
+            validate_part: |_, _, _, _, _| (),
             validate_update: |_, _, _, _| (),
         }
     }

@@ -47,7 +47,7 @@ pub(super) fn containers<'v>(
     }
 }
 
-fn check(container: &Field<'_, '_>, surroundings: &Surroundings<'_>, faults: &mut Faults) {
+pub(super) fn check(container: &Field<'_, '_>, surroundings: &Surroundings<'_>, faults: &mut Faults) {
     let image = container.get("image");
     if faults.require(&image) && image.text().trim() != image.text() {
         faults.invalid(&image, "must not have leading or trailing whitespace");

@@ -8,6 +8,7 @@ mod batch;
 mod cluster;
 mod config;
 mod container;
+mod ephemeral;
 mod faults;
 mod field;
 mod metadata;
@@ -30,6 +31,7 @@ pub(crate) use cluster::{
     priority_class_update, runtime_class, webhook_configuration,
 };
 pub(crate) use config::{config_map, config_map_update, secret, secret_update};
+pub(crate) use ephemeral::{pod_create, pod_part};
 pub(crate) use network::{endpoint_slice, ingress, ingress_class, network_policy, service, service_update};
 pub(crate) use pod::{pod, pod_template, pod_update};
 pub(crate) use storage::{
@@ -47,6 +49,7 @@ impl KindRow {
         let mut faults = Faults::default();
         metadata::check(self, object, &mut faults);
         (self.hooks.validate)(self, object, &mut faults);
+        (self.hooks.validate_create)(self, object, &mut faults);
         faults.into_causes()
     }
 
@@ -57,6 +60,13 @@ impl KindRow {
         metadata::check_update(new, old, &mut faults);
         (self.hooks.validate)(self, new, &mut faults);
         (self.hooks.validate_update)(self, new, old, &mut faults);
+        faults.into_causes()
+    }
+
+    /// Finds what is wrong with the part of an object that a subresource replaced.
+    pub fn validate_part(&self, subresource: &str, new: &Object, old: &Object) -> Vec<StatusCause> {
+        let mut faults = Faults::default();
+        (self.hooks.validate_part)(self, subresource, new, old, &mut faults);
         faults.into_causes()
     }
 

@@ -226,7 +226,7 @@ pub(super) fn selector(selector: &Field<'_, '_>, faults: &mut Faults) {
 pub(crate) fn pod_update(_row: &KindRow, new: &Object, old: &Object, faults: &mut Faults) {
     let (mut wished, mut before) = (new.clone(), old.clone());
     for pod in [&mut wished, &mut before] {
-        for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for list in ["containers", "initContainers"] {
             let containers = pod.at_mut(&["spec"]).get_mut(list).and_then(Value::as_array_mut);
             for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
                 container.remove("image");

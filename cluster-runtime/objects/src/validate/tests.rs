@@ -140,6 +140,60 @@ fn err_pods() {
 }
 
 #[test]
+fn ephemeral_containers_join_a_pod_and_stay_as_they_are() {
+    let with = |ephemeral: Value| {
+        pod(json!({
+            "containers": [{"name": "a", "image": "x"}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "ephemeralContainers": ephemeral,
+        }))
+    };
+    let check = |old: Value, new: Value, wanted: &[&str]| {
+        let (row, old) = prepared(&with(old));
+        let (_, new) = prepared(&with(new));
+        let causes = row.validate_part("ephemeralcontainers", &new, &old);
+        assert_eq!(readable(&causes), wanted, "{}", Value::from(new));
+    };
+    let one = json!({"name": "d", "image": "y", "targetContainerName": "a", "stdin": true, "tty": true,
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    check(json!([]), json!([one]), &[]);
+    check(json!([one]), json!([{"name": "e", "image": "y"}, one]), &[]);
+    check(
+        json!([one]),
+        json!([]),
+        &["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"d\" may not be removed\n"],
+    );
+    check(
+        json!([one]),
+        json!([{"name": "d", "image": "z"}]),
+        &["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"d\" may not be changed\n"],
+    );
+    check(
+        json!([]),
+        json!([
+            {"name": "a", "image": "y"},
+            {"name": "d", "targetContainerName": "nobody", "image": "y", "ports": [{"containerPort": 80}],
+             "resources": {"limits": {"cpu": "1"}}, "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "s"}]},
+            {"image": "y", "livenessProbe": {"tcpSocket": {"port": 80}}},
+        ]),
+        &[
+            "spec.ephemeralContainers[0].name: Duplicate value: \"a\"",
+            "spec.ephemeralContainers[1].targetContainerName: Not found: \"nobody\"",
+            "spec.ephemeralContainers[1].ports: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers[1].resources: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers[1].volumeMounts[0].subPath: Forbidden: cannot be set for an Ephemeral Container",
+            "spec.ephemeralContainers[2].name: Required value",
+            "spec.ephemeralContainers[2].livenessProbe: Forbidden: cannot be set for an Ephemeral Container",
+        ],
+    );
+    let created = with(json!([{"name": "d", "image": "y"}]));
+    super::tests::check(
+        created,
+        &["spec.ephemeralContainers: Forbidden: cannot be set on create"],
+    );
+}
+
+#[test]
 fn err_changes_of_pods() {
     let spec = |image: &str, policy: &str| {
         pod(
