@@ -17,16 +17,20 @@ use std::time::{Duration, Instant};
 
 const TOOLS: &[&str] = &[
     "serve", "get", "resolve", "env", "cat", "echo", "ls", "sleep", "sh", "touch", "rm", "mkdir", "true",
-    "false", "pwd", "hostname", "id", "help",
+    "false", "pwd", "hostname", "id", "pause", "help",
 ];
 const HEAD_BYTES_MAX: u64 = 64 * 1024;
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const STACK_BYTES: usize = 128 * 1024;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
+const SIGCHLD: i32 = 17;
+/// Ignores a signal, as the C library writes it. Children whose end is ignored leave nothing behind.
+const IGNORED: usize = 1;
 
 unsafe extern "C" {
-    fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+    fn signal(number: i32, handler: usize) -> usize;
+    fn pause() -> i32;
     fn _exit(code: i32) -> !;
 }
 
@@ -42,8 +46,8 @@ extern "C" fn stop(_number: i32) {
 fn main() {
     // SAFETY: the handler only calls functions that are safe in signal handlers.
     unsafe {
-        signal(SIGTERM, stop);
-        signal(SIGINT, stop);
+        signal(SIGTERM, stop as extern "C" fn(i32) as usize);
+        signal(SIGINT, stop as extern "C" fn(i32) as usize);
     }
     let mut arguments: Vec<String> = env::args_os()
         .map(|one| one.to_string_lossy().into_owned())
@@ -82,6 +86,7 @@ fn run_tool(tool: &str, arguments: &[String], out: &mut dyn Write) -> i32 {
         "echo" => writeln!(out, "{}", arguments.join(" ")).map(|()| 0),
         "ls" => ls(arguments, out),
         "sleep" => sleep(arguments),
+        "pause" => wait_for_ever(),
         "sh" => shell(arguments),
         "touch" => touch(arguments),
         "rm" => remove(arguments),
@@ -533,6 +538,17 @@ fn ls(arguments: &[String], out: &mut dyn Write) -> io::Result<i32> {
         }
     }
     Ok(0)
+}
+
+/// The first process of a namespace of processes: what others leave behind it lets go.
+fn wait_for_ever() -> ! {
+    // SAFETY: neither touches memory.
+    unsafe {
+        signal(SIGCHLD, IGNORED);
+        loop {
+            pause();
+        }
+    }
 }
 
 fn sleep(arguments: &[String]) -> io::Result<i32> {

@@ -812,3 +812,70 @@ async fn pods_converge_and_nothing_leaks_after_kills_at_random() {
     assert_eq!(cluster.lab.leaks(), Vec::<String>::new());
     cluster.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_container_looks_into_a_pod_that_runs() {
+    let Some(cluster) = cluster().await else { return };
+    let pod = json!({ "containers": [hello("web", &["/bin/hello"]), hello("side", &["sleep", "infinity"])] });
+    cluster.pod("pod", pod).await;
+    cluster.until_ready("pod").await;
+    let target = Target::namespaced("v1", "pods", "default", "pod").subresource("ephemeralcontainers");
+    let add = async |container: Value| {
+        let patch = Patch::Strategic(json!({ "spec": { "ephemeralContainers": [container] } }));
+        cluster.api.patch(&target, patch, &Default::default()).await
+    };
+    let debugger = with(
+        hello("debug", &["sh", "-c", "ls /proc"]),
+        "targetContainerName",
+        json!("side"),
+    );
+    add(debugger).await.unwrap();
+    let state = |pod: &Object, name: &str| {
+        let mut statuses = pod.list(&["status", "ephemeralContainerStatuses"]).iter();
+        let found = statuses.find(|one| one["name"] == name);
+        found.map_or(Value::Null, |one| one["state"].clone())
+    };
+    let pod = cluster
+        .until("pod", |pod| state(pod, "debug")["terminated"]["exitCode"] == 0)
+        .await;
+    let said = logs(&cluster, &pod, "debug", LogRequest::default()).await;
+    let processes = said.split_whitespace().filter(|name| name.parse::<u32>().is_ok());
+    assert_eq!(processes.count(), 2, "{said}");
+
+    // One more, for commands; what is there stays as it is.
+    add(hello("shell", &["sleep", "infinity"])).await.unwrap();
+    let pod = cluster
+        .until("pod", |pod| state(pod, "shell")["running"].is_object())
+        .await;
+    assert_eq!(
+        exec(&cluster, &pod, "shell", &["echo", "inside"]).await.1,
+        "inside\n"
+    );
+    let refused = add(json!({ "name": "shell", "image": "tug/hello:2.0" }))
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("existing ephemeral containers \"shell\" may not be changed"),
+        "{refused}"
+    );
+    assert_eq!(condition(&pod, "Ready"), "True");
+
+    // The agent finds them again, and starts none of them a second time.
+    cluster.node.stop().await;
+    let node = start_node(&cluster.lab, cluster.api.clone()).await;
+    let cluster = Cluster { node, ..cluster };
+    let pod = cluster.until_ready("pod").await;
+    assert_eq!(
+        exec(&cluster, &pod, "shell", &["echo", "again"]).await.1,
+        "again\n"
+    );
+    assert!(
+        state(&pod, "debug")["terminated"].is_object(),
+        "{:#}",
+        state(&pod, "debug")
+    );
+    cluster.delete("pod").await;
+    cluster.finish().await;
+}

@@ -65,6 +65,7 @@ async fn the_docker_runtime_conforms() {
         bench.runtime.version()
     );
     conformance::check(&bench.runtime, |name| bench.spec(name, &["/bin/hello"])).await;
+    conformance::check_processes(&bench.runtime, |name| bench.spec(name, &["/bin/hello"])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +211,7 @@ async fn a_sandbox_that_the_engine_has_ended_can_be_made_again() {
             };
             of(process.path().join("ns/net")).ok() == of(made.netns.clone().unwrap()).ok()
         };
-        line.starts_with(b"/bin/hello\0sleep\0infinity") && same_network()
+        line.starts_with(b"/bin/hello\0pause") && same_network()
     });
     let pid = holder.unwrap().file_name().to_string_lossy().parse().unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();

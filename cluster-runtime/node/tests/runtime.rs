@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cluster_client::{ExecExit, ExecRequest, TerminalSize};
 use cluster_node::runtime::{
     Container, ContainerId, ContainerSpec, EmbeddedRuntime, LogLimits, MountSpec, NamespaceMode, Runtime,
-    SeccompProfile, SimulatedRuntime,
+    RuntimeError, SandboxSpec, SeccompProfile, SimulatedRuntime,
 };
 use support::conformance::{self, run};
 use support::{Lab, SOON, container, sandbox};
@@ -41,6 +41,7 @@ async fn the_embedded_runtime_conforms() {
     let image = bench.lab.hello();
     let spec = |name: &str| container("pod", name, &image, &bench.lab.log(name), &["/bin/hello"]);
     conformance::check(&bench.runtime, spec).await;
+    conformance::check_processes(&bench.runtime, spec).await;
     assert_eq!(bench.lab.leaks(), Vec::<String>::new());
 }
 
@@ -594,6 +595,72 @@ async fn a_container_whose_shim_is_killed_counts_as_ended_and_leaves_nothing() {
             .await
             .expect("the processes of a lost container end");
     }
+    Bench { lab, runtime }.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_processes_are_held_by_one_that_collects_the_orphans() {
+    let Some(bench) = Bench::new().await else { return };
+    let Some(image) = bench.lab.busybox() else { return };
+    let shared = || SandboxSpec {
+        pid: NamespaceMode::Shared,
+        ..sandbox("web")
+    };
+    bench.runtime.create_sandbox(shared()).await.unwrap();
+    let spec = |name: &str, args: &[&str]| container("web", name, &image, &bench.lab.log(name), args);
+    let main = bench.start(spec("main", &["sleep", "600"])).await;
+    let command = ["sh", "-c", "(sleep 0.1 &); ps -o pid,comm"];
+    let (_, before) = run(&bench.runtime, &main.id, &command).await;
+    assert!(before.lines().any(|line| line.trim() == "1 pause"), "{before}");
+    let gone = async {
+        while run(&bench.runtime, &main.id, &["ps"])
+            .await
+            .1
+            .contains("sleep 0.1")
+        {}
+        let (_, after) = run(&bench.runtime, &main.id, &["ps", "-o", "comm,stat"]).await;
+        assert_eq!(after.matches("sleep").count(), 1, "an orphan stays: {after}");
+    };
+    tokio::time::timeout(SOON, gone).await.unwrap();
+
+    // A new runtime knows it, though nobody sees it.
+    let Bench { lab, runtime } = bench;
+    drop(runtime);
+    let runtime = lab.runtime().await;
+    assert_eq!(runtime.list().await.unwrap()[0].containers.len(), 1);
+    let mut next = container("web", "next", &image, &lab.log("next"), &["sleep", "600"]);
+    let next_container = runtime.start_container(next.clone()).await.unwrap();
+    let (_, listed) = run(&runtime, &next_container.id, &["ps", "-o", "comm"]).await;
+    assert_eq!(listed.matches("sleep").count(), 2, "{listed}");
+
+    // When it goes all go, and the sandbox has to be made again.
+    kill_shim(&lab, &ContainerId::of("web", "", 0));
+    for id in [&main.id, &next_container.id] {
+        let exit = tokio::time::timeout(SOON, runtime.wait(id))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(exit.code, 137);
+    }
+    next.id = ContainerId::of("web", "next", 1);
+    let mut refused = runtime.start_container(next.clone()).await;
+    let lost = async {
+        // The end of the shim is noticed a moment later.
+        while refused.is_ok() {
+            next.attempt += 1;
+            next.id = ContainerId::of("web", "next", 1 + next.attempt);
+            refused = runtime.start_container(next.clone()).await;
+        }
+        refused.unwrap_err()
+    };
+    let lost = tokio::time::timeout(SOON, lost).await.unwrap();
+    assert!(
+        matches!(lost, RuntimeError::NotFound { what: "sandbox", .. }),
+        "{lost}"
+    );
+    assert_eq!(lab.leaks(), Vec::<String>::new());
+    runtime.create_sandbox(shared()).await.unwrap();
+    runtime.start_container(next).await.unwrap();
     Bench { lab, runtime }.finish().await;
 }
 

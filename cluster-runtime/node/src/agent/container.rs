@@ -68,6 +68,8 @@ impl PodFolder {
 pub(crate) struct Parts<'a> {
     pub pod: &'a Pod,
     pub container: &'a ContainerConfig,
+    /// The container whose processes it sees, where that runs.
+    pub target: Option<&'a ContainerId>,
     pub attempt: u32,
     pub image: &'a Image,
     pub env: BTreeMap<String, String>,
@@ -122,6 +124,10 @@ pub(crate) fn container_spec(parts: &Parts<'_>) -> Result<ContainerSpec, String>
         ..
     } = *parts;
     verify_non_root(pod, container, image)?;
+    let target = &container.target_container_name;
+    if !target.is_empty() && parts.target.is_none() {
+        return Err(format!("unable to find target container {target}"));
+    }
     let config = &image.config.config;
     let (command, args) = (&container.command, &container.args);
     let expanded = |words: &[String]| {
@@ -166,6 +172,7 @@ pub(crate) fn container_spec(parts: &Parts<'_>) -> Result<ContainerSpec, String>
     Ok(ContainerSpec {
         id: ContainerId::of(pod.uid(), &container.name, attempt),
         sandbox: pod.uid().to_owned(),
+        processes_of: parts.target.cloned(),
         name: container.name.clone(),
         attempt,
         image: image.name.clone(),

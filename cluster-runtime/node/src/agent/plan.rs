@@ -48,7 +48,9 @@ pub(crate) fn plan(pod: &Pod, seen: &Observed, backoff: &Backoff) -> Vec<Step> {
         return plan_end(pod, seen);
     }
     let mut steps = Vec::new();
-    let wanted = containers_due(pod, seen);
+    let wanted = containers_due(pod, seen)
+        .into_iter()
+        .chain(&pod.spec.ephemeral_containers);
     match &seen.ground {
         Ground::Absent => steps.push(Step::MakeGround),
         Ground::Failed { until, .. } if *until <= seen.now => steps.push(Step::MakeGround),
@@ -289,6 +291,9 @@ fn has_started_main(pod: &Pod, seen: &Observed) -> bool {
 
 /// Whether a container that ended with this code is started again.
 pub(crate) fn restarts(pod: &Pod, container: &ContainerConfig, code: i32) -> bool {
+    if pod.is_ephemeral(&container.name) {
+        return false;
+    }
     if container.is_sidecar() {
         return true;
     }

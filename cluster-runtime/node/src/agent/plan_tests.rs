@@ -35,12 +35,13 @@ struct Scene {
     seen: Observed,
 }
 
-/// A pod of these containers; `i:` before a name is an init container, `s:` a sidecar.
+/// A pod of these containers; `i:` before a name is an init container, `s:` a sidecar, `e:` an ephemeral one.
 fn scene(containers: &str) -> Scene {
-    let (mut main, mut init) = (Vec::new(), Vec::new());
+    let (mut main, mut init, mut ephemeral) = (Vec::new(), Vec::new(), Vec::new());
     for name in containers.split(' ') {
         match name.split_once(':') {
             Some(("i", name)) => init.push(json!({ "name": name, "image": "img:1" })),
+            Some(("e", name)) => ephemeral.push(json!({ "name": name, "image": "img:1" })),
             Some((_, name)) => {
                 init.push(json!({ "name": name, "image": "img:1", "restartPolicy": "Always" }));
             }
@@ -49,7 +50,7 @@ fn scene(containers: &str) -> Scene {
     }
     let pod = json!({
         "metadata": { "name": "web", "namespace": "default", "uid": "u1" },
-        "spec": { "containers": main, "initContainers": init },
+        "spec": { "containers": main, "initContainers": init, "ephemeralContainers": ephemeral },
     });
     Scene {
         pod,
@@ -566,4 +567,41 @@ fn quality_of_service_follows_requests_and_limits() {
         "Burstable"
     );
     assert_eq!(with(json!({ "requests": { "memory": "1Gi" } })), "Burstable");
+}
+
+#[test]
+fn an_ephemeral_container_runs_once_beside_the_others() {
+    let base = || scene("a e:debug").ready();
+    check(&base().running("a"), &["fetch debug"]);
+    check(&base().running("a").image("debug"), &["start debug 0"]);
+    check(&scene("i:x a e:debug").ready().running("x"), &["fetch debug"]);
+    check(&base().running("a").running("debug"), &[]);
+    check(&base().running("a").ended("debug", 1, 500, 0), &[]);
+    let done = base().spec("restartPolicy", "Never").ended("a", 0, 1, 0);
+    check(&done.clone().running("debug"), &["stop debug 30"]);
+    check(&done.ended("debug", 0, 1, 0), &["leave"]);
+    check(
+        &base().running("a").running("debug").deleted(7),
+        &["stop a 7", "stop debug 7"],
+    );
+
+    let scene = base().running("a").running("debug");
+    let status = status_of(&scene.read(), &scene.seen, &BACKOFF, "10.0.0.1");
+    let shown = &status["ephemeralContainerStatuses"][0];
+    assert_eq!(
+        (&shown["name"], &shown["ready"]),
+        (&json!("debug"), &json!(false))
+    );
+    assert!(
+        shown["state"]["running"].is_object() && shown.get("started").is_none(),
+        "{shown}"
+    );
+    assert_eq!(status["containerStatuses"].as_array().unwrap().len(), 1);
+    assert_eq!(phase_of(&scene.read(), &scene.seen), "Running");
+    let ready = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["type"] == "Ready");
+    assert_eq!(ready.unwrap()["status"], "True", "nobody waits for it");
 }

@@ -38,6 +38,8 @@ pub(crate) enum RestartPolicy {
 pub(crate) struct PodSpec {
     pub containers: Vec<ContainerConfig>,
     pub init_containers: Vec<ContainerConfig>,
+    /// Those that were added to look into the pod; they run once.
+    pub ephemeral_containers: Vec<ContainerConfig>,
     pub restart_policy: RestartPolicy,
     pub volumes: Vec<Volume>,
     pub node_name: String,
@@ -90,6 +92,8 @@ pub(crate) struct ContainerConfig {
     pub termination_message_policy: String,
     /// `Always` makes an init container a sidecar.
     pub restart_policy: Option<String>,
+    /// The container whose processes an ephemeral one sees.
+    pub target_container_name: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -525,6 +529,11 @@ impl Pod {
 
     /// All containers, init containers first.
     pub(crate) fn all_containers(&self) -> impl DoubleEndedIterator<Item = &ContainerConfig> {
+        self.lasting_containers().chain(&self.spec.ephemeral_containers)
+    }
+
+    /// Those that the pod was made with.
+    pub(crate) fn lasting_containers(&self) -> impl DoubleEndedIterator<Item = &ContainerConfig> {
         self.spec.init_containers.iter().chain(&self.spec.containers)
     }
 
@@ -535,6 +544,13 @@ impl Pod {
     pub(crate) fn is_init(&self, name: &str) -> bool {
         self.spec
             .init_containers
+            .iter()
+            .any(|container| container.name == name)
+    }
+
+    pub(crate) fn is_ephemeral(&self, name: &str) -> bool {
+        self.spec
+            .ephemeral_containers
             .iter()
             .any(|container| container.name == name)
     }

@@ -51,6 +51,15 @@ pub(crate) fn status_of(pod: &Pod, seen: &Observed, backoff: &Backoff, host_ip: 
             "containerStatuses".into(),
             shown(&pod.spec.containers, false).into(),
         );
+        if !pod.spec.ephemeral_containers.is_empty() {
+            let mut ephemeral = shown(&pod.spec.ephemeral_containers, false);
+            for one in &mut ephemeral {
+                // Nobody waits for it to be ready.
+                one["ready"] = false.into();
+                one.as_object_mut().map(|fields| fields.remove("started"));
+            }
+            status.insert("ephemeralContainerStatuses".into(), ephemeral.into());
+        }
         status.insert("conditions".into(), conditions(pod, seen, &phase, &before).into());
         for (key, text) in pod_reason(seen) {
             status.insert(key.into(), text.into());
@@ -398,7 +407,7 @@ pub(crate) fn qos_class(pod: &Pod) -> &'static str {
     const COUNTED: [&str; 2] = ["cpu", "memory"];
     let amount = |value: Option<&Value>| value.and_then(|value| Quantity::from_value(value).ok());
     let (mut any, mut all) = (false, true);
-    for container in pod.all_containers() {
+    for container in pod.lasting_containers() {
         let resources = &container.resources;
         for name in COUNTED {
             let limit = amount(resources.limits.get(name)).filter(|limit| !limit.is_zero());

@@ -89,7 +89,9 @@ pub(crate) async fn make_ground(
                 .await
                 .map_err(failed)
         };
-        futures::try_join!(networked, prepared)?
+        // Both are waited for: a sandbox that is being made when its maker is gone is nobody's.
+        let (networked, prepared) = futures::join!(networked, prepared);
+        (networked?, prepared?)
     };
     let host_dns = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let cluster_dns = shared.network.resolv_conf(&pod.object);
@@ -185,6 +187,8 @@ pub(crate) enum StartFailure {
 /// A container to make and start, with all that was made for it.
 pub(crate) struct StartOrder {
     pub container: ContainerConfig,
+    /// The container whose processes it sees, where that runs.
+    pub target: Option<ContainerId>,
     pub attempt: u32,
     pub image: Image,
     pub volumes: VolumePaths,
@@ -200,6 +204,7 @@ pub(crate) async fn start_container(
 ) -> Result<Container, StartFailure> {
     let StartOrder {
         container,
+        target,
         attempt,
         image,
         volumes,
@@ -226,6 +231,7 @@ pub(crate) async fn start_container(
     let spec = container_spec(&Parts {
         pod,
         container,
+        target: target.as_ref(),
         attempt,
         image,
         env,

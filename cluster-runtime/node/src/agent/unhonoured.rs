@@ -11,7 +11,6 @@ const POD: &[&[&str]] = &[
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
     &["securityContext", "supplementalGroupsPolicy"],
-    &["ephemeralContainers"],
 ];
 
 const CONTAINER: &[&[&str]] = &[
@@ -31,7 +30,7 @@ pub(crate) fn unhonoured(pod: &Object) -> Vec<String> {
         return found;
     };
     collect("spec", spec, POD, &mut found);
-    for key in ["initContainers", "containers"] {
+    for key in ["initContainers", "containers", "ephemeralContainers"] {
         for (number, container) in list(spec, key).iter().enumerate() {
             let path = format!("spec.{key}[{number}]");
             collect(&path, container, CONTAINER, &mut found);

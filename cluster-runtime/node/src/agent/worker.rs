@@ -166,11 +166,7 @@ impl Worker {
     /// Works until the pod is removed.
     pub(crate) async fn run(mut self) {
         if self.seen.containers.is_empty() && !self.seen.ended_before && self.pod.deletion.is_none() {
-            let fields = unhonoured(&self.pod.object);
-            if !fields.is_empty() {
-                let message = format!("this node does not act on {}", fields.join(", "));
-                self.record(EventType::Warning, "FieldNotHonored", message);
-            }
+            self.tell_unhonoured(&unhonoured(&self.pod.object));
         }
         self.watch_adopted().await;
         loop {
@@ -270,8 +266,22 @@ impl Worker {
 
     fn take_object(&mut self, object: Arc<Object>) {
         match Pod::read(object) {
-            Ok(pod) => self.pod = pod,
+            Ok(pod) => {
+                let before = unhonoured(&self.pod.object);
+                self.pod = pod;
+                // A container may have been added.
+                let mut fields = unhonoured(&self.pod.object);
+                fields.retain(|field| !before.contains(field));
+                self.tell_unhonoured(&fields);
+            }
             Err(error) => tracing::warn!(pod = %self.pod.long_name(), %error, "cannot read the changed pod"),
+        }
+    }
+
+    fn tell_unhonoured(&self, fields: &[String]) {
+        if !fields.is_empty() {
+            let message = format!("this node does not act on {}", fields.join(", "));
+            self.record(EventType::Warning, "FieldNotHonored", message);
         }
     }
 
@@ -371,7 +381,9 @@ impl Worker {
         }
         instance.attempt = attempt;
         let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.clone());
+        let target = &container.target_container_name;
         let order = StartOrder {
+            target: self.seen.running(target).map(|running| running.id.clone()),
             container,
             attempt,
             image: *image,

@@ -13,7 +13,8 @@ use super::{Digest, ImageError, ImageName};
 /// Name of the built-in image: a tiny HTTP server and a few tools.
 pub const BUILTIN_IMAGE: &str = "tug/hello:1.0";
 
-const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
+/// The program of the built-in image.
+pub(crate) const BUILTIN_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 const TOOLS: &[&str] = &[
     "sh", "cat", "ls", "env", "echo", "sleep", "get", "resolve", "id", "touch", "rm", "mkdir", "true",
     "false", "pwd", "hostname",
@@ -47,7 +48,7 @@ impl ImageStore {
 
 /// The one layer: the program under `/bin`, its names, users, and a folder for temporary files.
 fn layer() -> std::io::Result<Vec<u8>> {
-    let mut archive = Builder::new(Vec::with_capacity(PROGRAM.len() + 64 * 1024));
+    let mut archive = Builder::new(Vec::with_capacity(BUILTIN_PROGRAM.len() + 64 * 1024));
     let mut add = |path: &str, kind, mode, content: &[u8], target: Option<&str>| {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -72,7 +73,7 @@ fn layer() -> std::io::Result<Vec<u8>> {
     ] {
         add(folder, EntryType::Directory, mode, b"", None)?;
     }
-    add("bin/hello", EntryType::Regular, 0o755, PROGRAM, None)?;
+    add("bin/hello", EntryType::Regular, 0o755, BUILTIN_PROGRAM, None)?;
     for tool in TOOLS {
         add(
             &format!("bin/{tool}"),

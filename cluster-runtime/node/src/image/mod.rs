@@ -16,6 +16,7 @@ mod store;
 mod unpack;
 
 pub use builtin::BUILTIN_IMAGE;
+pub(crate) use builtin::BUILTIN_PROGRAM;
 pub use collect::Lease;
 pub use digest::Digest;
 pub use error::ImageError;

@@ -174,6 +174,9 @@ pub struct ContainerSpec {
     pub id: ContainerId,
     /// The sandbox that it is in.
     pub sandbox: String,
+    /// The running container of the sandbox whose processes it sees, where each has its own.
+    #[serde(default)]
+    pub processes_of: Option<ContainerId>,
     /// Its name in the pod.
     pub name: String,
     /// How many containers of this name the pod had before.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster_client::{ExecExit, ExecRequest};
-use cluster_node::runtime::{ContainerId, ContainerSpec, Runtime, RuntimeError};
+use cluster_node::runtime::{ContainerId, ContainerSpec, NamespaceMode, Runtime, RuntimeError, SandboxSpec};
 use tokio::io::AsyncReadExt;
 
 use super::{SOON, sandbox};
@@ -122,6 +122,67 @@ pub async fn check(runtime: &dyn Runtime, spec: impl Fn(&str) -> ContainerSpec) 
 
     runtime.start_container(spec("last")).await.unwrap();
     runtime.remove_sandbox("pod").await.unwrap();
+    runtime.remove_sandbox("pod").await.unwrap();
+    assert_eq!(runtime.list().await.unwrap(), []);
+}
+
+/// Whose processes a container sees: its own, those of another, or all of its sandbox. For runtimes with real ones.
+pub async fn check_processes(runtime: &dyn Runtime, spec: impl Fn(&str) -> ContainerSpec) {
+    let seen = async |id: &ContainerId| {
+        let (exit, listed) = run(runtime, id, &["ls", "/proc"]).await;
+        assert_eq!(exit, ExecExit::Code(0), "{listed}");
+        let numbers = listed
+            .split_whitespace()
+            .filter(|name| name.parse::<u32>().is_ok());
+        // One of them is the command itself.
+        numbers.count() - 1
+    };
+    let ends = async |id: &ContainerId| {
+        let waited = tokio::time::timeout(SOON, runtime.wait(id)).await;
+        waited.unwrap().unwrap().code
+    };
+    let spec = |name: &str| {
+        let mut spec = spec(name);
+        spec.process.args = ["/bin/hello", "sleep", "infinity"].map(str::to_owned).into();
+        spec
+    };
+    let start = async |spec: ContainerSpec| runtime.start_container(spec).await.unwrap();
+
+    runtime.create_sandbox(sandbox("pod")).await.unwrap();
+    let target = start(spec("target")).await;
+    let joining = |name: &str| ContainerSpec {
+        processes_of: Some(target.id.clone()),
+        ..spec(name)
+    };
+    let other = start(spec("other")).await;
+    let guest = start(joining("guest")).await;
+    assert_eq!(seen(&other.id).await, 1);
+    assert_eq!((seen(&guest.id).await, seen(&target.id).await), (2, 2));
+    runtime.stop_container(&guest.id, "SIGTERM", SOON).await.unwrap();
+    assert_eq!(seen(&target.id).await, 1, "a guest goes alone");
+    let last = start(joining("last")).await;
+    runtime.stop_container(&target.id, "SIGTERM", SOON).await.unwrap();
+    assert_eq!(ends(&last.id).await, 137, "guests end with whom they joined");
+    assert!(runtime.start_container(joining("late")).await.is_err());
+    runtime.remove_sandbox("pod").await.unwrap();
+
+    let shared = SandboxSpec {
+        pid: NamespaceMode::Shared,
+        ..sandbox("pod")
+    };
+    let made = runtime.create_sandbox(shared).await.unwrap();
+    assert_eq!(made.containers, []);
+    let (one, two) = (start(spec("one")).await, start(spec("two")).await);
+    // The third is what holds them together.
+    assert_eq!((seen(&one.id).await, seen(&two.id).await), (3, 3));
+    assert_eq!(runtime.list().await.unwrap()[0].containers.len(), 2);
+    runtime.stop_container(&one.id, "SIGTERM", SOON).await.unwrap();
+    assert_eq!(seen(&two.id).await, 2, "each container ends alone");
+    runtime
+        .stop_container(&two.id, "SIGTERM", Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(ends(&two.id).await, 137);
     runtime.remove_sandbox("pod").await.unwrap();
     assert_eq!(runtime.list().await.unwrap(), []);
 }

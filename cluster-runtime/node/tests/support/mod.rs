@@ -236,6 +236,7 @@ pub fn container(sandbox: &str, name: &str, image: &Image, log: &Path, args: &[&
     ContainerSpec {
         id: ContainerId::of(sandbox, name, 0),
         sandbox: sandbox.into(),
+        processes_of: None,
         name: name.into(),
         attempt: 0,
         image: image.name.clone(),

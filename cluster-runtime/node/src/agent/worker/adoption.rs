@@ -17,6 +17,7 @@ impl Worker {
         let statuses = |key| object.list(&["status", key]).iter();
         let known: Vec<&Value> = statuses("initContainerStatuses")
             .chain(statuses("containerStatuses"))
+            .chain(statuses("ephemeralContainerStatuses"))
             .collect();
         let status_of = |name: &str| known.iter().find(|status| status["name"] == name).copied();
         if let Some(sandbox) = found {

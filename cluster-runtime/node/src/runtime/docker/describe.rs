@@ -60,7 +60,7 @@ pub(super) fn holder(spec: &SandboxSpec, image: &str, names: &Names) -> Containe
     ContainerCreateBody {
         hostname: own_network.then(|| spec.hostname.clone()),
         image: Some(image.to_owned()),
-        entrypoint: Some(words(&["/bin/hello", "sleep", "infinity"])),
+        entrypoint: Some(words(&["/bin/hello", "pause"])),
         labels: Some([(NODE.into(), names.instance.clone()), (SANDBOX.into(), label)].into()),
         host_config: Some(HostConfig {
             network_mode: Some(if own_network { "none" } else { "host" }.into()),
@@ -122,7 +122,10 @@ pub(super) fn container(
                 joined.clone()
             }),
             pid_mode: match sandbox.pid {
-                NamespaceMode::Own => None,
+                NamespaceMode::Own => spec
+                    .processes_of
+                    .as_ref()
+                    .map(|target| format!("container:{}", names.container(target.as_str()))),
                 NamespaceMode::Shared => Some(joined),
                 NamespaceMode::Host => Some("host".into()),
             },

@@ -19,6 +19,7 @@ mod family;
 
 mod namespaces;
 mod paths;
+mod processes;
 mod protocol;
 mod runtime;
 mod shim;

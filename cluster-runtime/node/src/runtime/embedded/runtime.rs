@@ -34,6 +34,7 @@ use super::cgroup::Cgroups;
 use super::family::kill_family;
 use super::namespaces;
 use super::paths::{EXIT, LOCK, SANDBOX, SHIM_LOG, SOCKET, SPEC, STARTED, ShortPath, read_json, write_json};
+use super::processes::{Processes, holder, holder_id, is_shared, make_holder_root};
 use super::protocol::{Answer, ExecAnswer, ExecCommand, Request, StartAnswer, Started, send};
 use super::start::ShimSpec;
 use super::streams::{ExecControl, Streams, attend_command, reader, resize_as_asked, writer};
@@ -166,6 +167,65 @@ impl EmbeddedRuntime {
         }
     }
 
+    async fn make(self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
+        if self.inner.state().sandboxes.contains_key(&spec.id) {
+            return Err(RuntimeError::Exists {
+                what: "sandbox",
+                id: spec.id,
+            });
+        }
+        let inner = self.inner.clone();
+        let sandbox = blocking(move || inner.make_sandbox(spec)).await?;
+        self.inner
+            .state()
+            .sandboxes
+            .insert(sandbox.spec.id.clone(), sandbox.clone());
+        if sandbox.spec.pid == NamespaceMode::Shared
+            && let Err(error) = self.start_holder(sandbox.spec.clone()).await
+        {
+            self.remove_sandbox(&sandbox.spec.id).await?;
+            return Err(error);
+        }
+        Ok(sandbox)
+    }
+
+    /// Starts the container that holds the processes of a sandbox.
+    async fn start_holder(&self, sandbox: SandboxSpec) -> Result<(), RuntimeError> {
+        let failed = |error: io::Error| RuntimeError::machine("make the sandbox", error);
+        let root = make_holder_root(&self.inner.config.root).map_err(failed)?;
+        let spec = holder(&sandbox, root, &self.inner.sandbox_folder(&sandbox.id));
+        self.start_container(spec).await.map(drop)
+    }
+
+    /// Whose processes a container shall see. A sandbox whose holder has ended is of no use any more: it is removed,
+    /// and has to be made again.
+    async fn processes(
+        &self,
+        sandbox: &SandboxSpec,
+        spec: &ContainerSpec,
+    ) -> Result<Processes, RuntimeError> {
+        let other = match sandbox.pid {
+            NamespaceMode::Host => return Ok(Processes::Host),
+            NamespaceMode::Shared if is_shared(sandbox, spec) => holder_id(&sandbox.id),
+            NamespaceMode::Shared => return Ok(Processes::Own),
+            NamespaceMode::Own => match &spec.processes_of {
+                None => return Ok(Processes::Own),
+                Some(target) => target.clone(),
+            },
+        };
+        let entry = self.entry(&other).and_then(Entry::must_run);
+        let started = read_json::<Started>(&self.inner.container_folder(&other).join(STARTED));
+        match (entry, started) {
+            (Ok(_), Ok(Some(started))) => Ok(Processes::of(&started)),
+            (Err(error), _) if sandbox.pid == NamespaceMode::Own => Err(error),
+            (_, Err(error)) => Err(RuntimeError::machine("join the processes", error)),
+            _ => {
+                self.remove_sandbox(&sandbox.id).await?;
+                Err(RuntimeError::no_sandbox(&sandbox.id))
+            }
+        }
+    }
+
     async fn start(self, spec: ContainerSpec) -> Result<Container, RuntimeError> {
         if spec.process.args.is_empty() {
             return Err(RuntimeError::Start {
@@ -186,7 +246,11 @@ impl EmbeddedRuntime {
                 .ok_or_else(|| RuntimeError::no_sandbox(&spec.sandbox))?
         };
         let folder = self.inner.container_folder(&spec.id);
-        let started = self.inner.start_shim(&folder, &spec, sandbox.spec).await;
+        let processes = self.processes(&sandbox.spec, &spec).await?;
+        let started = self
+            .inner
+            .start_shim(&folder, &spec, sandbox.spec, processes)
+            .await;
         let (started, child) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -214,25 +278,11 @@ impl Runtime for EmbeddedRuntime {
     }
 
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
-        if spec.pid == NamespaceMode::Shared {
-            return Err(RuntimeError::Unsupported {
-                what: "`shareProcessNamespace`".to_owned(),
-                runtime: "embedded",
-            });
-        }
-        if self.inner.state().sandboxes.contains_key(&spec.id) {
-            return Err(RuntimeError::Exists {
-                what: "sandbox",
-                id: spec.id,
-            });
-        }
-        let inner = self.inner.clone();
-        let sandbox = blocking(move || inner.make_sandbox(spec)).await?;
-        self.inner
-            .state()
-            .sandboxes
-            .insert(sandbox.spec.id.clone(), sandbox.clone());
-        Ok(sandbox)
+        // In a task of its own: a caller that gives up must not leave a sandbox that nobody knows.
+        let making = tokio::spawn(self.clone().make(spec));
+        making
+            .await
+            .unwrap_or_else(|error| Err(RuntimeError::machine("make the sandbox", error)))
     }
 
     async fn remove_sandbox(&self, sandbox: &str) -> Result<(), RuntimeError> {
@@ -437,7 +487,8 @@ impl Runtime for EmbeddedRuntime {
             let containers = state
                 .containers
                 .values()
-                .filter(|entry| entry.container.sandbox == sandbox.spec.id);
+                .filter(|entry| entry.container.sandbox == sandbox.spec.id)
+                .filter(|entry| entry.container.id != holder_id(&sandbox.spec.id));
             sandbox.containers = containers.map(Entry::now).collect();
             sandbox
                 .containers
@@ -538,7 +589,7 @@ impl Inner {
         let _ = umount2(&folder.join("shm"), MntFlags::MNT_DETACH);
         let failed = |error: io::Error| RuntimeError::machine("remove the sandbox", error);
         self.cgroups.remove(&self.pod_cgroup(id)).map_err(failed)?;
-        fs::remove_dir_all(&folder).map_err(failed)
+        remove_folder(&folder).map_err(failed)
     }
 
     // ---- shims ----
@@ -566,6 +617,7 @@ impl Inner {
         folder: &Path,
         spec: &ContainerSpec,
         sandbox: SandboxSpec,
+        processes: Processes,
     ) -> Result<(Started, Child), RuntimeError> {
         let failed = |error: io::Error| RuntimeError::machine("start the shim", error);
         fs::create_dir_all(folder).map_err(failed)?;
@@ -593,6 +645,7 @@ impl Inner {
             container,
             sandbox,
             sandbox_folder,
+            processes,
         };
         write_json(&folder.join(SPEC), &shim_spec).map_err(failed)?;
         let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
@@ -652,13 +705,10 @@ impl Inner {
     /// such commands are ended first, and the lock keeps others out.
     fn remove_remains(&self, sandbox: &str, id: &ContainerId) -> io::Result<()> {
         let folder = self.container_folder(id);
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(folder.join(SHIM_LOG));
-        let lock = match lock {
+        let lock = match File::options().append(true).open(folder.join(SHIM_LOG)) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // Somebody else is removing it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return remove_folder(&folder),
             Err(error) => return Err(error),
         };
         let group = self.cgroup_of(sandbox, id);
@@ -671,7 +721,7 @@ impl Inner {
             thread::sleep(SHIMS_END_PAUSE);
         }
         self.cgroups.remove(&group)?;
-        fs::remove_dir_all(folder)
+        remove_folder(&folder)
     }
 
     /// Removes what a shim left that is gone.
@@ -822,6 +872,14 @@ fn signal_number(text: &str) -> Result<i32, RuntimeError> {
         what: format!("the signal `{text}`"),
         runtime: "embedded",
     })
+}
+
+/// Removes a folder, which somebody else may be doing too.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {

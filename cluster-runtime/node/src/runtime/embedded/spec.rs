@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::api::{ContainerSpec, NamespaceMode, ProcessSpec, Resources, SandboxSpec, SeccompProfile};
 use super::super::seccomp::{Filter, Profile, compile, runtime_default};
 use super::namespaces::pins;
+use super::processes::{Joined, Processes};
 use super::user::Identity;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -113,10 +114,12 @@ pub(super) struct Machine {
 }
 
 /// Makes the specification of a container.
+#[expect(clippy::too_many_arguments, reason = "each is a part of one specification")]
 pub(super) fn runtime_spec(
     container: &ContainerSpec,
     sandbox: &SandboxSpec,
     sandbox_folder: &Path,
+    processes: (&Processes, Option<&Joined>),
     cgroup: &str,
     identity: &Identity,
     machine: &Machine,
@@ -128,7 +131,7 @@ pub(super) fn runtime_spec(
         "root": { "path": "rootfs", "readonly": container.read_only_root },
         "mounts": mounts(container, machine),
         "linux": {
-            "namespaces": namespaces(sandbox, sandbox_folder, machine),
+            "namespaces": namespaces(sandbox, sandbox_folder, processes, machine),
             "cgroupsPath": cgroup,
             "resources": resources(&container.resources, container.privileged, machine),
             "rootfsPropagation": propagation(container),
@@ -231,11 +234,18 @@ fn capabilities(process: &ProcessSpec, privileged: bool, machine: &Machine) -> V
         .collect()
 }
 
-fn namespaces(sandbox: &SandboxSpec, folder: &Path, machine: &Machine) -> Value {
+fn namespaces(
+    sandbox: &SandboxSpec,
+    folder: &Path,
+    (processes, joined): (&Processes, Option<&Joined>),
+    machine: &Machine,
+) -> Value {
     let [network, ipc, uts] = pins(folder);
     let mut list = vec![json!({ "type": "mount" })];
-    if sandbox.pid == NamespaceMode::Own {
-        list.push(json!({ "type": "pid" }));
+    match (processes, joined) {
+        (Processes::Own, _) => list.push(json!({ "type": "pid" })),
+        (Processes::Of { .. }, Some(joined)) => list.push(json!({ "type": "pid", "path": joined.path() })),
+        _ => {}
     }
     if sandbox.network == NamespaceMode::Own {
         list.push(json!({ "type": "network", "path": network }));

@@ -17,11 +17,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::super::api::{ContainerSpec, NamespaceMode, SandboxSpec};
+use super::super::api::{ContainerSpec, SandboxSpec};
 use super::super::sub_path;
 use super::cgroup::Cgroups;
 use super::executor::FreshExecutor;
 use super::paths::{BUNDLE, CONSOLE, OCI_STATE};
+use super::processes::Processes;
 use super::protocol::Started;
 use super::spec::{Machine, guard, runtime_spec};
 use super::user::identify;
@@ -35,6 +36,9 @@ pub(super) struct ShimSpec {
     pub container: ContainerSpec,
     pub sandbox: SandboxSpec,
     pub sandbox_folder: PathBuf,
+    /// Whose processes it sees.
+    #[serde(default)]
+    pub processes: Processes,
     /// Control group of the container.
     pub cgroup: String,
     /// Control group of the shims.
@@ -58,7 +62,7 @@ pub(super) fn start(
     report: OwnedFd,
 ) -> Result<Started, String> {
     let failed = |action: &'static str| move |error: io::Error| format!("cannot {action}: {error}");
-    if spec.sandbox.pid == NamespaceMode::Host {
+    if !spec.processes.end_with_the_first() {
         // Others end with their first process; these can only be found by their group.
         let joined = cgroups.join_unified(&spec.cgroup);
         joined.map_err(failed("join the control group"))?;
@@ -93,10 +97,12 @@ pub(super) fn start(
     }
     let machine = machine(cgroups).map_err(failed("look at the machine"))?;
     let guard = guard(&container, &machine)?;
+    let joined = spec.processes.open().map_err(failed("join the processes"))?;
     let document = runtime_spec(
         &container,
         &spec.sandbox,
         &spec.sandbox_folder,
+        (&spec.processes, joined.as_ref()),
         &spec.cgroup,
         &identity,
         &machine,
