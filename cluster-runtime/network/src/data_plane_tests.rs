@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+use crate::conntrack::{self, Flows};
 use crate::link::{Links, gateway};
 use crate::policy::{PolicyObjects, policy_removal_script, policy_script};
 use crate::proxy::Proxy;
@@ -22,10 +23,16 @@ const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 7);
 const EMPTY_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 8);
 const NODE_PORT: u16 = 30080;
 
+/// What a pod shall do: connect, or send a datagram, always from the same port.
+enum Order {
+    Connect(SocketAddrV4),
+    Send(SocketAddrV4),
+}
+
 /// A thread in a network namespace of its own that serves its name on port 80 and connects where it is told.
 struct Pod {
     namespace: PathBuf,
-    orders: tokio::sync::mpsc::UnboundedSender<(SocketAddrV4, tokio::sync::oneshot::Sender<String>)>,
+    orders: tokio::sync::mpsc::UnboundedSender<(Order, tokio::sync::oneshot::Sender<String>)>,
 }
 
 impl Pod {
@@ -49,11 +56,23 @@ impl Pod {
                         let _ = client.write_all(name.as_bytes()).await;
                     }
                 });
-                while let Some((target, answer)) = received.recv().await {
+                let datagrams = UdpSocket::bind("0.0.0.0:80").await.unwrap();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 64];
+                    while let Ok((_, from)) = datagrams.recv_from(&mut buffer).await {
+                        let _ = datagrams.send_to(name.as_bytes(), from).await;
+                    }
+                });
+                let own = std::sync::Arc::new(UdpSocket::bind("0.0.0.0:0").await.unwrap());
+                while let Some((order, answer)) = received.recv().await {
+                    let own = own.clone();
                     // Beside the others: one that waits for an answer must not keep the next.
                     tokio::spawn(async move {
-                        let _: Result<(), String> =
-                            tokio::sync::oneshot::Sender::send(answer, ask(target).await);
+                        let answered = match order {
+                            Order::Connect(target) => ask(target).await,
+                            Order::Send(target) => say(&own, target).await,
+                        };
+                        let _: Result<(), String> = tokio::sync::oneshot::Sender::send(answer, answered);
                     });
                 }
             });
@@ -71,8 +90,16 @@ impl Pod {
     }
 
     async fn ask(&self, target: SocketAddrV4) -> String {
+        self.order(Order::Connect(target)).await
+    }
+
+    async fn say(&self, target: SocketAddrV4) -> String {
+        self.order(Order::Send(target)).await
+    }
+
+    async fn order(&self, order: Order) -> String {
         let (answer, answered) = tokio::sync::oneshot::channel();
-        self.orders.send((target, answer)).unwrap();
+        self.orders.send((order, answer)).unwrap();
         answered.await.unwrap()
     }
 }
@@ -204,6 +231,7 @@ async fn services_lead_to_pods(nft: Option<PathBuf>) {
     }
 
     if config.nft.is_some() {
+        datagrams_follow_the_backends(&config, [&one, &two], [first, second]).await;
         clients_stay(&config, &one, [first, second]).await;
         policies_close(&config, &one, &two, [first, second]).await;
     }
@@ -216,6 +244,72 @@ async fn services_lead_to_pods(nft: Option<PathBuf>) {
         run_nft(nft, &affinity::removal_script(&config)).await.unwrap();
     }
     links.remove_service_route(&config).await.unwrap();
+}
+
+/// A client that keeps its port is answered by the backend that is there, not by the one that was.
+async fn datagrams_follow_the_backends(config: &NetworkConfig, pods: [&Pod; 2], addresses: [Ipv4Addr; 2]) {
+    let nft = config.nft.as_ref().unwrap();
+    let service = |backends: &[Ipv4Addr]| {
+        [ServicePort {
+            name: "shop/names:-".into(),
+            cluster_ips: [SERVICE].into(),
+            port: 53,
+            node_port: Some(NODE_PORT),
+            protocol: Protocol::Udp,
+            backends: backends
+                .iter()
+                .map(|address| SocketAddrV4::new(*address, 80))
+                .collect(),
+            affinity_seconds: None,
+        }]
+    };
+    let (old, new) = (service(&addresses[..1]), service(&addresses[1..]));
+    run_nft(nft, &ruleset::script(config, &old)).await.unwrap();
+    let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let by_node_port = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let targets = [
+        (&socket, SocketAddrV4::new(SERVICE, 53)),
+        (
+            &by_node_port,
+            SocketAddrV4::new(gateway(config.pod_subnet), NODE_PORT),
+        ),
+    ];
+    let answers = async || {
+        let mut answers = Vec::new();
+        for (socket, target) in targets {
+            answers.push(say(socket, target).await);
+        }
+        answers.push(pods[1].say(targets[0].1).await);
+        answers
+    };
+    assert_eq!(answers().await, ["one"; 3]);
+    let update = ruleset::update_script(config, &old, &new).unwrap();
+    run_nft(nft, &update).await.unwrap();
+    assert_eq!(answers().await, ["one"; 3], "the kernel remembers");
+    let flows = Flows::changed(Some(&old), &new).unwrap();
+    assert_eq!(conntrack::forget(&flows).unwrap(), 3);
+    assert_eq!(answers().await, ["two"; 3]);
+    assert_eq!(conntrack::forget(&flows).unwrap(), 0, "others are left alone");
+    // Without a backend, and without a service, nobody answers.
+    let none = service(&[]);
+    run_nft(nft, &ruleset::script(config, &none)).await.unwrap();
+    let flows = Flows::changed(Some(&new), &none).unwrap();
+    assert_eq!(conntrack::forget(&flows).unwrap(), 3);
+    assert_ne!(answers().await[0], "two");
+}
+
+/// What is answered to a datagram.
+async fn say(socket: &UdpSocket, target: SocketAddrV4) -> String {
+    let asked = async {
+        socket.send_to(b"who?", target).await?;
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).await?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    match tokio::time::timeout(Duration::from_millis(500), asked).await {
+        Ok(answer) => answer.unwrap_or_else(|error| error.kind().to_string()),
+        Err(_) => "no answer".into(),
+    }
 }
 
 /// A client of a service with affinity stays with one backend, also while others come and go.

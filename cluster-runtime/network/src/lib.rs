@@ -7,6 +7,7 @@
 mod address;
 pub mod affinity;
 mod config;
+mod conntrack;
 #[cfg(test)]
 mod data_plane_tests;
 mod dns;

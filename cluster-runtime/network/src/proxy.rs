@@ -136,23 +136,27 @@ async fn join(mut client: TcpStream, backends: Vec<SocketAddrV4>) {
 
 async fn forward_udp(socket: UdpSocket, backends: Backends) {
     let socket = Arc::new(socket);
-    let mut clients: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
+    let mut clients: HashMap<SocketAddr, (SocketAddrV4, mpsc::Sender<Vec<u8>>)> = HashMap::new();
     let mut turn = 0_usize;
     let mut buffer = vec![0; 65_536];
     loop {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        clients.retain(|_, queue| !queue.is_closed());
+        turn = turn.wrapping_add(1);
+        let present = in_turn(&backends, turn);
+        // A client whose backend is gone is led to another.
+        clients.retain(|_, (backend, queue)| !queue.is_closed() && present.contains(backend));
+        let Some(next) = present.first().copied() else {
+            continue;
+        };
         if !clients.contains_key(&client) && clients.len() >= UDP_CLIENTS_MAX {
             continue;
         }
-        let queue = clients.entry(client).or_insert_with(|| {
-            turn = turn.wrapping_add(1);
+        let (_, queue) = clients.entry(client).or_insert_with(|| {
             let (queue, datagrams) = mpsc::channel(UDP_QUEUE);
-            let backend = in_turn(&backends, turn).first().copied();
-            tokio::spawn(relay_udp(socket.clone(), client, backend, datagrams));
-            queue
+            tokio::spawn(relay_udp(socket.clone(), client, next, datagrams));
+            (next, queue)
         });
         let _ = queue.try_send(buffer[..length].to_vec());
     }
@@ -162,10 +166,9 @@ async fn forward_udp(socket: UdpSocket, backends: Backends) {
 async fn relay_udp(
     socket: Arc<UdpSocket>,
     client: SocketAddr,
-    backend: Option<SocketAddrV4>,
+    backend: SocketAddrV4,
     mut datagrams: mpsc::Receiver<Vec<u8>>,
 ) {
-    let Some(backend) = backend else { return };
     let Ok(server) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await else {
         return;
     };
@@ -268,30 +271,39 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn datagrams_are_answered() {
+    /// A server that answers each datagram with its own port.
+    async fn udp_backend() -> SocketAddrV4 {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let SocketAddr::V4(address) = server.local_addr().unwrap() else {
             unreachable!()
         };
         tokio::spawn(async move {
             let mut buffer = [0; 16];
-            while let Ok((length, from)) = server.recv_from(&mut buffer).await {
-                let _ = server.send_to(&buffer[..length], from).await;
+            while let Ok((_, from)) = server.recv_from(&mut buffer).await {
+                let _ = server.send_to(address.port().to_string().as_bytes(), from).await;
             }
         });
+        address
+    }
+
+    #[tokio::test]
+    async fn datagrams_are_answered_by_a_backend_that_is_there() {
+        let (one, two) = (udp_backend().await, udp_backend().await);
         let port = {
             let free = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             free.local_addr().unwrap().port()
         };
         let mut proxy = Proxy::default();
-        proxy
-            .apply([((Ipv4Addr::LOCALHOST, port, Protocol::Udp), vec![address])].into())
-            .await;
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        client.connect(("127.0.0.1", port)).await.unwrap();
-        client.send(b"ping").await.unwrap();
-        let mut buffer = [0; 16];
-        assert_eq!(client.recv(&mut buffer).await.unwrap(), 4);
+        let key = (Ipv4Addr::LOCALHOST, port, Protocol::Udp);
+        for backend in [one, two] {
+            proxy.apply([(key, vec![backend])].into()).await;
+            client.connect(("127.0.0.1", port)).await.unwrap();
+            client.send(b"ping").await.unwrap();
+            let mut buffer = [0; 16];
+            let length = client.recv(&mut buffer).await.unwrap();
+            let answer = std::str::from_utf8(&buffer[..length]).unwrap();
+            assert_eq!(answer, backend.port().to_string());
+        }
     }
 }

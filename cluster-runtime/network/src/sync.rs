@@ -1,6 +1,7 @@
 //! Keeps rules, listeners and names in step with the services of the API.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::Stdio;
@@ -12,6 +13,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::conntrack::{self, Flows};
 use crate::dns::{DnsServer, Names};
 use crate::network::{ForwardedPort, NetworkError};
 use crate::proxy::Proxy;
@@ -145,6 +147,25 @@ impl Sync {
     }
 
     async fn apply(&mut self) -> Result<(), NetworkError> {
+        let before = self.told.clone();
+        self.tell().await?;
+        let Some(flows) = self
+            .told
+            .as_deref()
+            .and_then(|told| Flows::changed(before.as_deref(), told))
+        else {
+            return Ok(());
+        };
+        // After the rules: what is sent now is led by them.
+        let forgetting = tokio::task::spawn_blocking(move || conntrack::forget(&flows)).await;
+        match forgetting.map_err(io::Error::other).flatten() {
+            Ok(forgotten) => tracing::debug!(forgotten, "UDP clients are led anew"),
+            Err(error) => tracing::warn!(%error, "UDP clients may be led to backends that are gone"),
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self) -> Result<(), NetworkError> {
         let (services, slices) = (self.services.list(), self.slices.list());
         self.dns
             .publish(Names::new(&self.config.cluster_domain, &services, &slices));
