@@ -20,6 +20,7 @@ mod judge;
 mod limits;
 mod output;
 mod plan_text;
+mod pod_logs;
 mod progress;
 mod release_text;
 mod settings;

@@ -18,6 +18,7 @@ mod image;
 mod install;
 mod lint;
 mod list;
+mod logs;
 mod node;
 mod package;
 mod plan;
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Status(status::StatusArgs),
+    Logs(logs::LogsArgs),
     #[command(visible_alias = "hist")]
     History(history::HistoryArgs),
     Get(get::GetArgs),
@@ -131,6 +133,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
         Command::Uninstall(arguments) => uninstall::run(&arguments, settings),
         Command::List(arguments) => list::run(&arguments, settings),
         Command::Status(arguments) => status::run(&arguments, settings),
+        Command::Logs(arguments) => logs::run(&arguments, settings),
         Command::History(arguments) => history::run(&arguments, settings),
         Command::Get(arguments) => get::run(&arguments, settings),
         Command::Unlock(arguments) => unlock::run(&arguments, settings),

@@ -2,11 +2,11 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{EndsWith, Follower, Lines, Since};
+use super::follow::ProjectPods;
 use super::place::Place;
 use super::project::ProjectArgs;
-use crate::duration;
 use crate::failure::Failure;
+use crate::pod_logs::{EndsWith, Lines, Since, last};
 use crate::settings::Settings;
 
 /// Print the logs of a project
@@ -37,41 +37,22 @@ pub(crate) struct LogsArgs {
 pub(super) fn run(arguments: &LogsArgs, project: &ProjectArgs, settings: &Settings) -> Result<(), Failure> {
     let lines = Lines {
         last: last(arguments.lines.as_deref())?,
-        since: arguments.since.as_deref().map(since).transpose()?,
+        since: arguments.since.as_deref().map(Since::parse).transpose()?,
         timestamps: arguments.timestamps,
         no_prefix: arguments.no_log_prefix,
+        ..Lines::default()
     };
     let mut place = Place::find(project, settings)?;
     if arguments.no_color {
         place.settings.console = crate::console::Console::plain();
     }
     place.work(async |cluster| {
-        let follower = Follower::new(&place, cluster, &arguments.services, lines);
+        let follower = ProjectPods::new(&place, &arguments.services).follower(cluster, lines);
         if !arguments.follow {
-            return follower.print().await;
+            return follower.print().await.map(drop);
         }
         let complete = CancellationToken::new();
         complete.cancel();
         follower.follow(&EndsWith::All, &complete).await.map(drop)
     })
-}
-
-fn last(text: Option<&str>) -> Result<Option<u64>, Failure> {
-    match text {
-        None | Some("all") => Ok(None),
-        Some(count) => count
-            .parse()
-            .map(Some)
-            .map_err(|_| Failure::new(format!("`{count}` is no number of lines"))),
-    }
-}
-
-fn since(text: &str) -> Result<Since, Failure> {
-    if let Ok(duration) = duration::parse(text) {
-        return Ok(Since::Seconds(duration.as_secs().max(1)));
-    }
-    match text.parse::<jiff::Timestamp>() {
-        Ok(time) => Ok(Since::Time(time.to_string())),
-        Err(error) => Err(Failure::new(format!("`{text}` is no time and no duration")).because_error(&error)),
-    }
 }

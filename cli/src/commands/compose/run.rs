@@ -17,13 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::build;
 use super::convert::convert;
 use super::exec::{result, target};
-use super::follow::{EndsWith, Follower, Lines};
+use super::follow::ProjectPods;
 use super::place::{INSTANCE, Place, SERVICE};
 use super::project::ProjectArgs;
 use super::up::{self, UpArgs};
 use crate::commands::block_on;
 use crate::connection::{self, Start};
 use crate::failure::Failure;
+use crate::pod_logs::{EndsWith, Lines};
 use crate::settings::Settings;
 use crate::terminal;
 
@@ -346,7 +347,9 @@ async fn session(place: &Place, cluster: &Cluster, pod: &Object, tty: bool) -> R
             no_prefix: true,
             ..Lines::default()
         };
-        let follower = Follower::new(place, cluster, &[], lines).of_pod(pod.name());
+        let follower = ProjectPods::new(place, &[])
+            .of_pod(pod.name())
+            .follower(cluster, lines);
         let complete = CancellationToken::new();
         complete.cancel();
         let nothing = EndsWith::All;

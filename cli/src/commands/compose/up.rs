@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::convert::convert;
-use super::follow::{EndsWith, Follower, Lines, Since};
+use super::follow::ProjectPods;
 use super::place::{PROJECT, Place, SERVICE};
 use super::project::ProjectArgs;
 use super::{build, ps, stop};
@@ -28,6 +28,7 @@ use crate::connection::{self, Start};
 use crate::console::Console;
 use crate::duration;
 use crate::failure::Failure;
+use crate::pod_logs::{EndsWith, Lines, Since};
 use crate::settings::Settings;
 
 /// How long an interrupted project may take to stop.
@@ -154,7 +155,7 @@ impl UpArgs {
 
     fn ends_with(&self) -> EndsWith {
         match &self.exit_code_from {
-            Some(service) => EndsWith::Service(dns_label(service)),
+            Some(service) => EndsWith::Group(dns_label(service)),
             None if self.abort_on_container_exit => EndsWith::Any,
             None if self.abort_on_container_failure => EndsWith::Failure,
             None => EndsWith::All,
@@ -336,7 +337,9 @@ async fn attached(
     if arguments.no_color {
         shown.settings.console = Console::plain();
     }
-    let follower = Follower::new(&shown, cluster, &arguments.attach, lines).without(&arguments.no_attach);
+    let follower = ProjectPods::new(&shown, &arguments.attach)
+        .without(&arguments.no_attach)
+        .follower(cluster, lines);
     let ready = CancellationToken::new();
     let mut following = std::pin::pin!(follower.follow(&ends_with, &ready));
     let mut coming_up = std::pin::pin!(bring_up(arguments, place, cluster, upgrade));
@@ -369,7 +372,7 @@ async fn attached(
     place
         .settings
         .console
-        .say(format!("`{}` ended with {}; stopping", ended.service, ended.code));
+        .say(format!("`{}` ended with {}; stopping", ended.group, ended.code));
     stop::stop(place, cluster, &[], STOP_SECONDS).await?;
     match u8::try_from(ended.code) {
         Ok(0) => Ok(()),
