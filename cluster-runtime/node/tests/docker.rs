@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use cluster_client::{ExecExit, ExecRequest};
@@ -11,24 +12,28 @@ use cluster_node::runtime::{
     SandboxSpec,
 };
 use support::conformance::{self, run};
-use support::engine::DockerEngine;
+use support::engine::Engine;
 use support::{Lab, SOON, container, sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A lab with an engine and a runtime on it. The engine ends before the lab's folder goes.
 struct Bench {
     runtime: DockerRuntime,
-    engine: DockerEngine,
+    engine: Engine,
     lab: Lab,
 }
 
 impl Bench {
     async fn new() -> Option<Self> {
+        Self::on(Engine::docker).await
+    }
+
+    async fn on(engine: fn(&Path) -> Option<Engine>) -> Option<Self> {
         if !support::is_root() {
             return None;
         }
         let lab = Lab::new();
-        let engine = DockerEngine::start(lab.dir.path())?;
+        let engine = engine(lab.dir.path())?;
         let runtime = open(&lab, &engine).await;
         Some(Self { runtime, engine, lab })
     }
@@ -38,7 +43,7 @@ impl Bench {
     }
 }
 
-async fn open(lab: &Lab, engine: &DockerEngine) -> DockerRuntime {
+async fn open(lab: &Lab, engine: &Engine) -> DockerRuntime {
     let config = DockerConfig {
         root: lab.dir.path().join("docker"),
         socket: engine.socket(),
@@ -64,6 +69,15 @@ async fn the_docker_runtime_conforms() {
         "{}",
         bench.runtime.version()
     );
+    conformance::check(&bench.runtime, |name| bench.spec(name, &["/bin/hello"])).await;
+    conformance::check_processes(&bench.runtime, |name| bench.spec(name, &["/bin/hello"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_docker_runtime_conforms_on_podman() {
+    let Some(bench) = Bench::on(Engine::podman).await else {
+        return;
+    };
     conformance::check(&bench.runtime, |name| bench.spec(name, &["/bin/hello"])).await;
     conformance::check_processes(&bench.runtime, |name| bench.spec(name, &["/bin/hello"])).await;
 }

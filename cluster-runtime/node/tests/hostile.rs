@@ -289,3 +289,45 @@ async fn the_health_check_of_an_image_decides_who_is_ready() {
     cluster.delete("web").await;
     cluster.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn err_bombs_harm_their_pod_alone() {
+    let Some(cluster) = cluster().await else { return };
+    if cluster.lab.busybox().is_none() {
+        return;
+    }
+    cluster
+        .pod("quiet", json!({ "containers": [hello(&["sleep", "600"])] }))
+        .await;
+    cluster.until_ready("quiet").await;
+    let bombs = [
+        ("forks", "while :; do sleep 600 & done", "can't fork"),
+        ("memory", "cat /dev/zero > /data/file", "No space left on device"),
+        (
+            "words",
+            "head -c 20000000 /dev/zero; echo; echo out of breath >&2; exit 1",
+            "out of breath",
+        ),
+    ];
+    for (name, script, last_words) in bombs {
+        let container = json!({
+            "name": "main", "image": "busybox:test", "command": ["sh", "-c", script],
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        });
+        let volume = json!({ "name": "data", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
+        let spec = json!({ "containers": [container], "volumes": [volume], "restartPolicy": "Never" });
+        cluster.pod(name, spec).await;
+        let pod = cluster
+            .until(name, |pod| pod.text(&["status", "phase"]) == Some("Failed"))
+            .await;
+        let ended = &pod.list(&["status", "containerStatuses"])[0]["state"]["terminated"];
+        let message = ended["message"].as_str().unwrap_or_default();
+        assert!(message.contains(last_words), "{name}: {ended}");
+        cluster.delete(name).await;
+    }
+    let quiet = cluster.until_ready("quiet").await;
+    assert_eq!(quiet.list(&["status", "containerStatuses"])[0]["restartCount"], 0);
+    cluster.delete("quiet").await;
+    cluster.finish().await;
+}

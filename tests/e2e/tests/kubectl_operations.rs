@@ -296,9 +296,53 @@ fn pods_are_reached_copied_to_and_debugged() {
     let answered = running.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&answered.stdout).trim(), "200000");
 
-    let copy = run("debug tool --copy-to=tool-copy --container=tool --share-processes=false -- sleep 100000");
+    // A container more in the pod that runs, with the processes of another.
+    let debugger = "--image=test/box:1 --target=tool --quiet";
+    run(&format!(
+        "debug tool {debugger} --container=look -- ps -o pid,args"
+    ))
+    .ok();
+    let seen = until("the debugger has looked", LIMIT, || {
+        let seen = run("logs tool -c look");
+        (seen.code == 0 && seen.stdout.contains("ps -o")).then_some(seen.stdout)
+    });
+    assert!(seen.contains("1 sleep 100000"), "{seen}");
+    let inside = kubectl.feed(
+        &format!("debug -i tool {debugger} --container=shell -- sh"),
+        "cat /proc/1/cmdline; echo; hostname; exit\n",
+    );
+    assert!(
+        inside.ok().contains("sleep") && inside.stdout.contains("tool"),
+        "{}{}",
+        inside.stdout,
+        inside.stderr
+    );
+    run(&format!(
+        "debug tool {debugger} --container=stays -- sleep 100000"
+    ))
+    .ok();
+    until("commands run in it", LIMIT, || {
+        (run("exec tool -c stays -- echo here").stdout.trim() == "here").then_some(())
+    });
+    let told = run("describe pod tool");
+    assert!(told.ok().contains("Ephemeral Containers:\n"), "{}", told.stdout);
+    let nobody = run("debug tool --image=test/box:1 --target=nobody -- sh");
+    assert!(
+        nobody
+            .err()
+            .contains("targetContainerName: Not found: \"nobody\""),
+        "{}",
+        nobody.stderr
+    );
+
+    // A copy of the pod, whose containers share their processes.
+    let copy = run("debug tool --copy-to=tool-copy --image=test/box:1 --container=look -- sleep 100001");
     copy.ok();
     run("wait pod/tool-copy --for=condition=Ready --timeout=60s").ok();
+    let seen = run("exec tool-copy -c look -- ps -o pid,args");
+    for process in ["1 /pause", "sleep 100000", "sleep 100001"] {
+        assert!(seen.ok().contains(process), "no {process} in {}", seen.stdout);
+    }
     run("label pods --all checked=yes").ok();
     assert_eq!(
         run("get pods -l checked=yes,run!=box --no-headers -o name")

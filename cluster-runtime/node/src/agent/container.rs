@@ -163,6 +163,7 @@ pub(crate) fn container_spec(parts: &Parts<'_>) -> Result<ContainerSpec, String>
             uid: own.run_as_user.or(shared.run_as_user),
             gid: own.run_as_group.or(shared.run_as_group),
             groups,
+            groups_as_given: shared.supplemental_groups_policy == "Strict",
         },
         tty: container.tty,
         capabilities_add: own.capabilities.add.clone(),

@@ -297,6 +297,8 @@ pub(crate) struct PodSecurityContext {
     pub run_as_non_root: Option<bool>,
     pub fs_group: Option<u32>,
     pub supplemental_groups: Vec<u32>,
+    /// `Strict` leaves out what the image says about groups.
+    pub supplemental_groups_policy: String,
     pub sysctls: Vec<HttpHeader>,
     pub seccomp_profile: Option<SeccompField>,
 }

@@ -10,7 +10,6 @@ const POD: &[&[&str]] = &[
     &["resources"],
     &["securityContext", "appArmorProfile"],
     &["securityContext", "seLinuxOptions"],
-    &["securityContext", "supplementalGroupsPolicy"],
 ];
 
 const CONTAINER: &[&[&str]] = &[
@@ -63,7 +62,7 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(fields) => {
             fields.is_empty() || fields.get("type").is_some_and(|kind| kind == "Unconfined")
         }
-        Value::String(text) => text.is_empty() || text == "Merge",
+        Value::String(text) => text.is_empty(),
         _ => false,
     }
 }

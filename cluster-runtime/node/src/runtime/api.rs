@@ -263,6 +263,9 @@ pub struct UserSpec {
     pub gid: Option<u32>,
     /// Further groups.
     pub groups: Vec<u32>,
+    /// Whether the image's own groups of the user are left out.
+    #[serde(default)]
+    pub groups_as_given: bool,
 }
 
 /// A file or folder of the machine that a container sees.

@@ -417,6 +417,8 @@ pub async fn start_node(lab: &Lab, api: std::sync::Arc<dyn cluster_client::Api>)
     let mut config = cluster_node::NodeConfig::new("n1", lab.dir.path());
     config.shim = lab.config().shim;
     config.cgroup = lab.cgroup.clone();
+    // Enough for what tests do, and soon reached by a bomb.
+    config.container_pids_max = 256;
     config.restart_backoff = cluster_client::Backoff {
         initial: Duration::from_millis(200),
         max: Duration::from_secs(2),

@@ -241,7 +241,7 @@ mod tests {
                 image_user: image_user.into(),
                 uid,
                 gid,
-                groups: Vec::new(),
+                ..UserSpec::default()
             };
             assert_eq!(user(&spec), expected);
         }

@@ -361,6 +361,14 @@ impl Inner {
             let sandbox = state.sandboxes.get(&spec.sandbox).cloned();
             sandbox.ok_or_else(|| RuntimeError::no_sandbox(&spec.sandbox))?
         };
+        let user = &spec.process.user;
+        if user.groups_as_given && (user.uid.is_none() || user.gid.is_none()) {
+            // An engine leaves out the groups of the image where both are given, and only then.
+            return Err(RuntimeError::Unsupported {
+                what: "`supplementalGroupsPolicy: Strict` without `runAsUser` and `runAsGroup`".to_owned(),
+                runtime: "docker",
+            });
+        }
         self.require_holder(&sandbox.spec.id).await?;
         let config = spec
             .image_config

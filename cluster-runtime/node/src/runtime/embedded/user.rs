@@ -80,7 +80,7 @@ fn decide(spec: &UserSpec, passwd: &str, group: &str) -> Result<Identity, String
             .unwrap_or(DEFAULT_GROUP),
     };
     let mut groups = spec.groups.clone();
-    if let Some(name) = entry.map(|line| line[0]) {
+    if let Some(name) = entry.map(|line| line[0]).filter(|_| !spec.groups_as_given) {
         let member = |line: &Vec<&str>| {
             line.get(3)
                 .is_some_and(|list| list.split(',').any(|one| one == name))
@@ -131,7 +131,7 @@ mod tests {
             image_user: user.into(),
             uid,
             gid,
-            groups: Vec::new(),
+            ..UserSpec::default()
         };
         let (uid, gid, groups) = expected;
         let expected = Identity {
@@ -153,6 +153,17 @@ mod tests {
         check("app:staff", Some(5), None, (5, 0, &[0]));
         check("app", Some(1000), Some(9), (1000, 9, &[9, 50]));
         check("app", None, Some(9), (1000, 9, &[9, 50]));
+    }
+
+    #[test]
+    fn groups_of_the_image_are_left_out_where_that_is_asked() {
+        let spec = UserSpec {
+            image_user: "app".into(),
+            groups: vec![7],
+            groups_as_given: true,
+            ..UserSpec::default()
+        };
+        assert_eq!(decide(&spec, PASSWD, GROUP).unwrap().groups, [7, 1001]);
     }
 
     #[test]
