@@ -261,6 +261,20 @@ spec: {limits: [{type: Container, defaultRequest: {cpu: 100m}, max: {cpu: \"2\"}
     );
 }
 
+/// What is printed when something is typed.
+fn typed(kubectl: &Kubectl, arguments: &[&str], text: &[u8]) -> String {
+    let mut command = kubectl.lab.command(&kubectl.program);
+    command
+        .env("KUBECONFIG", kubectl.lab.kubeconfig())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut running = kubectl.lab.inside(move || command.spawn()).unwrap();
+    running.stdin.take().unwrap().write_all(text).unwrap();
+    let answered = running.wait_with_output().unwrap();
+    String::from_utf8_lossy(&answered.stdout).into_owned()
+}
+
 #[test]
 fn pods_are_reached_copied_to_and_debugged() {
     let Some(kubectl) = open() else { return };
@@ -277,24 +291,16 @@ fn pods_are_reached_copied_to_and_debugged() {
     run(&format!("cp tool:/tmp/there.txt {}", back.display())).ok();
     assert_eq!(std::fs::read_to_string(&back).unwrap(), "carried");
 
-    let mut shell = kubectl.lab.command(&kubectl.program);
-    shell
-        .env("KUBECONFIG", kubectl.lab.kubeconfig())
-        .args([
-            "exec",
-            "-i",
-            "tool",
-            "--",
-            "sh",
-            "-c",
-            "cat > /tmp/piped && wc -c < /tmp/piped",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut running = kubectl.lab.inside(move || shell.spawn()).unwrap();
-    running.stdin.take().unwrap().write_all(&[b'x'; 200_000]).unwrap();
-    let answered = running.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&answered.stdout).trim(), "200000");
+    let count = [
+        "exec",
+        "-i",
+        "tool",
+        "--",
+        "sh",
+        "-c",
+        "cat > /tmp/piped && wc -c < /tmp/piped",
+    ];
+    assert_eq!(typed(&kubectl, &count, &[b'x'; 200_000]).trim(), "200000");
 
     // A container more in the pod that runs, with the processes of another.
     let debugger = "--image=test/box:1 --target=tool --quiet";
@@ -307,15 +313,12 @@ fn pods_are_reached_copied_to_and_debugged() {
         (seen.code == 0 && seen.stdout.contains("ps -o")).then_some(seen.stdout)
     });
     assert!(seen.contains("1 sleep 100000"), "{seen}");
-    let inside = kubectl.feed(
-        &format!("debug -i tool {debugger} --container=shell -- sh"),
-        "cat /proc/1/cmdline; echo; hostname; exit\n",
-    );
+    let shell = format!("debug -i tool {debugger} --container=shell -- sh");
+    let shell: Vec<&str> = shell.split_whitespace().collect();
+    let inside = typed(&kubectl, &shell, b"cat /proc/1/cmdline; echo; hostname; exit\n");
     assert!(
-        inside.ok().contains("sleep") && inside.stdout.contains("tool"),
-        "{}{}",
-        inside.stdout,
-        inside.stderr
+        inside.starts_with("sleep\0") && inside.ends_with("tool\n"),
+        "{inside}"
     );
     run(&format!(
         "debug tool {debugger} --container=stays -- sleep 100000"

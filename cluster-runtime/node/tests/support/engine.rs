@@ -48,6 +48,15 @@ impl Engine {
     /// Starts Podman's service, which speaks as Docker does; says why, and gives nothing, where that is not possible.
     pub fn podman(folder: &Path) -> Option<Self> {
         let mut daemon = Command::new(installed("podman", "Podman")?);
+        // It asks for more open files than a test machine may allow.
+        let most = |limit| rustix::process::getrlimit(limit).maximum.unwrap_or(1 << 20);
+        let settings = format!(
+            "[containers]\ndefault_ulimits = [\"nofile={0}:{0}\", \"nproc={1}:{1}\"]\n",
+            most(rustix::process::Resource::Nofile).min(1 << 16),
+            most(rustix::process::Resource::Nproc).min(1 << 12),
+        );
+        std::fs::write(folder.join("containers.conf"), settings).unwrap();
+        daemon.env("CONTAINERS_CONF", folder.join("containers.conf"));
         for (option, name) in [
             ("--root", "engine"),
             ("--runroot", "engine-run"),

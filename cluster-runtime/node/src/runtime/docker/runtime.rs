@@ -124,7 +124,10 @@ impl Runtime for DockerRuntime {
                 .map(|container| container.id.clone())
                 .collect()
         };
-        futures::future::try_join_all(containers.iter().map(|id| self.remove_container(id))).await?;
+        let all = futures::future::join_all(containers.iter().map(|id| self.remove_container(id))).await;
+        let failed = containers.iter().zip(all).filter(|(_, removed)| removed.is_err());
+        // Podman keeps a container while others share something with it: now those are gone.
+        futures::future::try_join_all(failed.map(|(id, _)| self.remove_container(id))).await?;
         self.inner.remove(&self.inner.names.sandbox(sandbox)).await?;
         self.inner.state().sandboxes.remove(sandbox);
         Ok(())
