@@ -141,7 +141,6 @@ mod tests {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let mut told = String::new();
-                #[expect(clippy::result_large_err, reason = "the library asks for it")]
                 let answer = |request: &Request, mut answer: Response| {
                     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
                     let text = |name| header(name).unwrap_or_default();

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::container::{Surroundings, check};
 use super::faults::Faults;
 use super::field::Field;
+use crate::Object;
 use crate::names;
 use crate::registry::KindRow;
-use crate::Object;
 
 /// What an ephemeral container may say; the rest is for containers that others rely on.
 const ALLOWED: &[&str] = &[
