@@ -305,7 +305,7 @@ async fn err_bombs_harm_their_pod_alone() {
         ("memory", "cat /dev/zero > /data/file", "No space left on device"),
         (
             "words",
-            "head -c 20000000 /dev/zero; echo; echo out of breath >&2; exit 1",
+            "head -c 20000000 /dev/zero; echo; echo out of breath; exit 1",
             "out of breath",
         ),
     ];
@@ -323,7 +323,11 @@ async fn err_bombs_harm_their_pod_alone() {
             .await;
         let ended = &pod.list(&["status", "containerStatuses"])[0]["state"]["terminated"];
         let message = ended["message"].as_str().unwrap_or_default();
-        assert!(message.contains(last_words), "{name}: {ended}");
+        assert!(
+            message.contains(last_words),
+            "{name}: {:?}",
+            message.trim_matches(char::from(0))
+        );
         cluster.delete(name).await;
     }
     let quiet = cluster.until_ready("quiet").await;
