@@ -283,7 +283,8 @@ impl Call<'_> {
         match method {
             Method::GET => {
                 let viewer = self.viewer(&row)?;
-                let object = self.engine().read(&self.caller, &target).await?;
+                let version = self.parameters.text("resourceVersion");
+                let object = self.engine().read(&self.caller, &target, version).await?;
                 Ok(self.shown(200, viewer, &object, &[]))
             }
             Method::PUT => {
