@@ -1,7 +1,15 @@
 //! A cluster of several machines: joined by a token, served by any of three servers, and alive without one of them.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{GetParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt};
 use test_support::{Kubectl, Lab, Machines, peer, repository, skip, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,6 +55,15 @@ spec:
 fn members(lab: &Lab) -> Vec<serde_json::Value> {
     let status = lab.tug(["cluster", "status", "-o", "json"]).json();
     status["servers"].as_array().cloned().unwrap_or_default()
+}
+
+/// The machine whose server leads, as one of them sees it.
+fn leader(machines: &Machines, seen_from: usize) -> Option<usize> {
+    let members = members(machines.get(seen_from));
+    let leader = members.iter().find(|member| member["leader"] == true)?;
+    let address = leader["address"].as_str()?;
+    let is_at = |number: &usize| address.starts_with(&format!("{}:", machines.address(*number)));
+    (0..machines.all().len()).find(is_at)
 }
 
 fn hello() -> String {
@@ -125,18 +142,7 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
         client.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}")
     };
     let before = containers();
-    let leads = |number: usize| {
-        let address = format!("{}:", machines.address(number));
-        let leader = members(machines.get(1))
-            .into_iter()
-            .find(|member| member["leader"] == true);
-        leader.is_some_and(|leader| {
-            leader["address"]
-                .as_str()
-                .is_some_and(|at| at.starts_with(&address))
-        })
-    };
-    assert!(leads(0));
+    assert_eq!(leader(&machines, 1), Some(0));
     let pid = machines.get(0).tug(["cluster", "status", "-o", "json"]).json()["pid"].to_string();
     client.ok("create configmap last --from-literal=a=b");
     let mut kill = machines.get(0).command("kill");
@@ -208,6 +214,145 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
             (!now.stdout.starts_with(&uid) && now.stdout.ends_with(":true")).then_some(())
         },
     );
+}
+
+/// Config maps that a watch is to show, one after the other.
+const WATCHED: usize = 150;
+/// So many of them are there when the leader is killed.
+const BEFORE: usize = 50;
+/// A server that cannot answer says so in this time.
+const REFUSAL: Duration = Duration::from_secs(10);
+
+fn watched_map(number: usize) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(format!("watched-{number:03}"));
+    map.metadata.labels = Some(BTreeMap::from([("of".to_owned(), "watch".to_owned())]));
+    map
+}
+
+/// Makes it, however often that fails.
+async fn create(server: &Api<ConfigMap>, map: &ConfigMap) {
+    loop {
+        match server.create(&PostParams::default(), map).await {
+            Ok(_) => return,
+            // The one before was done, and its answer was lost.
+            Err(kube::Error::Api(status)) if status.code == 409 => return,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Names in the order in which a watch shows them, until all have come, and how often it was begun. Where it ends, it goes on
+/// after what was seen last, at the next of the servers.
+async fn watch(servers: &[Api<ConfigMap>], mut version: String) -> (Vec<String>, usize) {
+    let (mut seen, mut begun) = (Vec::new(), 0);
+    let parameters = WatchParams::default().labels("of=watch");
+    while seen.len() < WATCHED {
+        let server = &servers[begun % servers.len()];
+        begun += 1;
+        let Ok(events) = server.watch(&parameters, &version).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let mut events = pin!(events);
+        while seen.len() < WATCHED
+            && let Some(Ok(event)) = events.next().await
+        {
+            match event {
+                WatchEvent::Added(map) => {
+                    version = map.resource_version().expect("objects have one");
+                    seen.push(map.name_any());
+                }
+                WatchEvent::Bookmark(bookmark) => version = bookmark.metadata.resource_version,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    (seen, begun)
+}
+
+#[test]
+fn watches_miss_nothing_when_the_leader_is_killed_and_what_is_there_is_read_without_a_quorum() {
+    let Some(machines) = Machines::open(3) else { return };
+    cluster(&machines, 3);
+    assert_eq!(leader(&machines, 1), Some(0));
+    let written = Arc::new(AtomicUsize::new(0));
+    let expected: Vec<String> = (0..WATCHED)
+        .map(|number| watched_map(number).name_any())
+        .collect();
+    std::thread::scope(|scope| {
+        let counts = written.clone();
+        let watching = scope.spawn(|| {
+            machines.with_clients(3, |clients| async move {
+                let servers: Vec<Api<ConfigMap>> = clients.into_iter().map(Api::default_namespaced).collect();
+                let list = servers[1].list_metadata(&ListParams::default()).await.unwrap();
+                let version = list.metadata.resource_version.unwrap();
+                let write = async {
+                    for number in 0..WATCHED {
+                        create(&servers[1], &watched_map(number)).await;
+                        counts.store(number + 1, Ordering::SeqCst);
+                    }
+                };
+                // One at a server that stays, one at the leader, which is killed.
+                let (stays, leads) = ([servers[2].clone()], [servers[0].clone(), servers[2].clone()]);
+                let all = async {
+                    tokio::join!(
+                        write,
+                        watch(&stays, version.clone()),
+                        watch(&leads, version.clone())
+                    )
+                };
+                let all = tokio::time::timeout(LIMIT, all).await;
+                let ((), stayed, moved) = all.expect("the watches show all in time");
+                (stayed, moved)
+            })
+        });
+        until("some are there", LIMIT, || {
+            (written.load(Ordering::SeqCst) >= BEFORE).then_some(())
+        });
+        machines.kill(0);
+        let (stayed, moved) = watching.join().unwrap();
+        assert_eq!(
+            stayed,
+            (expected.clone(), 1),
+            "at a server that stays, nothing ends"
+        );
+        assert_eq!(moved.0, expected);
+        assert!(moved.1 > 1, "the watch at the leader has ended with it");
+    });
+    // The follower goes as well: what is left leads no more, and says so.
+    let leads = until("somebody leads", LIMIT, || leader(&machines, 1));
+    machines.kill(3 - leads);
+    let (listed, one, certain, written) = machines.with_clients(3, move |clients| async move {
+        let left: Api<ConfigMap> = Api::default_namespaced(clients[leads].clone());
+        let any = ListParams::default().match_any().labels("of=watch");
+        let listed = left.list(&any).await.unwrap().items.len();
+        let one = left.get_with("watched-000", &GetParams::any()).await.is_ok();
+        let certain = tokio::time::timeout(REFUSAL, left.get("watched-000")).await;
+        let new = watched_map(WATCHED);
+        let written = tokio::time::timeout(REFUSAL, left.create(&PostParams::default(), &new)).await;
+        (listed, one, certain.map(drop_value), written.map(drop_value))
+    });
+    assert_eq!((listed, one), (WATCHED, true));
+    for (what, outcome) in [("a read that must be of now", certain), ("a write", written)] {
+        match outcome {
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 503 | 504) => {
+                println!("{what}: {}", status.message);
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    machines.get(0).tug(["cluster", "start"]).ok();
+    machines.with_clients(3, move |clients| async move {
+        let left: Api<ConfigMap> = Api::default_namespaced(clients[leads].clone());
+        let new = watched_map(WATCHED + 1);
+        let written = tokio::time::timeout(LIMIT, create(&left, &new)).await;
+        written.expect("two are enough");
+    });
+}
+
+fn drop_value<T>(outcome: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    outcome.map(|_| ())
 }
 
 #[test]

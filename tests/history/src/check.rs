@@ -1,37 +1,48 @@
 //! Whether a history of one register is linearizable: the search of Wing and Gong with the memory of Lowe.
 //!
 //! Each value is written once and nothing is deleted, so whoever saw a value saw one certain write. A write whose outcome is unknown and
-//! that nobody saw may be left out: nothing depends on it. One that was seen was done before whoever saw it returned.
-//! So every operation that is left was done, within a known time.
+//! that nobody saw may be left out: nothing depends on it, but that it may be why a value was not there any more that somebody
+//! expected. One that was seen was done before whoever saw it returned. So every other operation was done, within a known time.
 
 use std::collections::HashSet;
 
 /// A value; nothing where there is no object.
-pub(super) type Value = Option<u64>;
+pub type Value = Option<u64>;
 
 /// What one client did, and saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Operation {
-    pub(super) begun: u64,
-    /// Nothing where the outcome is not known.
-    pub(super) ended: Option<u64>,
-    pub(super) what: What,
+pub struct Operation {
+    /// When it was begun, by a clock that all clients share.
+    pub begun: u64,
+    /// When its outcome was there. Nothing where the outcome is not known.
+    pub ended: Option<u64>,
+    /// What was done.
+    pub what: What,
 }
 
+/// What was done, and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub enum What {
+    /// Read.
     Read(Value),
+    /// Written over whatever was there.
     Write(Value),
     /// Written over a certain value.
     Swap {
+        /// What was there.
         from: Value,
+        /// What is there now.
         to: Value,
     },
     /// Not written, as another value was there.
     Refused {
+        /// What was expected.
         from: Value,
+        /// What was there instead.
         found: Value,
     },
+    /// Not written, as something else was there than this, and it was not told what.
+    Differed(Value),
 }
 
 impl What {
@@ -42,13 +53,14 @@ impl What {
             Self::Write(to) => Some(to),
             Self::Swap { from, to } => (from == value).then_some(to),
             Self::Refused { from, found } => (found == value && found != from).then_some(value),
+            Self::Differed(from) => (from != value).then_some(value),
         }
     }
 
     fn written(self) -> Value {
         match self {
             Self::Write(to) | Self::Swap { to, .. } => to,
-            Self::Read(_) | Self::Refused { .. } => None,
+            Self::Read(_) | Self::Refused { .. } | Self::Differed(_) => None,
         }
     }
 
@@ -57,13 +69,16 @@ impl What {
             Self::Read(seen) => seen,
             Self::Swap { from, .. } => from,
             Self::Refused { found, .. } => found,
-            Self::Write(_) => None,
+            Self::Write(_) | Self::Differed(_) => None,
         }
     }
 }
 
-/// Checks a history of one register that begins empty; gives the longest part of it that has an order.
-pub(super) fn check(history: &[Operation]) -> Result<(), Vec<Operation>> {
+/// Checks a history of one register that begins empty.
+///
+/// # Errors
+/// The end of the longest part of it that has an order, and what could not come next.
+pub fn check(history: &[Operation]) -> Result<(), Vec<Operation>> {
     let mut operations = settle(history);
     operations.sort_by_key(|operation| operation.begun);
     let mut done = vec![0_u64; operations.len().div_ceil(64)];
@@ -72,20 +87,24 @@ pub(super) fn check(history: &[Operation]) -> Result<(), Vec<Operation>> {
     let mut longest = Vec::new();
     let mut seen = HashSet::new();
     let mut next = 0;
-    while order.len() < operations.len() {
+    loop {
         let is_done = |done: &[u64], place: usize| done[place / 64] >> (place % 64) & 1 == 1;
         // What begins after something undone ended cannot come before it.
         let left = operations
             .iter()
             .enumerate()
             .filter(|(place, _)| !is_done(&done, *place));
-        let limit = left
-            .filter_map(|(_, operation)| operation.ended)
-            .min()
-            .unwrap_or(u64::MAX);
+        let Some(limit) = left.clone().filter_map(|(_, operation)| operation.ended).min() else {
+            return Ok(());
+        };
+        // One that nobody saw is done where it explains something, or not at all.
+        let is_needed = left
+            .take_while(|(_, operation)| operation.begun <= limit)
+            .any(|(_, operation)| operation.what == What::Differed(value));
         let candidate = (next..operations.len())
             .take_while(|place| operations[*place].begun <= limit)
             .filter(|place| !is_done(&done, *place))
+            .filter(|place| is_needed || operations[*place].ended.is_some())
             .find_map(|place| {
                 let after = operations[place].what.at(value)?;
                 let mut with = done.clone();
@@ -116,7 +135,6 @@ pub(super) fn check(history: &[Operation]) -> Result<(), Vec<Operation>> {
             return Err(order.skip(tail).chain(rest).collect());
         }
     }
-    Ok(())
 }
 
 /// Leaves out what nobody can have seen, and says when the rest of what is unknown was done at the latest.
@@ -135,7 +153,10 @@ fn settle(history: &[Operation]) -> Vec<Operation> {
             // A witness that is unknown itself was done before its own, which the next round finds.
             let mut ends = witnesses.map(|witness| witness.ended).peekable();
             if ends.peek().is_none() {
-                return false;
+                let begun = operation.begun;
+                return before.iter().any(|other| {
+                    matches!(other.what, What::Differed(_)) && other.ended.is_some_and(|ended| ended > begun)
+                });
             }
             operation.ended = ends.flatten().min();
             true
@@ -205,6 +226,25 @@ mod tests {
                 operation(2, 9, swap(1, 2)),
                 operation(3, 9, refused(1, 2)),
             ],
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, 9, write(2)),
+                operation(3, 9, What::Differed(Some(1))),
+            ],
+            // Seen by nobody, and yet why another value was not there.
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, None, write(2)),
+                operation(3, 9, What::Differed(Some(1))),
+                operation(10, 11, write(3)),
+                operation(12, 13, read(3)),
+            ],
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, None, swap(1, 2)),
+                operation(3, 4, read(1)),
+                operation(5, 9, What::Differed(Some(1))),
+            ],
             // Unknown: done late, done at once, or never.
             vec![
                 operation(0, None, write(1)),
@@ -251,6 +291,16 @@ mod tests {
             ],
             // Refused though the value was there.
             vec![operation(0, 1, write(1)), operation(2, 3, refused(1, 1))],
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, 3, What::Differed(Some(1))),
+            ],
+            vec![
+                operation(0, 1, write(1)),
+                operation(2, None, write(2)),
+                operation(3, 4, What::Differed(Some(1))),
+                operation(5, 6, read(1)),
+            ],
             // What was never written, as what was refused.
             vec![operation(0, 1, read(7))],
             // Unknown, seen, and gone again.
