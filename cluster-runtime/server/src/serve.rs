@@ -78,6 +78,30 @@ pub enum ServeError {
     /// The servers cannot be entered.
     #[error("the cluster cannot be entered")]
     Connect(#[from] ConnectError),
+    /// The folder is of another cluster than the server that was asked.
+    #[error(
+        "{server} and this machine do not belong to one cluster: certificates in `{}` are of another; bring back those that \
+         this machine got when it joined, or delete the folder by `tug cluster delete` and join anew",
+        .folder.join("pki").display()
+    )]
+    OtherCluster {
+        /// The server.
+        server: SocketAddr,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// A part of the folder is not there.
+    #[error(
+        "the data folder `{}` is not whole: `{missing}` is missing; copy all of it, or restore a backup into an empty folder \
+         by `tug cluster restore`, or delete it by `tug cluster delete` and join anew",
+        .folder.display()
+    )]
+    Incomplete {
+        /// The data folder.
+        folder: PathBuf,
+        /// What of it.
+        missing: &'static str,
+    },
     /// Threads, signals or pipes.
     #[error("the server cannot run")]
     Io(#[from] io::Error),
@@ -129,6 +153,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     let kept = dir.settings()?;
     let is_new = kept.is_none();
     let mut settings = options.settle(kept)?;
+    dir.check_whole(&settings)?;
     // The port is taken first: what fails most often leaves nothing behind.
     let mut listener = listen(entrance(&settings)).await?;
     if is_new {
@@ -147,6 +172,11 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
             path: lock_path.clone(),
             source,
         })?;
+        if !settings.served {
+            // From now on, a folder without its state or its keys is one that lost them.
+            settings.served = true;
+            dir.save_settings(&settings)?;
+        }
         tracing::info!(api = url, role = settings.role.as_str(), "this machine is ready");
         if std::mem::take(&mut is_first) {
             announce(READY);

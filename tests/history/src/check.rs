@@ -1,4 +1,5 @@
-//! Whether a history of one register is linearizable: the search of Wing and Gong with the memory of Lowe.
+//! Whether a history of one register is linearizable: the search of Wing and Gong with the memory of Lowe, which does at once
+//! what changes nothing, and writes nothing over that somebody has yet to see.
 //!
 //! Each value is written once and nothing is deleted, so whoever saw a value saw one certain write. A write whose outcome is unknown and
 //! that nobody saw may be left out: nothing depends on it, but that it may be why a value was not there any more that somebody
@@ -64,6 +65,20 @@ impl What {
         }
     }
 
+    fn writes(self) -> bool {
+        self.written().is_some()
+    }
+
+    /// Whether it was a certain value that was there, and this one.
+    fn sees(self, value: Value) -> bool {
+        match self {
+            Self::Read(seen) | Self::Swap { from: seen, .. } | Self::Refused { found: seen, .. } => {
+                seen == value
+            }
+            Self::Write(_) | Self::Differed(_) => false,
+        }
+    }
+
     fn seen(self) -> Value {
         match self {
             Self::Read(seen) => seen,
@@ -81,59 +96,129 @@ impl What {
 pub fn check(history: &[Operation]) -> Result<(), Vec<Operation>> {
     let mut operations = settle(history);
     operations.sort_by_key(|operation| operation.begun);
-    let mut done = vec![0_u64; operations.len().div_ceil(64)];
-    let mut value = None;
-    let mut order: Vec<(usize, Value)> = Vec::new();
-    let mut longest = Vec::new();
-    let mut seen = HashSet::new();
-    let mut next = 0;
+    let mut search = Search {
+        done: vec![false; operations.len()],
+        operations,
+        value: None,
+        seen: HashSet::new(),
+    };
+    let mut order: Vec<Step> = Vec::new();
+    let mut longest: Vec<usize> = Vec::new();
+    let mut first = 0;
     loop {
-        let is_done = |done: &[u64], place: usize| done[place / 64] >> (place % 64) & 1 == 1;
-        // What begins after something undone ended cannot come before it.
-        let left = operations
-            .iter()
-            .enumerate()
-            .filter(|(place, _)| !is_done(&done, *place));
-        let Some(limit) = left.clone().filter_map(|(_, operation)| operation.ended).min() else {
+        let Some(limit) = search.limit() else {
             return Ok(());
         };
-        // One that nobody saw is done where it explains something, or not at all.
-        let is_needed = left
-            .take_while(|(_, operation)| operation.begun <= limit)
-            .any(|(_, operation)| operation.what == What::Differed(value));
-        let candidate = (next..operations.len())
-            .take_while(|place| operations[*place].begun <= limit)
-            .filter(|place| !is_done(&done, *place))
-            .filter(|place| is_needed || operations[*place].ended.is_some())
-            .find_map(|place| {
-                let after = operations[place].what.at(value)?;
-                let mut with = done.clone();
-                with[place / 64] ^= 1 << (place % 64);
-                seen.insert((with, after)).then_some((place, after))
-            });
-        if let Some((place, after)) = candidate {
-            done[place / 64] ^= 1 << (place % 64);
-            order.push((place, value));
-            value = after;
-            next = 0;
+        if let Some(step) = search.next(limit, first) {
+            order.push(step);
+            search.take(step);
+            first = 0;
             if order.len() > longest.len() {
-                longest = order.clone();
+                longest = order.iter().map(|step| step.place).collect();
             }
-        } else if let Some((place, before)) = order.pop() {
-            done[place / 64] ^= 1 << (place % 64);
-            value = before;
-            next = place + 1;
-        } else {
-            let order = longest.iter().map(|(place, _)| operations[*place].clone());
-            let after = longest.iter().map(|(place, _)| *place).collect::<HashSet<_>>();
-            let rest = operations
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| !after.contains(place));
-            let rest = rest.map(|(_, operation)| operation.clone()).take(8);
-            let tail = longest.len().saturating_sub(8);
-            return Err(order.skip(tail).chain(rest).collect());
+            continue;
         }
+        // Back to the last choice; what was done at once was none.
+        loop {
+            let Some(step) = order.pop() else {
+                return Err(search.fault(&longest));
+            };
+            search.take_back(step);
+            if step.is_choice {
+                first = step.place + 1;
+                break;
+            }
+        }
+    }
+}
+
+/// An operation that was put next, and the value before it.
+#[derive(Clone, Copy)]
+struct Step {
+    place: usize,
+    before: Value,
+    is_choice: bool,
+}
+
+/// A search for an order, at one point of it.
+struct Search {
+    /// By when they were begun.
+    operations: Vec<Operation>,
+    done: Vec<bool>,
+    value: Value,
+    /// Where the search has been: what was done, and the value.
+    seen: HashSet<(Vec<bool>, Value)>,
+}
+
+impl Search {
+    fn left(&self) -> impl Iterator<Item = (usize, &Operation)> {
+        let left = self.operations.iter().enumerate();
+        left.filter(|(place, _)| !self.done[*place])
+    }
+
+    /// What begins after something undone ended cannot come before it; nothing where all is done that has to be.
+    fn limit(&self) -> Option<u64> {
+        self.left().filter_map(|(_, operation)| operation.ended).min()
+    }
+
+    /// What may come next, of choices those that were not tried yet.
+    fn next(&mut self, limit: u64, first: usize) -> Option<Step> {
+        let (value, before) = (self.value, self.value);
+        let open = || self.left().take_while(|(_, operation)| operation.begun <= limit);
+        let fits = |operation: &Operation| operation.what.at(value).is_some();
+        // What changes nothing may as well be done at once: where it fits later, it fits here.
+        let at_once = open().find(|(_, operation)| !operation.what.writes() && fits(operation));
+        if let Some((place, _)) = at_once {
+            let is_choice = false;
+            return Some(Step {
+                place,
+                before,
+                is_choice,
+            });
+        }
+        // A value that is written over never comes back: whoever needs it comes first.
+        let needs = |operation: &Operation| operation.ended.is_some() && operation.what.sees(value);
+        let waiting = self.left().filter(|(_, operation)| needs(operation)).count();
+        // One that nobody saw is done where it explains something, or not at all.
+        let is_needed = open().any(|(_, operation)| operation.what == What::Differed(value));
+        let choices: Vec<(usize, Value)> = open()
+            .filter(|(place, operation)| *place >= first && operation.what.writes())
+            .filter(|(_, operation)| waiting == usize::from(needs(operation)))
+            .filter(|(_, operation)| is_needed || operation.ended.is_some())
+            .filter_map(|(place, operation)| Some((place, operation.what.at(value)?)))
+            .collect();
+        choices.into_iter().find_map(|(place, after)| {
+            let mut with = self.done.clone();
+            with[place] = true;
+            let is_choice = true;
+            let step = Step {
+                place,
+                before,
+                is_choice,
+            };
+            self.seen.insert((with, after)).then_some(step)
+        })
+    }
+
+    fn take(&mut self, step: Step) {
+        self.done[step.place] = true;
+        let after = self.operations[step.place].what.at(self.value);
+        self.value = after.expect("only what fits comes next");
+    }
+
+    fn take_back(&mut self, step: Step) {
+        self.done[step.place] = false;
+        self.value = step.before;
+    }
+
+    /// The end of an order, and what is left after it.
+    fn fault(&self, order: &[usize]) -> Vec<Operation> {
+        let tail = order.iter().skip(order.len().saturating_sub(8));
+        let rest = (0..self.operations.len()).filter(|place| !order.contains(place));
+        let rest: Vec<usize> = rest.take(8).collect();
+        tail.chain(&rest)
+            .map(|place| self.operations[*place].clone())
+            .collect()
     }
 }
 
@@ -328,6 +413,27 @@ mod tests {
         assert_eq!(check(&history), Ok(()));
         let last = history.len() - 1;
         history[last].what = read(1);
+        assert!(check(&history).is_err());
+    }
+
+    #[test]
+    fn a_history_with_many_open_ends_is_checked_soon() {
+        let mut history = Vec::new();
+        let mut value = 0;
+        for step in 0..200 {
+            let at = step * 100;
+            // Sixteen writes at once, of which one is read, some are seen by nobody, and a swap that came too late.
+            for client in 0..16 {
+                let ended = (client % 3 > 0).then_some(at + 50 + client);
+                history.push(operation(at + client, ended, write(value + client + 1)));
+            }
+            history.push(operation(at + 70, at + 80, read(value + 8)));
+            let late = What::Differed(Some(value + 2));
+            history.push(operation(at + 70, at + 90, late));
+            value += 16;
+        }
+        assert_eq!(check(&history), Ok(()));
+        history.push(operation(30_000, 30_001, read(3)));
         assert!(check(&history).is_err());
     }
 }
