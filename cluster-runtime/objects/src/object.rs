@@ -2,15 +2,20 @@
 
 use std::borrow::Cow;
 
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::apply::field_text::{self, FieldsText};
 
 /// A Kubernetes object of any kind.
 ///
 /// It is the JSON map of the API, so that fields nobody here knows are kept and given back. Accessors read the
 /// parts that every object has; a part of the wrong JSON type reads as absent, since validation has refused it
 /// before it is stored.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+///
+/// In memory the sets of fields in `metadata.managedFields` may be text, see [`Self::wire_value`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Object(Map<String, Value>);
 
@@ -69,12 +74,24 @@ impl Object {
         Err(ObjectError { found })
     }
 
-    /// Gives the JSON value.
+    /// Gives the JSON value as it is in memory.
     pub fn into_value(self) -> Value {
         Value::Object(self.0)
     }
 
-    /// The fields as a map.
+    /// The JSON value as clients see it, which is also what the object serializes as.
+    ///
+    /// Stored objects keep each `fieldsV1` of `metadata.managedFields` as one text; here it is the tree that it
+    /// stands for.
+    pub fn wire_value(&self) -> Value {
+        let mut fields = self.0.clone();
+        if let Some(metadata) = fields.get_mut("metadata") {
+            expand_managed_fields(metadata);
+        }
+        Value::Object(fields)
+    }
+
+    /// The fields as a map, as they are in memory.
     pub fn fields(&self) -> &Map<String, Value> {
         &self.0
     }
@@ -232,6 +249,66 @@ impl Object {
     }
 }
 
+/// Puts the trees in place of the texts in the `managedFields` of a `metadata`.
+pub(crate) fn expand_managed_fields(metadata: &mut Value) {
+    let entries = metadata.get_mut("managedFields").and_then(Value::as_array_mut);
+    for fields in entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.get_mut("fieldsV1"))
+    {
+        if let Some(tree) = fields.as_str().and_then(field_text::expand) {
+            *fields = tree;
+        }
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // What is special lies at `metadata.managedFields.*.fieldsV1`.
+        Wire(&self.0, &["metadata", "managedFields", "fieldsV1"]).serialize(serializer)
+    }
+}
+
+/// A map of which one key leads to texts that are written as the trees that they stand for.
+struct Wire<'a>(&'a Map<String, Value>, &'static [&'static str]);
+
+/// What one key of such a map holds.
+struct WireValue<'a>(&'a Value, &'static [&'static str]);
+
+impl Serialize for Wire<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(map, path) = self;
+        let Some((special, rest)) = path.split_first() else {
+            return map.serialize(serializer);
+        };
+        let mut out = serializer.serialize_map(Some(map.len()))?;
+        for (key, value) in *map {
+            if key == special {
+                out.serialize_entry(key, &WireValue(value, rest))?;
+            } else {
+                out.serialize_entry(key, value)?;
+            }
+        }
+        out.end()
+    }
+}
+
+impl Serialize for WireValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(value, path) = self;
+        match value {
+            Value::Object(map) => Wire(map, path).serialize(serializer),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| WireValue(item, path))),
+            Value::String(text) if path.is_empty() => match FieldsText::of(text) {
+                Some(tree) => tree.serialize(serializer),
+                None => text.serialize(serializer),
+            },
+            other => other.serialize(serializer),
+        }
+    }
+}
+
 impl From<Map<String, Value>> for Object {
     fn from(fields: Map<String, Value>) -> Self {
         Self(fields)
@@ -248,6 +325,33 @@ impl From<Object> for Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn texts_of_owned_fields_are_trees_on_the_wire() {
+        let with = |fields: Value| {
+            json!({
+                "kind": "ConfigMap", "data": {"fieldsV1": "{}"},
+                "metadata": {"name": "c", "managedFields": [{"manager": "m", "fieldsV1": fields}], "uid": "u"},
+            })
+        };
+        for (held, shown) in [
+            (json!("{\"f:data\":{}}"), json!({"f:data": {}})),
+            (json!({"f:data": {}}), json!({"f:data": {}})),
+            (json!("what somebody wrote"), json!("what somebody wrote")),
+        ] {
+            let object = Object::from_value(with(held)).unwrap();
+            assert_eq!(object.wire_value(), with(shown.clone()));
+            assert_eq!(serde_json::to_value(&object).unwrap(), with(shown));
+        }
+        for odd in [
+            json!({"metadata": "{}"}),
+            json!({"metadata": {"managedFields": "{}"}}),
+            json!({}),
+        ] {
+            let object = Object::from_value(odd.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&object).unwrap(), odd);
+        }
+    }
 
     #[test]
     fn set_makes_the_maps_on_the_way() {

@@ -84,9 +84,9 @@ impl Stored {
     }
 }
 
-/// An object as JSON text.
+/// An object as JSON text, as it is in memory.
 pub(crate) fn object_text(object: &Object) -> Vec<u8> {
-    serde_json::to_vec(object).expect("a JSON map with text keys can always be written")
+    serde_json::to_vec(object.fields()).expect("a JSON map with text keys can always be written")
 }
 
 #[cfg(test)]

@@ -172,10 +172,34 @@ impl Edit {
 }
 
 fn patched(old: &Object, patch: &Patch, row: &KindRow) -> Result<Object, Status> {
+    let shown;
+    let old = if reaches_managed_fields(patch) {
+        // Clients know them as the tree that they are on the wire.
+        shown = Object::from_value(old.wire_value()).map_err(|error| Status::internal(error.to_string()))?;
+        &shown
+    } else {
+        old
+    };
     match patch {
         Patch::Json(operations) => patch::json(old, operations),
         Patch::Merge(changes) | Patch::Apply(changes) => patch::merge(old, changes),
         Patch::Strategic(changes) => patch::strategic(old, changes, &row.schema),
+    }
+}
+
+/// Whether a patch may read or change who owns which field.
+fn reaches_managed_fields(patch: &Patch) -> bool {
+    match patch {
+        Patch::Json(operations) => {
+            let operations = operations.as_array().into_iter().flatten();
+            let mut paths = operations
+                .flat_map(|operation| [&operation["path"], &operation["from"]])
+                .filter_map(Value::as_str);
+            paths.any(|path| matches!(path, "" | "/metadata") || path.starts_with("/metadata/managedFields"))
+        }
+        Patch::Merge(changes) | Patch::Strategic(changes) | Patch::Apply(changes) => {
+            changes["metadata"].get("managedFields").is_some()
+        }
     }
 }
 

@@ -321,7 +321,7 @@ fn answer(request: &mut Object, outcomes: &[Outcome], whole: bool, revision: &st
             result.insert("outcome".into(), outcome.word.into());
             if let Some(object) = &outcome.object {
                 let shown = if whole {
-                    object.fields().clone().into()
+                    object.wire_value()
                 } else {
                     identity(object)
                 };

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use super::field_text::write_text;
+
 /// A set of fields: a tree of path elements, of which some are members.
 ///
 /// Path elements are kept as they are written: `f:` and the name of a field, `k:` and the keys of an item of a list,
@@ -70,6 +72,26 @@ impl FieldSet {
         Value::Object(entries)
     }
 
+    /// Writes `fieldsV1` as JSON text.
+    pub(super) fn write_set(&self, out: &mut String) {
+        out.push('{');
+        let mut comma = false;
+        if self.member && !self.children.is_empty() {
+            out.push_str("\".\":{}");
+            comma = true;
+        }
+        for (key, below) in &self.children {
+            if comma {
+                out.push(',');
+            }
+            comma = true;
+            write_text(key, out);
+            out.push(':');
+            below.write_set(out);
+        }
+        out.push('}');
+    }
+
     /// Whether no field is in the set.
     pub fn is_empty(&self) -> bool {
         !self.member && self.children.is_empty()
@@ -110,6 +132,20 @@ impl FieldSet {
         self
     }
 
+    /// Whether a field is in both sets.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let below =
+            |(key, other): (&String, &Self)| self.children.get(key).is_some_and(|own| own.meets(other));
+        (self.member && other.member) || other.children.iter().any(below)
+    }
+
+    /// Whether all fields of another set are in this one.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let below =
+            |(key, other): (&String, &Self)| self.children.get(key).is_some_and(|own| own.covers(other));
+        (self.member || !other.member) && other.children.iter().all(below)
+    }
+
     /// Takes the fields of another set out, looking at no more than that has.
     pub(super) fn subtract(&mut self, other: &Self) {
         self.member &= !other.member;
@@ -123,7 +159,7 @@ impl FieldSet {
         }
     }
 
-    fn extend(&mut self, other: &Self) {
+    pub(super) fn extend(&mut self, other: &Self) {
         self.member |= other.member;
         for (key, below) in &other.children {
             self.child_mut(key).extend(below);

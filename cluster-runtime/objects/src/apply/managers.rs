@@ -1,12 +1,14 @@
 //! Who owns which fields: `metadata.managedFields`.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Writer;
 use super::field_set::FieldSet;
+use super::{Writer, field_text};
 use crate::Object;
 
 /// Most managers that own fields by ordinary writes; the oldest of more are taken together as [`ANCIENT`].
@@ -34,7 +36,14 @@ pub(super) enum Operation {
 pub(super) struct Owned {
     pub(super) api_version: String,
     pub(super) time: Option<String>,
-    pub(super) fields: FieldSet,
+    pub(super) fields: Fields,
+}
+
+/// The fields of a manager, with the text that they were read from as long as they are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    set: Arc<FieldSet>,
+    text: Option<Value>,
 }
 
 /// All managers of an object.
@@ -69,6 +78,64 @@ impl Manager {
     }
 }
 
+impl Fields {
+    fn read(value: &Value) -> Option<Self> {
+        Some(Self {
+            set: field_text::read(value).ok()?,
+            text: value.is_string().then(|| value.clone()),
+        })
+    }
+
+    /// The set, to be changed.
+    pub(super) fn make_mut(&mut self) -> &mut FieldSet {
+        self.text = None;
+        Arc::make_mut(&mut self.set)
+    }
+
+    /// Takes the fields of another set out.
+    pub(super) fn subtract(&mut self, other: &FieldSet) {
+        if self.meets(other) {
+            self.make_mut().subtract(other);
+        }
+    }
+
+    /// Puts the fields of another set in.
+    pub(super) fn join(&mut self, more: FieldSet) {
+        if !self.covers(&more) {
+            let set = self.make_mut();
+            *set = std::mem::take(set).joined(more);
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        let written = || field_text::write(&self.set).into();
+        self.text.clone().unwrap_or_else(written)
+    }
+}
+
+impl From<FieldSet> for Fields {
+    fn from(set: FieldSet) -> Self {
+        Self {
+            set: Arc::new(set),
+            text: None,
+        }
+    }
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.set == other.set
+    }
+}
+
+impl Deref for Fields {
+    type Target = FieldSet;
+
+    fn deref(&self) -> &FieldSet {
+        &self.set
+    }
+}
+
 impl Managers {
     /// Reads the managers of an object; `None` when there are none or the list cannot be read.
     pub(super) fn of(object: &Object) -> Option<Self> {
@@ -97,7 +164,9 @@ impl Managers {
                 },
                 subresource: text("subresource"),
             };
-            let fields = FieldSet::from_value(entry.get("fieldsV1").unwrap_or(&json!({}))).ok()?;
+            let fields = entry
+                .get("fieldsV1")
+                .map_or_else(|| Some(Fields::default()), Fields::read)?;
             let time = Some(text("time")).filter(|time| !time.is_empty());
             managers.entries.insert(
                 manager,
@@ -168,7 +237,7 @@ impl Managers {
             };
             match self.entries.get_mut(&bucket) {
                 Some(kept) => {
-                    kept.fields = std::mem::take(&mut kept.fields).union(&owned.fields);
+                    kept.fields.make_mut().extend(&owned.fields);
                     kept.time = kept.time.take().max(owned.time);
                 }
                 None => drop(self.entries.insert(bucket, owned)),

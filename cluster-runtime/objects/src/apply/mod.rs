@@ -4,6 +4,7 @@
 //! patch, [`track`] records every other write, [`FieldSet`] is what `managedFields` keeps.
 
 mod field_set;
+pub(crate) mod field_text;
 mod managers;
 mod typed;
 
@@ -16,7 +17,7 @@ use crate::nesting;
 use crate::schema::Schema;
 use crate::{Object, Status, StatusCause, StatusReason};
 
-use managers::{Manager, Managers, Operation, Owned, api_time};
+use managers::{Fields, Manager, Managers, Operation, Owned, api_time};
 use typed::Typed;
 
 pub use field_set::{FieldSet, FieldSetError};
@@ -83,7 +84,7 @@ pub fn apply(
     let owned = Owned {
         api_version: writer.api_version.to_owned(),
         time: last.as_ref().and_then(|last| last.time.clone()),
-        fields: without_identity(typed.set_of(&configuration), writer, schema),
+        fields: without_identity(typed.set_of(&configuration), writer, schema).into(),
     };
     managers.entries.insert(manager.clone(), owned);
 
@@ -160,11 +161,11 @@ pub fn track(old: Option<&Object>, new: &mut Object, writer: Writer<'_>, schema:
     let entry = managers.entries.entry(manager).or_insert_with(|| Owned {
         api_version: writer.api_version.to_owned(),
         time: None,
-        fields: FieldSet::default(),
+        fields: Fields::default(),
     });
     entry.fields.subtract(&comparison.removed);
     if !changed.is_empty() {
-        entry.fields = std::mem::take(&mut entry.fields).joined(changed);
+        entry.fields.join(changed);
         entry.time = Some(api_time(writer.now));
     }
     managers.entries.retain(|_, owned| !owned.fields.is_empty());

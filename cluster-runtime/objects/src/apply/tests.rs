@@ -60,9 +60,12 @@ impl Story {
 
     /// What a manager owns.
     fn owned(&self, manager: &str) -> Value {
-        let object = self.object.as_ref().unwrap();
-        let entries = object.list(&["metadata", "managedFields"]);
-        let found = entries.iter().find(|entry| entry["manager"] == manager);
+        let object = self.object.as_ref().unwrap().wire_value();
+        let entries = object["metadata"]["managedFields"].as_array();
+        let found = entries
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["manager"] == manager);
         found.map_or(Value::Null, |entry| entry["fieldsV1"].clone())
     }
 }
@@ -325,7 +328,8 @@ fn the_status_is_owned_through_its_subresource() {
 fn a_client_can_reset_and_change_the_managers() {
     let mut story = Story::new();
     story.apply("helm", config_map(json!({"a": "1"})));
-    let mut object = story.object.clone().unwrap();
+    let wire = story.object.as_ref().unwrap().wire_value();
+    let mut object = Object::from_value(wire).unwrap();
     let mut entries = object.list(&["metadata", "managedFields"]).to_vec();
     entries[0]["manager"] = "tug".into();
     object.set(&["metadata", "managedFields"], entries);

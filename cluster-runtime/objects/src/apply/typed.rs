@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::field_set::{FieldSet, field};
+use super::field_text::write_text;
 use crate::schema::types::{ListKind, ListShape, Shape};
 
 /// What a value is by its schema.
@@ -24,8 +25,8 @@ enum Division<'a> {
     Whole,
     /// It has fields by name.
     Fields,
-    /// It has items.
-    Items(&'a ListShape),
+    /// It has items, which are called so.
+    Items(&'a ListShape, Vec<String>),
 }
 
 /// How two values differ.
@@ -42,6 +43,9 @@ pub(super) struct ItemFault {
     path: String,
     why: String,
 }
+
+/// Lists up to so many items are searched.
+const SEARCHED_MAX: usize = 8;
 
 static UNKNOWN: Shape = Shape::Any;
 
@@ -71,7 +75,7 @@ impl<'a> Typed<'a> {
             (Shape::List(list), Value::Array(items)) if list.kind != ListKind::Atomic => {
                 // A list whose items cannot be told apart is compared as a whole.
                 match elements(list, items) {
-                    Ok(_) => Division::Items(list),
+                    Ok(names) => Division::Items(list, names),
                     Err(_) => Division::Whole,
                 }
             }
@@ -150,9 +154,9 @@ impl<'a> Typed<'a> {
                     }
                 }
             }
-            (Division::Items(list), Value::Array(items)) => {
+            (Division::Items(list, names), Value::Array(items)) => {
                 let item = Self::of(&list.items);
-                for (element, value) in elements(list, items).unwrap_or_default().into_iter().zip(items) {
+                for (element, value) in names.into_iter().zip(items) {
                     let below = set.child_mut(&element);
                     item.collect(value, below);
                     below.set_member();
@@ -197,7 +201,13 @@ impl<'a> Typed<'a> {
                         self.compare_fields(old, new, path, found);
                     }
                 }
-                (Division::Items(list), Division::Items(_)) => compare_items(list, old, new, path, found),
+                (Division::Items(list, old_names), Division::Items(_, new_names)) => {
+                    if let (Value::Array(old), Value::Array(new)) = (old, new) {
+                        let before = old_names.into_iter().zip(old).collect();
+                        let after = new_names.into_iter().zip(new).collect();
+                        compare_items(list, &before, &after, path, found);
+                    }
+                }
                 _ => {
                     insert(&mut found.modified, path);
                     self.below(old, path, &mut found.removed);
@@ -234,9 +244,9 @@ impl<'a> Typed<'a> {
                     }
                 }
             }
-            (Division::Items(list), Value::Array(items)) => {
+            (Division::Items(list, names), Value::Array(items)) => {
                 let item = Self::of(&list.items);
-                for (element, value) in elements(list, items).unwrap_or_default().into_iter().zip(items) {
+                for (element, value) in names.into_iter().zip(items) {
                     let below = set.child_mut(&element);
                     item.collect_all(value, below);
                     below.set_member();
@@ -255,9 +265,12 @@ impl<'a> Typed<'a> {
     ) {
         let added = new.keys().filter(|key| !old.contains_key(*key));
         for key in old.keys().chain(added) {
+            let (before, after) = (old.get(key), new.get(key));
+            if before == after {
+                continue;
+            }
             let child = self.child(key);
             path.push(field(key));
-            let (before, after) = (old.get(key), new.get(key));
             if before.is_none_or(Value::is_null) && self.embeds(key) {
                 // It was there before, with nothing in it.
                 let nothing = if after.is_some_and(Value::is_array) {
@@ -286,9 +299,12 @@ impl<'a> Typed<'a> {
                 }
                 Value::Object(live)
             }
-            (Division::Items(list), Division::Items(_), Value::Array(live), Value::Array(applied)) => {
-                Value::Array(merge_items(list, live, applied))
-            }
+            (
+                Division::Items(list, live_names),
+                Division::Items(_, applied_names),
+                Value::Array(live),
+                Value::Array(applied),
+            ) => Value::Array(merge_items(list, (&live_names, live), (&applied_names, applied))),
             _ => applied.clone(),
         }
     }
@@ -310,9 +326,8 @@ impl<'a> Typed<'a> {
                     .collect();
                 (!fields.is_empty()).then_some(Value::Object(fields))
             }
-            (Division::Items(list), Value::Array(items)) => {
+            (Division::Items(list, names), Value::Array(items)) => {
                 let item = Self::of(&list.items);
-                let names = elements(list, &items).unwrap_or_default();
                 let items: Vec<Value> = names
                     .into_iter()
                     .zip(items)
@@ -360,18 +375,21 @@ impl<'a> Typed<'a> {
     }
 }
 
-fn compare_items(list: &ListShape, old: &Value, new: &Value, path: &mut Vec<String>, found: &mut Comparison) {
-    let (Value::Array(old), Value::Array(new)) = (old, new) else {
-        return;
-    };
-    let by_element = |items: &'_ [Value]| elements(list, items).unwrap_or_default();
-    let (old_elements, new_elements) = (by_element(old), by_element(new));
-    let before: BTreeMap<&String, &Value> = old_elements.iter().zip(old).collect();
-    let after: BTreeMap<&String, &Value> = new_elements.iter().zip(new).collect();
-    let added = after.keys().filter(|element| !before.contains_key(**element));
+/// Compares the items of two lists by what they are called.
+fn compare_items(
+    list: &ListShape,
+    before: &BTreeMap<String, &Value>,
+    after: &BTreeMap<String, &Value>,
+    path: &mut Vec<String>,
+    found: &mut Comparison,
+) {
+    let added = after.keys().filter(|element| !before.contains_key(*element));
     for element in before.keys().chain(added) {
-        path.push((*element).clone());
-        let (old, new) = (before.get(*element).copied(), after.get(*element).copied());
+        let (old, new) = (before.get(element).copied(), after.get(element).copied());
+        if old == new {
+            continue;
+        }
+        path.push(element.clone());
         Typed::of(&list.items).compare_into(old, new, path, found);
         path.pop();
     }
@@ -379,9 +397,11 @@ fn compare_items(list: &ListShape, old: &Value, new: &Value, path: &mut Vec<Stri
 
 /// Merges the items of two lists. Applied items come in the order in which they are applied, the others keep their
 /// place among those that both have.
-fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Value> {
-    let names = |items: &[Value]| elements(list, items).unwrap_or_default();
-    let (live_names, applied_names) = (names(&live), names(applied));
+fn merge_items(
+    list: &ListShape,
+    (live_names, live): (&[String], Vec<Value>),
+    (applied_names, applied): (&[String], &[Value]),
+) -> Vec<Value> {
     let mut live_items: BTreeMap<&String, Value> = live_names.iter().zip(live).collect();
     let is_applied: HashSet<&String> = applied_names.iter().collect();
     let shared: Vec<&String> = applied_names
@@ -397,7 +417,7 @@ fn merge_items(list: &ListShape, live: Vec<Value>, applied: &[Value]) -> Vec<Val
         Some(before) => Typed::of(&list.items).merge(before, value),
         None => value.clone(),
     };
-    for name in &live_names {
+    for name in live_names {
         if !is_applied.contains(name) {
             merged.extend(live_items.remove(name));
         } else if shared.next_if(|next| *next == name).is_some() {
@@ -428,19 +448,23 @@ fn key_fields(list: &ListShape, item: &Value) -> Vec<(String, Value)> {
 
 /// The path elements of the items of a list.
 fn elements(list: &ListShape, items: &[Value]) -> Result<Vec<String>, String> {
-    let mut elements = Vec::with_capacity(items.len());
-    // Looked up and not searched: a list of a stranger may be long.
-    let mut seen = HashSet::with_capacity(items.len());
+    let mut elements: Vec<String> = Vec::with_capacity(items.len());
+    // Looked up and not searched where it is long, as a stranger's may be.
+    let mut seen = (items.len() > SEARCHED_MAX).then(HashSet::new);
     for item in items {
         let element = match &list.kind {
             ListKind::Set if item.is_array() || item.is_object() => {
                 return Err("associative list without keys has an element that's a map or a list".to_owned());
             }
             ListKind::Set => format!("v:{item}"),
-            ListKind::Map(keys) => format!("k:{}", keys_of(list, keys, item)?),
+            ListKind::Map(keys) => keys_of(list, keys, item)?,
             ListKind::Atomic => return Err("an atomic list has no items of its own".to_owned()),
         };
-        if !seen.insert(element.clone()) {
+        let is_known = match &mut seen {
+            Some(seen) => !seen.insert(element.clone()),
+            None => elements.contains(&element),
+        };
+        if is_known {
             let readable = element.split_at(2).1;
             return Err(format!("duplicate entries for key {}", readable_keys(readable)));
         }
@@ -460,35 +484,44 @@ fn readable_keys(keys: &str) -> String {
     )
 }
 
-/// The keys of an item as JSON; a key that the item lacks has the default that the schema gives.
-fn keys_of<K: AsRef<str>>(list: &ListShape, keys: &[K], item: &Value) -> Result<Value, String> {
+/// The path element of an item: its keys as JSON; a key that the item lacks has the default that the schema gives.
+fn keys_of<K: AsRef<str>>(list: &ListShape, keys: &[K], item: &Value) -> Result<String, String> {
     let Value::Object(fields) = item else {
         return Err("associative list with keys may not have non-map elements".to_owned());
     };
-    let mut found = Map::new();
-    for key in keys.iter().map(AsRef::as_ref) {
-        let default = || match &list.items {
-            Shape::Object(of) => of.field(key)?.default.clone(),
-            _ => None,
-        };
-        let value = fields
-            .get(key)
-            .filter(|value| !value.is_null())
-            .cloned()
-            .or_else(default);
-        if let Some(value) = value {
-            found.insert(key.to_owned(), value);
-        }
-    }
+    let default = |key: &str| match &list.items {
+        Shape::Object(of) => of.field(key)?.default.as_ref(),
+        _ => None,
+    };
+    let keys = keys.iter().map(AsRef::as_ref);
+    let mut found: Vec<(&str, &Value)> = keys
+        .clone()
+        .filter_map(|key| {
+            let own = fields.get(key).filter(|value| !value.is_null());
+            Some((key, own.or_else(|| default(key))?))
+        })
+        .collect();
     if found.is_empty() {
-        let keys: Vec<String> = keys.iter().map(|key| format!("{:?}", key.as_ref())).collect();
+        let keys: Vec<String> = keys.map(|key| format!("{key:?}")).collect();
         return Err(format!(
             "associative list with keys has an element that omits all key fields [{}] (and doesn't have default \
              values for any key fields)",
             keys.join(" ")
         ));
     }
-    Ok(Value::Object(found))
+    found.sort_unstable_by_key(|(key, _)| *key);
+    let mut element = "k:".to_owned();
+    for (index, (key, value)) in found.into_iter().enumerate() {
+        element.push(if index == 0 { '{' } else { ',' });
+        write_text(key, &mut element);
+        element.push(':');
+        match value {
+            Value::String(text) => write_text(text, &mut element),
+            other => element.push_str(&other.to_string()),
+        }
+    }
+    element.push('}');
+    Ok(element)
 }
 
 impl std::fmt::Display for ItemFault {

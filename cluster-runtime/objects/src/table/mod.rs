@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::Object;
+use crate::object::expand_managed_fields;
 use crate::registry::KindRow;
 
 pub use columns::{Column, Columns};
@@ -46,7 +47,7 @@ pub fn table<'a>(
             match include {
                 IncludeObject::None => {}
                 IncludeObject::Metadata => entry["object"] = partial_metadata(object),
-                IncludeObject::Object => entry["object"] = Value::Object(object.fields().clone()),
+                IncludeObject::Object => entry["object"] = object.wire_value(),
             }
             entry
         })
@@ -64,8 +65,7 @@ pub fn table<'a>(
 
 /// The `PartialObjectMetadata` of an object.
 pub fn partial_metadata(object: &Object) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-        "metadata": object.at(&["metadata"]).cloned().unwrap_or_else(|| json!({})),
-    })
+    let mut metadata = object.at(&["metadata"]).cloned().unwrap_or_else(|| json!({}));
+    expand_managed_fields(&mut metadata);
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata })
 }
