@@ -260,6 +260,11 @@ impl ServerParts {
         self.look.clone()
     }
 
+    /// Waits until the disk of the store has failed.
+    pub(crate) async fn failed(&self) -> String {
+        self.store.failed().await
+    }
+
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
         self.renewing.stop().await;

@@ -102,6 +102,16 @@ pub enum ServeError {
         /// What of it.
         missing: &'static str,
     },
+    /// A write to the disk failed, other than for want of room.
+    #[error(
+        "the disk below `{}` failed: {reason}; what it holds is checked when the server is started again", .folder.display()
+    )]
+    Disk {
+        /// The folder of the state.
+        folder: PathBuf,
+        /// What failed.
+        reason: String,
+    },
     /// Threads, signals or pipes.
     #[error("the server cannot run")]
     Io(#[from] io::Error),
@@ -183,6 +193,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
         }
         let next = tokio::select! {
             pods = stop_signal() => Next::Stop(pods?),
+            reason = parts.failed() => Next::Fail(reason),
             settings = role::changed(dir.clone(), settings.clone(), parts.api()) => Next::Become(settings),
         };
         match next {
@@ -190,6 +201,14 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
                 tracing::info!(?pods, "stopping");
                 parts.stop(pods).await;
                 return Ok(());
+            }
+            Next::Fail(reason) => {
+                tracing::error!(reason, "the disk failed, the server stops");
+                parts.stop(StopPods::Keep).await;
+                return Err(ServeError::Disk {
+                    folder: dir.store(),
+                    reason,
+                });
             }
             Next::Become(other) => {
                 tracing::info!(role = other.role.as_str(), "this machine becomes something else");
@@ -207,6 +226,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
 /// Why a machine's parts are stopped.
 enum Next {
     Stop(StopPods),
+    Fail(String),
     Become(ClusterSettings),
 }
 

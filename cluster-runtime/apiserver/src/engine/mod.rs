@@ -7,6 +7,7 @@ mod accounts;
 mod addresses;
 mod admission;
 mod bootstrap;
+mod certain;
 mod commit;
 mod continuation;
 mod create;
