@@ -136,6 +136,69 @@ async fn a_quota_counts_what_comes_and_refuses_what_is_too_much() {
 }
 
 #[tokio::test]
+async fn pods_have_the_priority_of_their_class_and_no_other() {
+    let api = LocalApi::in_memory().await.unwrap();
+    let class = |name: &str, value: i64, more: Value| {
+        let mut class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+        });
+        class
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let classes = Collection::all("scheduling.k8s.io/v1", "priorityclasses");
+        let (api, class) = (api.clone(), object(class));
+        async move { create(&api, &classes, class).await.unwrap() }
+    };
+    let with = |name: &str, spec: Value| {
+        let mut pod = pod(name, json!({}));
+        for (key, value) in spec.as_object().unwrap() {
+            pod.set(&["spec", key], value.clone());
+        }
+        let api = api.clone();
+        async move { create(&api, &pods(), pod).await }
+    };
+    let of = |pod: &Object| {
+        let spec = &pod.fields()["spec"];
+        json!([
+            spec["priorityClassName"],
+            spec["priority"],
+            spec["preemptionPolicy"]
+        ])
+    };
+    let plain = with("plain", json!({})).await.unwrap();
+    assert_eq!(of(&plain), json!([null, 0, "PreemptLowerPriority"]));
+    class("high", 1000, json!({"preemptionPolicy": "Never"})).await;
+    let high = with("high", json!({"priorityClassName": "high"})).await.unwrap();
+    assert_eq!(of(&high), json!(["high", 1000, "Never"]));
+    class("usual", 7, json!({"globalDefault": true})).await;
+    let usual = with("usual", json!({"priority": 7})).await.unwrap();
+    assert_eq!(of(&usual), json!(["usual", 7, "PreemptLowerPriority"]));
+
+    // As the admission plug-in of Kubernetes words it.
+    for (spec, why) in [
+        (
+            json!({"priorityClassName": "none"}),
+            "no PriorityClass with name none was found",
+        ),
+        (
+            json!({"priorityClassName": "high", "priority": 5}),
+            "the integer value of priority (5) must not be provided in pod spec; priority admission controller computed \
+             1000 from the given PriorityClass name",
+        ),
+        (
+            json!({"preemptionPolicy": "Never"}),
+            "the string value of PreemptionPolicy (Never) must not be provided in pod spec; priority admission controller \
+             computed PreemptLowerPriority from the given PriorityClass name",
+        ),
+    ] {
+        let refused = with("refused", spec).await.unwrap_err();
+        assert_eq!(refused.code, 403);
+        assert_eq!(refused.message, format!("pods \"refused\" is forbidden: {why}"));
+    }
+}
+
+#[tokio::test]
 async fn requests_at_the_same_time_never_share_the_last_place() {
     let api = LocalApi::in_memory().await.unwrap();
     quota(&api, "q", json!({"count/configmaps": "5"})).await;

@@ -19,7 +19,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::budget::Budget;
 use crate::filter::waits_for_pod;
 use crate::pod::PodInfo;
 use crate::preempt::{Preemption, Victim, preempt};
@@ -222,14 +221,11 @@ impl Shared {
     }
 
     fn budget_changed(&self, change: &Change) {
-        let budgets = &mut self.inner().state.budgets;
-        let key = ObjectKey::of(change.object());
+        let state = &mut self.inner().state;
         match change {
-            Change::Deleted(_) => budgets.remove(&key),
-            Change::Added(object) | Change::Updated { new: object, .. } => {
-                budgets.insert(key, Budget::of(object))
-            }
-        };
+            Change::Deleted(object) => drop(state.budgets.remove(&ObjectKey::of(object))),
+            Change::Added(object) | Change::Updated { new: object, .. } => state.put_budget(object),
+        }
     }
 
     fn volume_changed(&self, change: &Change) {

@@ -82,6 +82,11 @@ impl ClusterState {
         }
     }
 
+    /// Adds a `PodDisruptionBudget` or takes its new state.
+    pub fn put_budget(&mut self, object: &Object) {
+        self.budgets.insert(ObjectKey::of(object), Budget::of(object));
+    }
+
     /// Adds a node or takes its new state.
     pub fn put_node(&mut self, object: &Arc<Object>) {
         if let Some(at) = self.index.get(object.name()) {

@@ -113,6 +113,37 @@ fn the_node_that_costs_least_is_freed() {
 }
 
 #[test]
+fn pods_whose_budget_does_not_let_them_go_are_spared() {
+    let budget = |app: &str, allowed: i64, going: Value| {
+        let mut budget = Object::new("policy/v1", "PodDisruptionBudget", Some("default"), app);
+        budget.set(&["spec", "selector", "matchLabels", "app"], app);
+        budget.set(&["status", "disruptionsAllowed"], allowed);
+        budget.set(&["status", "disruptedPods"], going);
+        budget
+    };
+    let mut state = cluster(
+        &["n1", "n2"],
+        &[("n1", pod("kept", 1, "4")), ("n2", pod("a", 9, "4"))],
+    );
+    check(&mut state, &pod("new", 10, "1"), "n1: kept");
+    // Against a budget counts more than the priority of who goes ...
+    state.put_budget(&budget("kept", 0, json!({})));
+    check(&mut state, &pod("new", 10, "1"), "n2: a");
+    // ... unless every way is against one; what goes already is not counted again.
+    state.put_budget(&budget("a", 0, json!({})));
+    check(&mut state, &pod("new", 10, "1"), "n1: kept");
+    state.put_budget(&budget("a", 0, json!({"a": "2026-01-01T00:00:00Z"})));
+    check(&mut state, &pod("new", 10, "1"), "n2: a");
+
+    let mut state = cluster(&["n1"], &[("n1", pod("w-1", 1, "2")), ("n1", pod("v-1", 2, "2"))]);
+    check(&mut state, &pod("new", 10, "2"), "n1: w-1");
+    state.put_budget(&budget("w", 0, json!({})));
+    check(&mut state, &pod("new", 10, "2"), "n1: v-1");
+    state.put_budget(&budget("w", 1, json!({})));
+    check(&mut state, &pod("new", 10, "2"), "n1: w-1");
+}
+
+#[test]
 fn err_what_pods_that_go_do_not_help_is_told() {
     let mut state = cluster(&["n1"], &[("n1", pod("equal", 10, "4"))]);
     let no_victims = "0/1 nodes are available: 1 No preemption victims found for incoming pod.";
