@@ -56,6 +56,12 @@ impl AgentParts {
         program: PathBuf,
     ) -> Result<Self, ServeError> {
         let (authority, identity) = read_node(&dir.pki())?;
+        // A server would refuse it as well, but its word may be lost with the connection.
+        if !tls::is_signed_by(&authority, &identity)? {
+            return Err(ServeError::MixedFolder {
+                folder: dir.path().to_owned(),
+            });
+        }
         let servers = Arc::new(ServerList::new(settings.servers.clone()));
         let credentials = Credentials::new(&authority, &identity)?;
         let client = Arc::new(tls::client(&authority, &credentials, message::PROTOCOL)?);

@@ -90,6 +90,15 @@ pub enum ServeError {
         /// The data folder.
         folder: PathBuf,
     },
+    /// The folder has files of two clusters.
+    #[error(
+        "certificates in `{}` do not belong to one cluster: bring back those that this machine got when it joined, or delete the \
+         folder by `tug cluster delete` and join anew", .folder.join("pki").display()
+    )]
+    MixedFolder {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// A part of the folder is not there.
     #[error(
         "the data folder `{}` is not whole: `{missing}` is missing; copy all of it, or restore a backup into an empty folder \

@@ -101,6 +101,20 @@ fn certified(authority: &str, identity: &Identity) -> Result<Arc<CertifiedKey>, 
     key.map(Arc::new).map_err(failed)
 }
 
+/// Whether a certificate is one that the authority has signed, good or not at this time.
+pub(crate) fn is_signed_by(authority: &str, identity: &Identity) -> Result<bool, PkiError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(authority)?, provider());
+    let verifier = verifier.build().map_err(failed)?;
+    let shown = certificate(&identity.certificate)?;
+    let verified = verifier.verify_client_cert(&shown, &[], UnixTime::now());
+    Ok(!matches!(
+        verified,
+        Err(Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+        ))
+    ))
+}
+
 /// TLS for one that is called: client certificates of the authority are taken, and callers without one.
 pub(crate) fn server(authority: &str, credentials: &Arc<Credentials>) -> Result<ServerConfig, PkiError> {
     let clients = WebPkiClientVerifier::builder_with_provider(roots(authority)?, provider())
@@ -295,6 +309,10 @@ mod tests {
             key: other.key,
         };
         let credentials = Credentials::new(authority.certificate(), &one).unwrap();
+        assert!(is_signed_by(authority.certificate(), &one).unwrap());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let stranger = Authority::open(elsewhere.path(), now).unwrap();
+        assert!(!is_signed_by(stranger.certificate(), &one).unwrap());
         assert!(credentials.replace(authority.certificate(), &mixed).is_err());
     }
 }

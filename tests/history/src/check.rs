@@ -240,7 +240,7 @@ fn settle(history: &[Operation]) -> Vec<Operation> {
             if ends.peek().is_none() {
                 let begun = operation.begun;
                 return before.iter().any(|other| {
-                    matches!(other.what, What::Differed(_)) && other.ended.is_some_and(|ended| ended > begun)
+                    matches!(other.what, What::Differed(_)) && other.ended.is_some_and(|ended| ended >= begun)
                 });
             }
             operation.ended = ends.flatten().min();

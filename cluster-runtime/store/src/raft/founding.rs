@@ -153,7 +153,7 @@ pub fn restore(
         index: 0,
     };
     let wal = open_log(config, &directory)?.0;
-    let outcome = found(config, &directory, &wal, tables.view(), first).map_err(io);
+    let outcome = found(config, &directory, &wal, &tables.view(), first).map_err(io);
     wal.close();
     outcome?;
     directory.write_format(config.member, config.encryption.as_ref())?;
@@ -219,7 +219,7 @@ pub fn recover(config: &RaftStoreConfig) -> Result<RecoveryReport, OpenError> {
             config,
             &directory,
             &wal,
-            tables.view().raised(goes_on_at),
+            &tables.view().raised(goes_on_at),
             position,
         )?;
         let dropped = replay
@@ -305,7 +305,7 @@ fn found(
     config: &RaftStoreConfig,
     directory: &Directory,
     wal: &Wal,
-    tables: TablesView,
+    tables: &TablesView,
     position: Position,
 ) -> io::Result<()> {
     let id = log_id(position);
@@ -320,7 +320,7 @@ fn found(
     let sealer: Option<Arc<Sealer>> = config.sealer()?;
     let log = serde_json::to_value(&meta)?;
     // Who watched the group before begins anew.
-    write_snapshot(path, log, &tables, Past::Nothing, sealer.as_deref())?;
+    write_snapshot(path, log, tables, Past::Nothing, sealer.as_deref())?;
     remove_others(&directory.snapshots(), Some(path))?;
     let (sender, done) = mpsc::channel();
     wal.set_committed(position);
