@@ -69,7 +69,8 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(failure) => return report(&Console::plain(), &failure),
     };
-    start_tracing(settings.debug, settings.console.color_errors());
+    let is_server = matches!(command, commands::Command::Server(_));
+    start_tracing(settings.debug, settings.console.color_errors(), is_server);
     let console = settings.console.clone();
     match commands::run(command, &settings) {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,13 +142,16 @@ fn report(console: &Console, failure: &Failure) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
-fn start_tracing(debug: bool, color: bool) {
+fn start_tracing(debug: bool, color: bool, is_server: bool) {
     use tracing_subscriber::EnvFilter;
-    if !debug && std::env::var_os("TUG_LOG").is_none() {
+    if !debug && !is_server && std::env::var_os("TUG_LOG").is_none() {
         return;
     }
     let default = if debug {
         "debug,hyper=info,rustls=info,h2=info,tower=info"
+    } else if is_server {
+        // A cluster runs in the background: what went wrong there is told by its log alone.
+        "warn,cluster_server=info,cluster_store=info,openraft=off"
     } else {
         // What servers of repositories have to say is their log.
         "off,repo_serve=info"

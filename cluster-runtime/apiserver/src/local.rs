@@ -69,7 +69,7 @@ fn quiet(options: &WriteOptions) -> WriteOptions {
 #[async_trait]
 impl Api for LocalApi {
     async fn get(&self, target: &Target) -> Result<Arc<Object>, Status> {
-        self.engine.read(&self.caller, target).await
+        self.engine.read(&self.caller, target, "").await
     }
 
     async fn list(&self, collection: &Collection, options: &ListOptions) -> Result<List, Status> {

@@ -26,7 +26,7 @@ impl NodeRegistry {
     }
 
     /// All nodes that are connected.
-    pub(crate) fn all(&self) -> Vec<(String, Arc<dyn NodeStreams>)> {
+    pub fn all(&self) -> Vec<(String, Arc<dyn NodeStreams>)> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes
             .iter()

@@ -34,4 +34,4 @@ mod template;
 mod time;
 mod volume;
 
-pub use manager::{Controllers, ControllersOptions};
+pub use manager::{Controllers, ControllersOptions, QueueLengths};

@@ -58,11 +58,25 @@ impl Default for ControllersOptions {
     }
 }
 
+type Length = Arc<dyn Fn() -> usize + Send + Sync>;
+
+/// How much the controllers have to do, for as long as somebody looks on.
+#[derive(Clone)]
+pub struct QueueLengths(Vec<(&'static str, Length)>);
+
+impl QueueLengths {
+    /// Each controller by its name, and how many objects it has yet to look at.
+    pub fn now(&self) -> Vec<(&'static str, usize)> {
+        self.0.iter().map(|(name, length)| (*name, length())).collect()
+    }
+}
+
 /// The running controllers.
 pub struct Controllers {
     informers: Informers,
     resources: Arc<Resources>,
     stops: Vec<Box<dyn Fn() + Send + Sync>>,
+    queues: Vec<(&'static str, Length)>,
     tasks: Vec<JoinHandle<()>>,
     /// Tasks that only watch and can end at any time.
     watching: Vec<JoinHandle<()>>,
@@ -95,6 +109,7 @@ impl Controllers {
             informers,
             resources: resources.clone(),
             stops: Vec::new(),
+            queues: Vec::new(),
             tasks: Vec::new(),
             watching: vec![tokio::spawn(resources.clone().run())],
         };
@@ -143,6 +158,8 @@ impl Controllers {
     fn run_with<R: Reconcile>(&mut self, context: &Context, controller: R, queue: WorkQueue<R::Key>) {
         let stop = queue.clone();
         self.stops.push(Box::new(move || stop.stop()));
+        let measured = queue.clone();
+        self.queues.push((R::NAME, Arc::new(move || measured.len())));
         let running = reconcile::run(Arc::new(controller), context.clone(), queue);
         self.tasks.push(tokio::spawn(running));
     }
@@ -151,6 +168,11 @@ impl Controllers {
     pub async fn ready(&self) {
         self.informers.synced().await;
         self.resources.ready().await;
+    }
+
+    /// How much there is to do, for who looks on.
+    pub fn queue_lengths(&self) -> QueueLengths {
+        QueueLengths(self.queues.clone())
     }
 
     /// Stops taking work and waits for the work under way.

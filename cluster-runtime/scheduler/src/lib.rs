@@ -33,7 +33,7 @@ pub use pod::{Ask, PodInfo};
 pub use preempt::{Preemption, Victim, preempt};
 pub use resources::Resources;
 pub use schedule::{Chance, Placement, Refusals, schedule};
-pub use scheduler::{Scheduler, SchedulerOptions};
+pub use scheduler::{PendingCount, Scheduler, SchedulerOptions};
 pub use score::Profile;
 pub use state::ClusterState;
 pub use suits::{Suits, suits};

@@ -49,6 +49,11 @@ pub(crate) struct PendingPods {
 }
 
 impl PendingPods {
+    /// All that are not placed.
+    pub(crate) fn len(&self) -> usize {
+        self.pods.len()
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             pods: HashMap::new(),

@@ -1,5 +1,6 @@
 //! The shell: follows nodes and pods, has each waiting pod decided, binds, and says why a pod waits.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster_client::{
@@ -60,8 +61,8 @@ impl Default for SchedulerOptions {
 }
 
 /// The running scheduler.
-#[derive(Debug)]
 pub struct Scheduler {
+    shared: Arc<Shared>,
     informers: Informers,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -96,7 +97,7 @@ impl Scheduler {
         let worker = Worker {
             api,
             recorder,
-            shared,
+            shared: shared.clone(),
             options,
         };
         let (followed, stopped) = (informers.clone(), stop.clone());
@@ -109,6 +110,7 @@ impl Scheduler {
             worker.run(stopped).await;
         });
         Self {
+            shared,
             informers,
             stop,
             task,
@@ -120,11 +122,27 @@ impl Scheduler {
         self.informers.synced().await;
     }
 
+    /// Pods that wait for a node, for who looks on.
+    pub fn pending(&self) -> PendingCount {
+        PendingCount(self.shared.clone())
+    }
+
     /// Stops deciding and waits for the bindings under way.
     pub async fn stop(self) {
         self.stop.cancel();
         // A task that panicked has nothing left to wait for.
         let _ = self.task.await;
+    }
+}
+
+/// How many pods wait for a node, for as long as somebody looks on.
+#[derive(Clone)]
+pub struct PendingCount(Arc<Shared>);
+
+impl PendingCount {
+    /// How many there are now, tried or not.
+    pub fn now(&self) -> usize {
+        self.0.inner().pending.len()
     }
 }
 
@@ -161,6 +179,14 @@ fn follow(informers: &Informers, shared: &Arc<Shared>) {
         informers
             .of(api_version, resource)
             .add_handler(move |change| handler(&shared, change));
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("informers", &self.informers)
+            .finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::invitation::{KnownToken, TokenWish, create_token, revoke_token, token
 use crate::message::{self, MemberStatus, Reply, Request};
 use crate::pki::{Authority, PkiError};
 use crate::rescue::write_backup;
-use crate::tls;
+use crate::tls::{self, Credentials};
 use crate::token::{ID_BYTES, JoinToken, Role, SECRET_BYTES};
 
 /// How long a machine may take to become a server or an agent.
@@ -116,6 +116,7 @@ impl Administration {
 
     fn tls(&self) -> Result<Arc<ClientConfig>, AdminError> {
         let administrator = self.authority.administrator(OffsetDateTime::now_utc())?;
+        let administrator = Credentials::new(self.authority.certificate(), &administrator)?;
         let config = tls::client(self.authority.certificate(), &administrator, message::PROTOCOL)?;
         Ok(Arc::new(config))
     }

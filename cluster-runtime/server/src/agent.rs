@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_apiserver::{Protocol, User};
-use cluster_client::http::{HttpApi, HttpConfig};
 use cluster_client::{Api, Collection, Informer, InformerOptions, Jitter};
+use rustls::ClientConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -21,11 +21,14 @@ use crate::machine::{Machine, MachineConfig, start_network};
 use crate::message::{Reply, Request};
 use crate::node_link::NodeService;
 use crate::options::ClusterOptions;
+use crate::own_api::RemoteApi;
 use crate::parts::seed;
 use crate::pki::{Identity, read_node, request_certificate, write_node};
+use crate::renewal::keep_renewed;
 use crate::serve::ServeError;
 use crate::server_list::{ServerList, ServerProxy};
 use crate::task::Task;
+use crate::tls::Credentials;
 use crate::{kubeconfig, message, node_link, tls};
 
 /// Time for a server to shake hands.
@@ -39,6 +42,7 @@ pub(crate) struct AgentParts {
     refreshing: Task,
     machine: Machine,
     node: Task,
+    renewing: Task,
     api: Arc<dyn Api>,
 }
 
@@ -52,22 +56,44 @@ impl AgentParts {
         program: PathBuf,
     ) -> Result<Self, ServeError> {
         let (authority, identity) = read_node(&dir.pki())?;
-        let identity = renewed(dir, settings, &authority, identity).await?;
-        let client = Arc::new(tls::client(&authority, &identity, message::PROTOCOL)?);
+        // A server would refuse it as well, but its word may be lost with the connection.
+        if !tls::is_signed_by(&authority, &identity)? {
+            return Err(ServeError::MixedFolder {
+                folder: dir.path().to_owned(),
+            });
+        }
         let servers = Arc::new(ServerList::new(settings.servers.clone()));
-        let proxy = ServerProxy::start(servers.clone(), client).await?;
-        let url = format!("https://{}", proxy.address);
-        let path = dir.own_kubeconfig();
-        let text = kubeconfig::kubeconfig(&url, &authority, &identity, Some(tls::SERVER_NAME));
-        write_private(&path, text.as_bytes()).map_err(|source| ServeError::File {
-            path: path.clone(),
-            source,
-        })?;
-        let config = HttpConfig {
-            kubeconfigs: vec![path],
-            ..HttpConfig::default()
+        let credentials = Credentials::new(&authority, &identity)?;
+        let client = Arc::new(tls::client(&authority, &credentials, message::PROTOCOL)?);
+        let proxy = ServerProxy::start(servers.clone(), client.clone()).await?;
+        let remote = Arc::new(RemoteApi::new(dir.own_kubeconfig()));
+        let renewing = Arc::new(Renewing {
+            dir: dir.clone(),
+            settings: settings.clone(),
+            authority: authority.clone(),
+            credentials: credentials.clone(),
+            servers: servers.clone(),
+            client,
+            entrance: format!("https://{}", proxy.address),
+            remote: remote.clone(),
+        });
+        renewing.enter(&identity)?;
+        // As servers make theirs at each start; the one that is there does while no server answers.
+        let is_renewed = renewing.renew().await?;
+        remote.connect().await?;
+        let made = is_renewed.then(OffsetDateTime::now_utc);
+        let renew = move || {
+            let renewing = renewing.clone();
+            async move {
+                renewing.renew().await.unwrap_or_else(|error| {
+                    let error = crate::serve::describe(&error);
+                    tracing::warn!(error, "the certificate of the node cannot be made anew");
+                    false
+                })
+            }
         };
-        let api: Arc<dyn Api> = Arc::new(HttpApi::connect(&config).await?);
+        let renewing = Task::spawn(keep_renewed(made, OffsetDateTime::now_utc, renew));
+        let api: Arc<dyn Api> = remote;
         let refreshing = Task::spawn(refresh(dir.clone(), settings.clone(), servers, api.clone()));
 
         let network = start_network(dir, settings, options, api.clone()).await?;
@@ -83,7 +109,7 @@ impl AgentParts {
         let machine = Machine::start(machine_config, network, |_| api.clone()).await?;
         let service = Arc::new(NodeService::default());
         service.set(Arc::new(machine.node.clone()));
-        let mut server_tls = tls::server(&authority, &identity)?;
+        let mut server_tls = tls::server(&authority, &credentials)?;
         server_tls.alpn_protocols = vec![node_link::PROTOCOL.into()];
         let acceptor = TlsAcceptor::from(Arc::new(server_tls));
         let node = Task::spawn(serve_node(listener, acceptor, service));
@@ -93,6 +119,7 @@ impl AgentParts {
             refreshing,
             machine,
             node,
+            renewing,
             api,
         })
     }
@@ -104,6 +131,7 @@ impl AgentParts {
 
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
+        self.renewing.stop().await;
         self.node.stop().await;
         self.machine.stop(pods).await;
         self.refreshing.stop().await;
@@ -111,34 +139,77 @@ impl AgentParts {
     }
 }
 
-/// Another certificate for a year from now, as servers make theirs at each start; the one that is there does while no
-/// server answers.
-async fn renewed(
-    dir: &ClusterDir,
-    settings: &ClusterSettings,
-    authority: &str,
-    identity: Identity,
-) -> Result<Identity, ServeError> {
-    let Some(address) = settings.advertise_address else {
-        return Ok(identity);
-    };
-    let client = Arc::new(tls::client(authority, &identity, message::PROTOCOL)?);
-    let (key, request) = request_certificate()?;
-    let request = Request::Renew {
-        request,
-        address: address.into(),
-    };
-    let certificate = match timeout(RENEWAL_TIMEOUT, ask(&client, &settings.servers, &request)).await {
-        Ok(Ok(Reply::Certificate { certificate })) => certificate,
-        Ok(Err(AskError::Refused(refusal))) => {
-            tracing::warn!(%refusal, "the certificate of the node is not renewed");
-            return Ok(identity);
-        }
-        _ => return Ok(identity),
-    };
-    let identity = Identity { certificate, key };
-    write_node(&dir.pki(), authority, &identity)?;
-    Ok(identity)
+/// What an agent needs to get another certificate.
+struct Renewing {
+    dir: ClusterDir,
+    settings: ClusterSettings,
+    authority: String,
+    credentials: Arc<Credentials>,
+    servers: Arc<ServerList>,
+    client: Arc<ClientConfig>,
+    /// Where this machine's parts enter the API.
+    entrance: String,
+    remote: Arc<RemoteApi>,
+}
+
+impl Renewing {
+    /// Asks for another certificate, for a year from now, and uses it; `false` where none is to be had at this time.
+    ///
+    /// # Errors
+    /// A server that answers is none of the cluster that this machine belongs to, or takes it for none of its own.
+    async fn renew(&self) -> Result<bool, ServeError> {
+        let Some(address) = self.settings.advertise_address else {
+            return Ok(false);
+        };
+        let (key, request) = request_certificate()?;
+        let request = Request::Renew {
+            request,
+            address: address.into(),
+        };
+        let servers = self.servers.all();
+        let certificate = match timeout(RENEWAL_TIMEOUT, ask(&self.client, &servers, &request)).await {
+            Ok(Ok(Reply::Certificate { certificate })) => certificate,
+            Ok(Err(AskError::Refused(refusal))) => {
+                tracing::warn!(%refusal, "the certificate of the node is not renewed");
+                return Ok(false);
+            }
+            Ok(Err(AskError::Unreachable { address, source })) if is_of_another_cluster(&source) => {
+                return Err(ServeError::OtherCluster {
+                    server: address,
+                    folder: self.dir.path().to_owned(),
+                });
+            }
+            _ => return Ok(false),
+        };
+        let identity = Identity { certificate, key };
+        write_node(&self.dir.pki(), &self.authority, &identity)?;
+        self.credentials.replace(&self.authority, &identity)?;
+        self.enter(&identity)?;
+        self.remote.reconnect().await;
+        tracing::info!("the certificate of the node was made anew");
+        Ok(true)
+    }
+
+    /// Writes the file by which this machine's parts enter the API.
+    fn enter(&self, identity: &Identity) -> Result<(), ServeError> {
+        let path = self.dir.own_kubeconfig();
+        let name = Some(tls::SERVER_NAME);
+        let text = kubeconfig::kubeconfig(&self.entrance, &self.authority, identity, name);
+        write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })
+    }
+}
+
+/// Whether a connection failed because the two sides are not of one authority.
+fn is_of_another_cluster(error: &std::io::Error) -> bool {
+    use rustls::{AlertDescription as Alert, CertificateError as Fault, Error};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(
+        inner,
+        Some(
+            Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature)
+                | Error::AlertReceived(Alert::UnknownCA | Alert::BadCertificate | Alert::DecryptError)
+        )
+    )
 }
 
 /// Keeps the list of servers as the cluster has it, in memory and for the next start.

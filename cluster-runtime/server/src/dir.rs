@@ -9,6 +9,7 @@ use cluster_network::Subnet;
 use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
+use crate::serve::ServeError;
 use crate::token::Role;
 
 /// The data folder of one server of a cluster.
@@ -51,6 +52,9 @@ pub struct ClusterSettings {
     /// What makes the containers of pods without a runtime class.
     #[serde(default)]
     pub runtime: RuntimeChoice,
+    /// Whether the machine was ready once as what it is: then its folder has all that belongs to that.
+    #[serde(default)]
+    pub served: bool,
 }
 
 /// Port at which servers reach an agent's containers, where nothing else is wished: that of the kubelet.
@@ -97,7 +101,7 @@ pub enum SettingsError {
         source: serde_json::Error,
     },
     /// A newer program wrote the folder.
-    #[error("`{}` was written by a newer tug: its format is {found}, this one knows {FORMAT}", .path.display())]
+    #[error("`{}` was written by a newer tug: its format is {found}, this one knows {FORMAT}: start that one", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -208,6 +212,29 @@ impl ClusterDir {
             .map_err(|source| SettingsError::Broken { path, source })
     }
 
+    /// Refuses a folder of a machine that was ready once and of which something has gone: what is made anew in its place
+    /// would be another cluster.
+    pub(crate) fn check_whole(&self, settings: &ClusterSettings) -> Result<(), ServeError> {
+        let needed: &[&'static str] = match settings.role {
+            _ if !settings.served => &[],
+            Role::Server => &[
+                "store/format",
+                "pki/ca.crt",
+                "pki/ca.key",
+                "pki/sa.key",
+                "pki/storage.key",
+            ],
+            Role::Agent => &["pki/ca.crt", "pki/node.pem"],
+        };
+        match needed.iter().find(|name| !self.0.join(name).exists()) {
+            None => Ok(()),
+            Some(missing) => Err(ServeError::Incomplete {
+                folder: self.0.clone(),
+                missing,
+            }),
+        }
+    }
+
     /// Writes the settings.
     pub(crate) fn save_settings(&self, settings: &ClusterSettings) -> Result<(), SettingsError> {
         let path = self.settings_path();
@@ -253,6 +280,7 @@ mod tests {
             cluster_pods: Some("10.42.0.0/16".parse().unwrap()),
             service_subnet: "10.43.0.0/16".parse().unwrap(),
             runtime: RuntimeChoice::Embedded,
+            served: false,
         }
     }
 
@@ -264,6 +292,27 @@ mod tests {
         dir.create().unwrap();
         dir.save_settings(&settings()).unwrap();
         assert_eq!(dir.settings().unwrap(), Some(settings()));
+    }
+
+    #[test]
+    fn err_a_folder_that_lost_a_part_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = ClusterDir::new(folder.path());
+        let of = |role, served| ClusterSettings {
+            role,
+            served,
+            ..settings()
+        };
+        assert!(dir.check_whole(&of(Role::Server, false)).is_ok());
+        for (role, missing) in [(Role::Server, "store/format"), (Role::Agent, "pki/ca.crt")] {
+            let refused = dir.check_whole(&of(role, true)).unwrap_err().to_string();
+            assert!(refused.contains(missing), "{refused}");
+        }
+        fs::create_dir(dir.pki()).unwrap();
+        for name in ["ca.crt", "node.pem"] {
+            fs::write(dir.pki().join(name), "").unwrap();
+        }
+        assert!(dir.check_whole(&of(Role::Agent, true)).is_ok());
     }
 
     #[test]

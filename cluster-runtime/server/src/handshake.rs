@@ -51,7 +51,8 @@ mod tests {
                 OffsetDateTime::now_utc(),
             )
             .unwrap();
-        let config = Arc::new(tls::server(authority.certificate(), &identity).unwrap());
+        let credentials = tls::Credentials::new(authority.certificate(), &identity).unwrap();
+        let config = Arc::new(tls::server(authority.certificate(), &credentials).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {

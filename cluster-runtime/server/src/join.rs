@@ -185,5 +185,6 @@ fn settings(
         cluster_pods: Some(welcome.cluster_pods),
         service_subnet: welcome.service_subnet,
         runtime: options.runtime.unwrap_or_default(),
+        served: false,
     })
 }

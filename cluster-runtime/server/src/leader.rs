@@ -2,20 +2,25 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
 use cluster_apiserver::Forward;
-use cluster_objects::Status;
+use cluster_objects::{Status, StatusReason};
 use cluster_store::{Leadership, RaftStore};
 use http::Request;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 
 use crate::tls::{self, SERVER_NAME};
+
+/// How often the leader is asked for a sign of life while it has requests to answer, and how long it may take to give it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sends requests on to the server that leads, over one connection that is kept.
 pub(crate) struct LeaderLink {
@@ -50,7 +55,13 @@ impl LeaderLink {
         let stream = tls::connect(&self.tls, address, SERVER_NAME).await;
         let stream =
             stream.map_err(|error| later(&format!("cannot reach the server that leads: {error}")))?;
-        let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        // Requests must not wait for a machine that is gone without a word.
+        let shaken = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(LOOK_EVERY))
+            .keep_alive_timeout(ANSWER_TIMEOUT)
+            .handshake(TokioIo::new(stream))
+            .await;
         let (sender, connection) =
             shaken.map_err(|error| later(&format!("the server that leads: {error}")))?;
         tokio::spawn(async move {
@@ -89,9 +100,13 @@ impl Forward for LeaderLink {
             Ok(response) => Ok(response.map(Body::new)),
             Err(error) => {
                 *self.kept.lock().await = None;
-                Err(Status::unavailable(format!(
-                    "the server that leads was lost while it answered, and may have done what was asked: {error}"
-                )))
+                Err(Status::new(
+                    504,
+                    StatusReason::Timeout,
+                    format!(
+                        "the server that leads was lost while it answered, and may have done what was asked: {error}"
+                    ),
+                ))
             }
         }
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap::{ApiEndpoints, ensure_services, ensure_storage_class};
 use crate::dir::ClusterSettings;
+use crate::measurements::LeaderWork;
 
 /// Between two tries of a new leader to begin.
 const RETRY: Duration = Duration::from_millis(200);
@@ -33,6 +34,8 @@ pub(crate) struct LeadingConfig {
     pub(crate) outward: IpAddr,
     pub(crate) jitter: Jitter,
     pub(crate) node_grace: Duration,
+    /// Where it is told how much there is to do.
+    pub(crate) work: LeaderWork,
 }
 
 /// Follows who leads, and leads while it is this server.
@@ -138,6 +141,8 @@ async fn lead(
         ..SchedulerOptions::default()
     };
     let scheduler = Scheduler::start(api("tug-scheduler"), scheduler_options);
+    let work = (controllers.queue_lengths(), scheduler.pending());
+    config.work.set(Some(work));
     let ready = async {
         controllers.ready().await;
         scheduler.ready().await;
@@ -150,6 +155,7 @@ async fn lead(
         _ = leadership.wait_for(|leadership| !leadership.is_self) => tracing::info!("this server leads no more"),
         () = stop.cancelled() => {}
     }
+    config.work.set(None);
     scheduler.stop().await;
     controllers.stop().await;
 }

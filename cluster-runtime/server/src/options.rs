@@ -112,6 +112,7 @@ impl ClusterOptions {
             cluster_pods: Some(cluster_pods),
             service_subnet: self.service_subnet.unwrap_or_else(|| subnet(10, 43, 16)),
             runtime: self.runtime.unwrap_or_default(),
+            served: false,
         };
         check(&settings)?;
         Ok(settings)

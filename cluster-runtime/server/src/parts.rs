@@ -28,6 +28,7 @@ use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::leader::LeaderLink;
 use crate::leading::{Leading, LeadingConfig};
 use crate::machine::{CLUSTER_DOMAIN, Machine, MachineConfig, start_network};
+use crate::measurements::{LeaderWork, ServerMeasurements};
 use crate::message::ClusterKeys;
 use crate::node_link::NodeService;
 use crate::node_links::follow_nodes;
@@ -36,8 +37,10 @@ use crate::own_api::{OwnApi, RemoteApi};
 use crate::peers::{PeerConnector, PeerServer};
 use crate::pki::{Authority, Identity, PkiError, parse_storage_key, storage_key, token_key, token_key_der};
 use crate::reception::Reception;
+use crate::renewal::keep_renewed;
 use crate::serve::{ServeError, listen};
 use crate::task::Task;
+use crate::tls::Credentials;
 use crate::{host, kubeconfig, message, node_link, peers, tls};
 
 /// Ports of this machine on which Ingresses are served.
@@ -64,6 +67,7 @@ pub(crate) struct ServerParts {
     ingresses: Ingresses,
     api: ServedApi,
     look: Arc<dyn Api>,
+    renewing: Task,
 }
 
 /// The API at its addresses.
@@ -78,6 +82,7 @@ struct Protocols {
     peers: Arc<PeerServer>,
     reception: Arc<Reception>,
     node: Arc<NodeService>,
+    measurements: Arc<ServerMeasurements>,
 }
 
 impl ServerParts {
@@ -98,13 +103,10 @@ impl ServerParts {
         };
         let gateway = cluster_network::gateway(settings.pod_subnet);
         let names = server_names(settings);
-        let identity = authority.server(
-            &settings.node_name,
-            &names,
-            &server_addresses(settings, gateway),
-            now,
-        )?;
-        let client = |protocol| tls::client(authority.certificate(), &identity, protocol).map(Arc::new);
+        let addresses = server_addresses(settings, gateway);
+        let identity = authority.server(&settings.node_name, &names, &addresses, now)?;
+        let credentials = Credentials::new(authority.certificate(), &identity)?;
+        let client = |protocol| tls::client(authority.certificate(), &credentials, protocol).map(Arc::new);
         write_kubeconfigs(dir, settings, &authority, &identity, now)?;
 
         let connector = PeerConnector {
@@ -138,11 +140,18 @@ impl ServerParts {
             gateway,
             deciding: Mutex::default(),
         };
+        let work = LeaderWork::default();
+        let measurements = ServerMeasurements {
+            store: store.clone(),
+            work: work.clone(),
+            nodes: nodes.clone(),
+        };
         let protocols = Protocols {
             forward: Arc::new(LeaderLink::new(store.clone(), client("h2")?)),
             peers: Arc::new(PeerServer { store: store.clone() }),
             reception: Arc::new(reception),
             node: Arc::default(),
+            measurements: Arc::new(measurements),
         };
         let mut listeners = vec![listener];
         let advertised = settings.advertised().filter(|address| {
@@ -152,7 +161,7 @@ impl ServerParts {
             listeners.push(listen(address).await?);
         }
         // Other members have to be heard before anybody can lead.
-        let server_tls = tls::server(authority.certificate(), &identity)?;
+        let server_tls = tls::server(authority.certificate(), &credentials)?;
         let mut served = ServedApi::start(&engine, listeners, &server_tls, &protocols);
         let asking = client(message::PROTOCOL)?;
         enroll(settings, &store, &asking, false).await;
@@ -169,6 +178,7 @@ impl ServerParts {
             outward: outward.into(),
             jitter: jitter.clone(),
             node_grace: NODE_GRACE,
+            work,
         });
         leading.served().await;
         store.ensure_newest().await?;
@@ -218,6 +228,20 @@ impl ServerParts {
         // Only now: one that cannot start must not be missing where there is to be decided.
         enroll(settings, &store, &asking, true).await;
         let look = api("tug-server");
+        let renewing = Arc::new(Renewing {
+            dir: dir.clone(),
+            settings: settings.clone(),
+            authority,
+            credentials,
+            names,
+            addresses,
+            remote,
+        });
+        let renew = move || {
+            let renewing = renewing.clone();
+            async move { renewing.renew().await }
+        };
+        let renewing = Task::spawn(keep_renewed(Some(now), OffsetDateTime::now_utc, renew));
         Ok(Self {
             store,
             definitions,
@@ -227,6 +251,7 @@ impl ServerParts {
             ingresses,
             api: served,
             look,
+            renewing,
         })
     }
 
@@ -235,8 +260,14 @@ impl ServerParts {
         self.look.clone()
     }
 
+    /// Waits until the disk of the store has failed.
+    pub(crate) async fn failed(&self) -> String {
+        self.store.failed().await
+    }
+
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
+        self.renewing.stop().await;
         self.ingresses.stop().await;
         self.links.stop().await;
         self.machine.stop(pods).await;
@@ -244,6 +275,42 @@ impl ServerParts {
         self.leading.stop().await;
         self.api.stop().await;
         self.store.shutdown().await;
+    }
+}
+
+/// What a server needs to make its certificates anew.
+struct Renewing {
+    dir: ClusterDir,
+    settings: ClusterSettings,
+    authority: Arc<Authority>,
+    credentials: Arc<Credentials>,
+    names: Vec<String>,
+    addresses: Vec<IpAddr>,
+    remote: Arc<RemoteApi>,
+}
+
+impl Renewing {
+    /// Whether the certificates were made anew, and are used.
+    async fn renew(&self) -> bool {
+        match self.try_renew(OffsetDateTime::now_utc()) {
+            Ok(()) => {
+                self.remote.reconnect().await;
+                tracing::info!("the certificates of the server were made anew");
+                true
+            }
+            Err(error) => {
+                let error = crate::serve::describe(&error);
+                tracing::warn!(error, "the certificates of the server cannot be made anew");
+                false
+            }
+        }
+    }
+
+    fn try_renew(&self, now: OffsetDateTime) -> Result<(), ServeError> {
+        let authority = &self.authority;
+        let identity = authority.server(&self.settings.node_name, &self.names, &self.addresses, now)?;
+        write_kubeconfigs(&self.dir, &self.settings, authority, &identity, now)?;
+        Ok(self.credentials.replace(authority.certificate(), &identity)?)
     }
 }
 
@@ -267,6 +334,7 @@ impl ServedApi {
     fn add(&mut self, engine: &Engine, listener: TcpListener, tls: &ServerConfig, protocols: &Protocols) {
         let server = ApiServer::new(engine.clone())
             .forward(protocols.forward.clone())
+            .measured(protocols.measurements.clone())
             .protocol(peers::PROTOCOL, protocols.peers.clone())
             .protocol(message::PROTOCOL, protocols.reception.clone())
             .protocol(node_link::PROTOCOL, protocols.node.clone());

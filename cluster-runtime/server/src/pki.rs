@@ -329,7 +329,7 @@ mod tests {
         let second = Authority::open(folder.path(), now).unwrap();
         assert_eq!(first.certificate(), second.certificate());
         let server = second.server("a", &["kubernetes".into()], &["127.0.0.1".parse().unwrap()], now);
-        tls::server(second.certificate(), &server.unwrap()).unwrap();
+        tls::Credentials::new(second.certificate(), &server.unwrap()).unwrap();
         assert!(second.administrator(now).is_ok());
     }
 
@@ -346,7 +346,7 @@ mod tests {
         write_node(folder.path(), authority.certificate(), &node).unwrap();
         let (known, read) = read_node(folder.path()).unwrap();
         assert_eq!((known.as_str(), &read.key), (authority.certificate(), &node.key));
-        tls::client(&known, &read, "p").unwrap();
+        tls::Credentials::new(&known, &read).unwrap();
     }
 
     #[test]

@@ -151,6 +151,7 @@ pub fn restore_cluster(
     dir.create()?;
     let mut settings = head.settings;
     settings.member = first_member();
+    settings.served = false;
     settings.servers.clear();
     settings.advertise_address = address.or(settings.advertise_address);
     let config = store_config(dir, &settings, parse_storage_key(&head.keys.storage_key)?);

@@ -15,7 +15,7 @@ use crate::message::{self, Reply, Request};
 use crate::pki::{Authority, Identity, read_node, request_certificate, write_keys, write_node};
 use crate::reception::ROLE_ANNOTATION;
 use crate::serve::ServeError;
-use crate::tls;
+use crate::tls::{self, Credentials};
 use crate::token::Role;
 
 /// Between two tries to become something else.
@@ -61,7 +61,8 @@ pub(crate) async fn changed(
 
 async fn become_server(dir: &ClusterDir, settings: &ClusterSettings) -> Result<ClusterSettings, ServeError> {
     let (authority, identity) = read_node(&dir.pki())?;
-    let config = Arc::new(tls::client(&authority, &identity, message::PROTOCOL)?);
+    let credentials = Credentials::new(&authority, &identity)?;
+    let config = Arc::new(tls::client(&authority, &credentials, message::PROTOCOL)?);
     let port = settings
         .servers
         .first()
@@ -75,6 +76,7 @@ async fn become_server(dir: &ClusterDir, settings: &ClusterSettings) -> Result<C
     };
     write_keys(&dir.pki(), &keys.keys)?;
     settings.role = Role::Server;
+    settings.served = false;
     settings.member = keys.member;
     dir.save_settings(&settings)?;
     Ok(settings)
@@ -85,6 +87,7 @@ async fn become_agent(dir: &ClusterDir, settings: &ClusterSettings) -> Result<Cl
     let authority = Authority::open(&dir.pki(), now)?;
     let address = settings.advertise_address.ok_or(AskError::NoLeader)?;
     let server = authority.server(&settings.node_name, &[], &[address.into()], now)?;
+    let server = Credentials::new(authority.certificate(), &server)?;
     let config = Arc::new(tls::client(authority.certificate(), &server, message::PROTOCOL)?);
     let own = SocketAddr::from((address, settings.api_port));
     let Reply::Members { members } = ask(&config, &[own], &Request::Members).await? else {
@@ -102,6 +105,7 @@ async fn become_agent(dir: &ClusterDir, settings: &ClusterSettings) -> Result<Cl
     write_node(&dir.pki(), authority.certificate(), &identity)?;
     let mut settings = settings.clone();
     settings.role = Role::Agent;
+    settings.served = false;
     settings.member = first_member();
     settings.api_port = AGENT_PORT;
     let others = members.iter().filter_map(|member| member.address.parse().ok());

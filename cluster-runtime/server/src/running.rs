@@ -47,6 +47,14 @@ impl Parts {
         }
     }
 
+    /// Waits for a failure that only a new start helps against; an agent knows none.
+    pub(crate) async fn failed(&self) -> String {
+        match self {
+            Self::Server(parts) => parts.failed().await,
+            Self::Agent(_) => std::future::pending().await,
+        }
+    }
+
     pub(crate) async fn stop(self, pods: StopPods) {
         match self {
             Self::Server(parts) => parts.stop(pods).await,

@@ -78,6 +78,49 @@ pub enum ServeError {
     /// The servers cannot be entered.
     #[error("the cluster cannot be entered")]
     Connect(#[from] ConnectError),
+    /// The folder is of another cluster than the server that was asked.
+    #[error(
+        "{server} and this machine do not belong to one cluster: certificates in `{}` are of another; bring back those that \
+         this machine got when it joined, or delete the folder by `tug cluster delete` and join anew",
+        .folder.join("pki").display()
+    )]
+    OtherCluster {
+        /// The server.
+        server: SocketAddr,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The folder has files of two clusters.
+    #[error(
+        "certificates in `{}` do not belong to one cluster: bring back those that this machine got when it joined, or delete the \
+         folder by `tug cluster delete` and join anew", .folder.join("pki").display()
+    )]
+    MixedFolder {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// A part of the folder is not there.
+    #[error(
+        "the data folder `{}` is not whole: `{missing}` is missing; copy all of it, or restore a backup into an empty folder \
+         by `tug cluster restore`, or delete it by `tug cluster delete` and join anew",
+        .folder.display()
+    )]
+    Incomplete {
+        /// The data folder.
+        folder: PathBuf,
+        /// What of it.
+        missing: &'static str,
+    },
+    /// A write to the disk failed, other than for want of room.
+    #[error(
+        "the disk below `{}` failed: {reason}; what it holds is checked when the server is started again", .folder.display()
+    )]
+    Disk {
+        /// The folder of the state.
+        folder: PathBuf,
+        /// What failed.
+        reason: String,
+    },
     /// Threads, signals or pipes.
     #[error("the server cannot run")]
     Io(#[from] io::Error),
@@ -129,6 +172,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     let kept = dir.settings()?;
     let is_new = kept.is_none();
     let mut settings = options.settle(kept)?;
+    dir.check_whole(&settings)?;
     // The port is taken first: what fails most often leaves nothing behind.
     let mut listener = listen(entrance(&settings)).await?;
     if is_new {
@@ -147,12 +191,18 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
             path: lock_path.clone(),
             source,
         })?;
+        if !settings.served {
+            // From now on, a folder without its state or its keys is one that lost them.
+            settings.served = true;
+            dir.save_settings(&settings)?;
+        }
         tracing::info!(api = url, role = settings.role.as_str(), "this machine is ready");
         if std::mem::take(&mut is_first) {
             announce(READY);
         }
         let next = tokio::select! {
             pods = stop_signal() => Next::Stop(pods?),
+            reason = parts.failed() => Next::Fail(reason),
             settings = role::changed(dir.clone(), settings.clone(), parts.api()) => Next::Become(settings),
         };
         match next {
@@ -160,6 +210,14 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
                 tracing::info!(?pods, "stopping");
                 parts.stop(pods).await;
                 return Ok(());
+            }
+            Next::Fail(reason) => {
+                tracing::error!(reason, "the disk failed, the server stops");
+                parts.stop(StopPods::Keep).await;
+                return Err(ServeError::Disk {
+                    folder: dir.store(),
+                    reason,
+                });
             }
             Next::Become(other) => {
                 tracing::info!(role = other.role.as_str(), "this machine becomes something else");
@@ -177,6 +235,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
 /// Why a machine's parts are stopped.
 enum Next {
     Stop(StopPods),
+    Fail(String),
     Become(ClusterSettings),
 }
 

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
     SignatureScheme,
@@ -56,28 +58,87 @@ fn key(identity: &Identity) -> Result<PrivateKeyDer<'static>, PkiError> {
     PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(failed)
 }
 
+/// What one is known by: connections are made with the certificate that there is at the time.
+#[derive(Debug)]
+pub(crate) struct Credentials(RwLock<Arc<CertifiedKey>>);
+
+impl Credentials {
+    pub(crate) fn new(authority: &str, identity: &Identity) -> Result<Arc<Self>, PkiError> {
+        let key = certified(authority, identity)?;
+        Ok(Arc::new(Self(RwLock::new(key))))
+    }
+
+    /// Takes another certificate for what connects from now on; connections that are there stay.
+    pub(crate) fn replace(&self, authority: &str, identity: &Identity) -> Result<(), PkiError> {
+        let key = certified(authority, identity)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        Ok(())
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for Credentials {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+}
+
+impl ResolvesClientCert for Credentials {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn certified(authority: &str, identity: &Identity) -> Result<Arc<CertifiedKey>, PkiError> {
+    let key = CertifiedKey::from_der(chain(authority, identity)?, key(identity)?, &provider());
+    key.map(Arc::new).map_err(failed)
+}
+
+/// Whether a certificate is one that the authority has signed, good or not at this time.
+pub(crate) fn is_signed_by(authority: &str, identity: &Identity) -> Result<bool, PkiError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(authority)?, provider());
+    let verifier = verifier.build().map_err(failed)?;
+    let shown = certificate(&identity.certificate)?;
+    let verified = verifier.verify_client_cert(&shown, &[], UnixTime::now());
+    Ok(!matches!(
+        verified,
+        Err(Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature
+        ))
+    ))
+}
+
 /// TLS for one that is called: client certificates of the authority are taken, and callers without one.
-pub(crate) fn server(authority: &str, identity: &Identity) -> Result<ServerConfig, PkiError> {
+pub(crate) fn server(authority: &str, credentials: &Arc<Credentials>) -> Result<ServerConfig, PkiError> {
     let clients = WebPkiClientVerifier::builder_with_provider(roots(authority)?, provider())
         .allow_unauthenticated()
         .build()
         .map_err(failed)?;
-    ServerConfig::builder_with_provider(provider())
+    let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(failed)?
-        .with_client_cert_verifier(clients)
-        .with_single_cert(chain(authority, identity)?, key(identity)?)
-        .map_err(failed)
+        .with_client_cert_verifier(clients);
+    Ok(config.with_cert_resolver(credentials.clone()))
 }
 
 /// TLS for one that calls, by a certificate of its own, and speaks one protocol (a name of ALPN).
-pub(crate) fn client(authority: &str, identity: &Identity, protocol: &str) -> Result<ClientConfig, PkiError> {
+pub(crate) fn client(
+    authority: &str,
+    credentials: &Arc<Credentials>,
+    protocol: &str,
+) -> Result<ClientConfig, PkiError> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(failed)?
         .with_root_certificates(roots(authority)?)
-        .with_client_auth_cert(chain(authority, identity)?, key(identity)?)
-        .map_err(failed)?;
+        .with_client_cert_resolver(credentials.clone());
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     Ok(config)
 }
@@ -182,5 +243,76 @@ impl ServerCertVerifier for Pinned {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::pki::Authority;
+
+    /// Connects, and gives the certificates that the server and the client have shown.
+    async fn shown(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> [CertificateDer<'static>; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accept = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            TlsAcceptor::from(server.clone()).accept(stream).await.unwrap()
+        };
+        let (accepted, connected) = tokio::join!(accept, connect(client, address, SERVER_NAME));
+        let first = |certificates: Option<&[CertificateDer<'static>]>| certificates.unwrap()[0].clone();
+        [
+            first(connected.unwrap().get_ref().1.peer_certificates()),
+            first(accepted.get_ref().1.peer_certificates()),
+        ]
+    }
+
+    #[tokio::test]
+    async fn another_certificate_is_used_by_what_connects_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let authority = Authority::open(folder.path(), now).unwrap();
+        let identity = || {
+            authority
+                .server("a", &[SERVER_NAME.to_owned()], &[], now)
+                .unwrap()
+        };
+        let certificate = authority.certificate();
+        let (old, new) = (identity(), identity());
+        let [old_shown, new_shown] =
+            [&old, &new].map(|identity| super::certificate(&identity.certificate).unwrap());
+        let [serving, calling] = [(); 2].map(|()| Credentials::new(certificate, &old).unwrap());
+        let server = Arc::new(server(certificate, &serving).unwrap());
+        let client = Arc::new(client(certificate, &calling, "p").unwrap());
+        assert_eq!(
+            shown(&server, &client).await,
+            [old_shown.clone(), old_shown.clone()]
+        );
+        serving.replace(certificate, &new).unwrap();
+        assert_eq!(shown(&server, &client).await, [new_shown.clone(), old_shown]);
+        calling.replace(certificate, &new).unwrap();
+        assert_eq!(shown(&server, &client).await, [new_shown.clone(), new_shown]);
+    }
+
+    #[tokio::test]
+    async fn err_a_key_of_another_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let authority = Authority::open(folder.path(), now).unwrap();
+        let [one, other] = [(); 2].map(|()| authority.administrator(now).unwrap());
+        let mixed = Identity {
+            certificate: one.certificate.clone(),
+            key: other.key,
+        };
+        let credentials = Credentials::new(authority.certificate(), &one).unwrap();
+        assert!(is_signed_by(authority.certificate(), &one).unwrap());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let stranger = Authority::open(elsewhere.path(), now).unwrap();
+        assert!(!is_signed_by(stranger.certificate(), &one).unwrap());
+        assert!(credentials.replace(authority.certificate(), &mixed).is_err());
     }
 }

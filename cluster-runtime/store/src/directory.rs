@@ -1,6 +1,6 @@
 //! The data directory: who it belongs to, in which format it is, and how small files in it are replaced.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ const VOTE_FILE: &str = "vote";
 const SEGMENTS_FILE: &str = "segments";
 const LOG_DIR: &str = "log";
 const SNAPSHOTS_DIR: &str = "snapshots";
+/// Bytes of the file that keeps room for the next vote.
+const SPARE_BYTES: usize = 512;
 const LOCK_FILE: &str = "lock";
 
 /// A data directory that belongs to this process.
@@ -27,7 +29,7 @@ const LOCK_FILE: &str = "lock";
 /// ```text
 /// format      which version of the layout this is, whose, and which key opens it
 /// lock        held while a process uses the directory
-/// vote        for whom this member voted last
+/// vote        for whom this member voted last; vote.tmp keeps room for the next one
 /// segments    number of the newest segment of the log
 /// log/        segments of the write-ahead log
 /// snapshots/  the newest snapshot
@@ -297,6 +299,24 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Does the same for a file of less than [`SPARE_BYTES`] that must be replaceable on a full disk: its successor's room is taken
+/// beforehand, by a file that lies beside it.
+pub(crate) fn replace_file_in_spare(path: &Path, content: &[u8]) -> io::Result<()> {
+    let spare = path.with_extension("tmp");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&spare)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()?;
+    fs::rename(&spare, path)?;
+    // Where that fails, the next one may as well, and says so then.
+    _ = fs::write(&spare, [0; SPARE_BYTES]);
     path.parent().map_or(Ok(()), sync_directory)
 }
 

@@ -13,7 +13,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The directory was written by a newer version.
-    #[error("`{}` has format {found}, this version reads up to {supported}", .path.display())]
+    #[error("`{}` has format {found}, this version reads up to {supported}: it takes the tug that wrote it, or a newer one", .path.display())]
     NewerFormat {
         /// The data directory.
         path: PathBuf,

@@ -42,6 +42,17 @@ pub(crate) struct TablesView {
     pub(crate) tables: Vec<(Arc<str>, Revision, TableView)>,
 }
 
+impl TablesView {
+    /// The same at a later revision, before which nothing is known of any table.
+    pub(crate) fn raised(mut self, revision: Revision) -> Self {
+        self.revision = revision;
+        for (_, compacted, _) in &mut self.tables {
+            *compacted = revision;
+        }
+        self
+    }
+}
+
 impl Tables {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {

@@ -149,7 +149,7 @@ async fn err_a_directory_that_was_copied_halfway() {
         fs::remove_file(copied.join(name)).unwrap();
         match name.to_str().unwrap() {
             // The lock is made anew. The others tell what is missing; without them nothing else is.
-            "lock" | "segments" | "log/spare.tmp" => {
+            "lock" | "segments" | "vote.tmp" | "log/spare.tmp" => {
                 assert_eq!(
                     open(&copied, None).await.unwrap(),
                     expected,
@@ -169,7 +169,7 @@ async fn err_a_directory_that_was_copied_halfway() {
         copy(&whole, &cut);
         fs::write(cut.join(name), &content[..content.len() / 2]).unwrap();
         match name.to_str().unwrap() {
-            "lock" | "log/spare.tmp" => {}
+            "lock" | "vote.tmp" | "log/spare.tmp" => {}
             _ => assert!(open(&cut, None).await.is_err(), "with half of {}", name.display()),
         }
     }

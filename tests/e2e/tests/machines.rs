@@ -1,7 +1,16 @@
 //! A cluster of several machines: joined by a token, served by any of three servers, and alive without one of them.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use cluster_server::JoinToken;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{GetParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt};
 use test_support::{Kubectl, Lab, Machines, peer, repository, skip, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,6 +56,15 @@ spec:
 fn members(lab: &Lab) -> Vec<serde_json::Value> {
     let status = lab.tug(["cluster", "status", "-o", "json"]).json();
     status["servers"].as_array().cloned().unwrap_or_default()
+}
+
+/// The machine whose server leads, as one of them sees it.
+fn leader(machines: &Machines, seen_from: usize) -> Option<usize> {
+    let members = members(machines.get(seen_from));
+    let leader = members.iter().find(|member| member["leader"] == true)?;
+    let address = leader["address"].as_str()?;
+    let is_at = |number: &usize| address.starts_with(&format!("{}:", machines.address(*number)));
+    (0..machines.all().len()).find(is_at)
 }
 
 fn hello() -> String {
@@ -107,6 +125,84 @@ fn machines_join_and_serve_pods_of_one_another() {
         listing.stderr
     );
     first.ok("top nodes");
+    // Each part tells what it measures, and every line can be read.
+    let (of_leader, of_follower) = (first.ok("get --raw /metrics"), second.ok("get --raw /metrics"));
+    check_measurements(&of_leader);
+    check_measurements(&of_follower);
+    for part in [
+        "tug_store_is_leader 1",
+        "tug_store_term ",
+        "tug_store_applied_entries ",
+        "tug_store_voters 2",
+        "tug_store_member_lag_entries{member=\"1\"} 0",
+        "tug_controllers_running 1",
+        "workqueue_depth{name=\"",
+        "scheduler_pending_pods 0",
+        "tug_node_answers{node=\"m3\"} 1",
+        "tug_node_cpu_seconds_total{node=\"m1\"} ",
+        "tug_node_containers{node=\"m3\"} ",
+        "apiserver_request_total{",
+    ] {
+        assert!(of_leader.contains(&format!("\n{part}")), "{part}: {of_leader}");
+    }
+    for part in ["tug_store_is_leader 0", "tug_controllers_running 0"] {
+        assert!(
+            of_follower.contains(&format!("\n{part}")),
+            "{part}: {of_follower}"
+        );
+    }
+}
+
+/// Checks a text as Prometheus reads it: a head before the numbers of a name, names and labels of its form, numbers.
+fn check_measurements(text: &str) {
+    let is_name = |name: &str| {
+        let mut letters = name.chars();
+        let begins = letters
+            .next()
+            .is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+        begins && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    };
+    let (mut helped, mut typed) = (String::new(), String::new());
+    let mut count = 0;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect(line);
+            assert!(is_name(name) && !help.is_empty(), "{line}");
+            name.clone_into(&mut helped);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect(line);
+            assert_eq!(name, helped, "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            name.clone_into(&mut typed);
+        } else {
+            let (what, number) = line.rsplit_once(' ').expect(line);
+            number
+                .parse::<f64>()
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
+            let (name, labels) = what
+                .split_once('{')
+                .map_or((what, None), |(name, rest)| (name, Some(rest)));
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
+            assert!(
+                is_name(name) && (name == typed || family == Some(&typed)),
+                "{line}"
+            );
+            for label in labels
+                .into_iter()
+                .flat_map(|labels| labels.trim_end_matches('}').split(','))
+            {
+                let (name, value) = label.split_once('=').expect(line);
+                assert!(
+                    is_name(name) && value.len() > 1 && value.starts_with('"') && value.ends_with('"'),
+                    "{line}"
+                );
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{text}");
 }
 
 #[test]
@@ -125,18 +221,7 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
         client.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}")
     };
     let before = containers();
-    let leads = |number: usize| {
-        let address = format!("{}:", machines.address(number));
-        let leader = members(machines.get(1))
-            .into_iter()
-            .find(|member| member["leader"] == true);
-        leader.is_some_and(|leader| {
-            leader["address"]
-                .as_str()
-                .is_some_and(|at| at.starts_with(&address))
-        })
-    };
-    assert!(leads(0));
+    assert_eq!(leader(&machines, 1), Some(0));
     let pid = machines.get(0).tug(["cluster", "status", "-o", "json"]).json()["pid"].to_string();
     client.ok("create configmap last --from-literal=a=b");
     let mut kill = machines.get(0).command("kill");
@@ -208,6 +293,145 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
             (!now.stdout.starts_with(&uid) && now.stdout.ends_with(":true")).then_some(())
         },
     );
+}
+
+/// Config maps that a watch is to show, one after the other.
+const WATCHED: usize = 150;
+/// So many of them are there when the leader is killed.
+const BEFORE: usize = 50;
+/// A server that cannot answer says so in this time.
+const REFUSAL: Duration = Duration::from_secs(10);
+
+fn watched_map(number: usize) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(format!("watched-{number:03}"));
+    map.metadata.labels = Some(BTreeMap::from([("of".to_owned(), "watch".to_owned())]));
+    map
+}
+
+/// Makes it, however often that fails.
+async fn create(server: &Api<ConfigMap>, map: &ConfigMap) {
+    loop {
+        match server.create(&PostParams::default(), map).await {
+            Ok(_) => return,
+            // The one before was done, and its answer was lost.
+            Err(kube::Error::Api(status)) if status.code == 409 => return,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// Names in the order in which a watch shows them, until all have come, and how often it was begun. Where it ends, it goes on
+/// after what was seen last, at the next of the servers.
+async fn watch(servers: &[Api<ConfigMap>], mut version: String) -> (Vec<String>, usize) {
+    let (mut seen, mut begun) = (Vec::new(), 0);
+    let parameters = WatchParams::default().labels("of=watch");
+    while seen.len() < WATCHED {
+        let server = &servers[begun % servers.len()];
+        begun += 1;
+        let Ok(events) = server.watch(&parameters, &version).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let mut events = pin!(events);
+        while seen.len() < WATCHED
+            && let Some(Ok(event)) = events.next().await
+        {
+            match event {
+                WatchEvent::Added(map) => {
+                    version = map.resource_version().expect("objects have one");
+                    seen.push(map.name_any());
+                }
+                WatchEvent::Bookmark(bookmark) => version = bookmark.metadata.resource_version,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    (seen, begun)
+}
+
+#[test]
+fn watches_miss_nothing_when_the_leader_is_killed_and_what_is_there_is_read_without_a_quorum() {
+    let Some(machines) = Machines::open(3) else { return };
+    cluster(&machines, 3);
+    assert_eq!(leader(&machines, 1), Some(0));
+    let written = Arc::new(AtomicUsize::new(0));
+    let expected: Vec<String> = (0..WATCHED)
+        .map(|number| watched_map(number).name_any())
+        .collect();
+    std::thread::scope(|scope| {
+        let counts = written.clone();
+        let watching = scope.spawn(|| {
+            machines.with_clients(3, |clients| async move {
+                let servers: Vec<Api<ConfigMap>> = clients.into_iter().map(Api::default_namespaced).collect();
+                let list = servers[1].list_metadata(&ListParams::default()).await.unwrap();
+                let version = list.metadata.resource_version.unwrap();
+                let write = async {
+                    for number in 0..WATCHED {
+                        create(&servers[1], &watched_map(number)).await;
+                        counts.store(number + 1, Ordering::SeqCst);
+                    }
+                };
+                // One at a server that stays, one at the leader, which is killed.
+                let (stays, leads) = ([servers[2].clone()], [servers[0].clone(), servers[2].clone()]);
+                let all = async {
+                    tokio::join!(
+                        write,
+                        watch(&stays, version.clone()),
+                        watch(&leads, version.clone())
+                    )
+                };
+                let all = tokio::time::timeout(LIMIT, all).await;
+                let ((), stayed, moved) = all.expect("the watches show all in time");
+                (stayed, moved)
+            })
+        });
+        until("some are there", LIMIT, || {
+            (written.load(Ordering::SeqCst) >= BEFORE).then_some(())
+        });
+        machines.kill(0);
+        let (stayed, moved) = watching.join().unwrap();
+        assert_eq!(
+            stayed,
+            (expected.clone(), 1),
+            "at a server that stays, nothing ends"
+        );
+        assert_eq!(moved.0, expected);
+        assert!(moved.1 > 1, "the watch at the leader has ended with it");
+    });
+    // The follower goes as well: what is left leads no more, and says so.
+    let leads = until("somebody leads", LIMIT, || leader(&machines, 1));
+    machines.kill(3 - leads);
+    let (listed, one, certain, written) = machines.with_clients(3, move |clients| async move {
+        let left: Api<ConfigMap> = Api::default_namespaced(clients[leads].clone());
+        let any = ListParams::default().match_any().labels("of=watch");
+        let listed = left.list(&any).await.unwrap().items.len();
+        let one = left.get_with("watched-000", &GetParams::any()).await.is_ok();
+        let certain = tokio::time::timeout(REFUSAL, left.get("watched-000")).await;
+        let new = watched_map(WATCHED);
+        let written = tokio::time::timeout(REFUSAL, left.create(&PostParams::default(), &new)).await;
+        (listed, one, certain.map(drop_value), written.map(drop_value))
+    });
+    assert_eq!((listed, one), (WATCHED, true));
+    for (what, outcome) in [("a read that must be of now", certain), ("a write", written)] {
+        match outcome {
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 503 | 504) => {
+                println!("{what}: {}", status.message);
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    machines.get(0).tug(["cluster", "start"]).ok();
+    machines.with_clients(3, move |clients| async move {
+        let left: Api<ConfigMap> = Api::default_namespaced(clients[leads].clone());
+        let new = watched_map(WATCHED + 1);
+        let written = tokio::time::timeout(LIMIT, create(&left, &new)).await;
+        written.expect("two are enough");
+    });
+}
+
+fn drop_value<T>(outcome: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    outcome.map(|_| ())
 }
 
 #[test]
@@ -427,4 +651,146 @@ fn a_server_goes_on_alone_when_the_others_are_lost() {
     for number in [0, 1] {
         machines.plug_in(number);
     }
+}
+
+/// Joins with a clock that is off, as `faketime` has it.
+fn join_at(lab: &Lab, offset: &str, token: &str) -> test_support::Output {
+    let mut join = lab.command("faketime");
+    join.args(["-f", offset]).arg(test_support::tug());
+    join.args(["cluster", "join", token, "--node-name", "m2"]);
+    lab.run(join)
+}
+
+#[test]
+fn err_a_token_that_was_changed_and_a_clock_that_is_off() {
+    if peer("faketime").is_none() {
+        return skip("`faketime` is not installed");
+    }
+    let Some(machines) = Machines::open(2) else { return };
+    let (first, second) = (machines.get(0), machines.get(1));
+    first.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    let good = token(first, &["--uses", "1"]);
+    let changed = |change: fn(&mut JoinToken)| {
+        let mut token: JoinToken = good.parse().unwrap();
+        change(&mut token);
+        token.to_string()
+    };
+    let join = |token: &str| second.tug(["cluster", "join", token, "--node-name", "m2"]);
+    let cases = [
+        (
+            join(&changed(|token| token.secret[0] ^= 1)),
+            "the token is not known",
+        ),
+        (join(&changed(|token| token.id[0] ^= 1)), "the token is not known"),
+        (join(&changed(|token| token.authority[0] ^= 1)), "another cluster"),
+        (join_at(second, "+1h", &good), "s ahead of the server's"),
+        (join_at(second, "-3000s", &good), "s behind the server's"),
+        // Before the server's certificate was good.
+        (
+            join_at(second, "-2h", &good),
+            "not good at the time that this machine has",
+        ),
+    ];
+    for (output, reason) in &cases {
+        assert!(output.err().contains(reason), "{reason}: {}", output.stderr);
+        assert!(output.stderr.contains("Hint: "), "{}", output.stderr);
+    }
+    assert!(!second.data_dir().join("cluster.json").exists());
+    // None of them used the token up; what one becomes is what the cluster knows, whatever the token says.
+    let joined = join(&good.replacen("agent", "server", 1));
+    assert!(
+        joined.ok().contains("as agent") || joined.stderr.contains("as agent"),
+        "{joined:?}"
+    );
+    let again = machines.get(1).tug(["cluster", "join", &good]);
+    assert!(
+        again.err().contains("belongs to a cluster already"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[test]
+fn err_a_folder_that_is_not_whole_newer_or_of_another_cluster() {
+    let Some(kubectl) = peer("kubectl") else {
+        return skip("`kubectl` is not installed");
+    };
+    let Some(machines) = Machines::open(4) else { return };
+    let (server, agent, other) = (machines.get(0), machines.get(1), machines.get(2));
+    server.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    agent
+        .tug(["cluster", "join", &token(server, &[]), "--node-name", "m2"])
+        .ok();
+    other.tug(["cluster", "start", "--node-name", "m1"]).ok();
+    let of_other = machines.get(3);
+    of_other
+        .tug(["cluster", "join", &token(other, &[]), "--node-name", "m2"])
+        .ok();
+    let client = Kubectl {
+        lab: server,
+        program: kubectl,
+    };
+    client.ok("create configmap before --from-literal=a=b");
+    for lab in [server, other] {
+        lab.tug(["cluster", "stop"]).ok();
+    }
+    let sh = |lab: &Lab, script: &str| {
+        let mut command = lab.command("sh");
+        command.args(["-ec", script]);
+        lab.run(command).ok();
+    };
+    let newer = "sed -i 's/\"format\": *1/\"format\": 9/' data/cluster.json";
+    let other_pki = format!("rm -r data/pki; cp -a {}/pki data/", other.data_dir().display());
+    let pki_of_other = of_other.data_dir().join("pki").display().to_string();
+    let other_node = format!("cp {pki_of_other}/node.pem data/pki/");
+    let other_authority = format!("cp {pki_of_other}/* data/pki/");
+    let refused = |lab: &Lab, damage: &str, reason: &str, way_out: &str| {
+        sh(lab, &format!("cp -a data whole; {damage}"));
+        let started = lab.tug(["cluster", "start"]);
+        assert!(
+            started.err().contains(reason) && started.stderr.contains(way_out),
+            "{damage}: {}",
+            started.stderr
+        );
+        sh(lab, "rm -r data; mv whole data");
+    };
+    for (damage, reason, way_out) in [
+        (newer, "written by a newer tug", "start that one"),
+        ("truncate -s 20 data/cluster.json", "cannot read", ""),
+        ("rm -r data/store", "`store/format` is missing", "cluster restore"),
+        ("rm -r data/store/log", "is incomplete", ""),
+        ("rm data/store/vote", "is incomplete", ""),
+        ("rm data/pki/ca.key", "`pki/ca.key` is missing", "cluster restore"),
+        ("rm -r data/pki", "is missing", "cluster restore"),
+        (
+            "sed -i 's/\"format\": *2/\"format\":9/' data/store/format",
+            "has format 9",
+            "tug that wrote it",
+        ),
+        (other_pki.as_str(), "key", ""),
+    ] {
+        refused(server, damage, reason, way_out);
+    }
+    server.tug(["cluster", "start"]).ok();
+    client.ok("get configmap before");
+    agent.tug(["cluster", "stop"]).ok();
+    for (damage, reason, way_out) in [
+        (newer, "written by a newer tug", ""),
+        ("rm data/pki/node.pem", "`pki/node.pem` is missing", "join anew"),
+        // Its own authority, and what another machine is known by in the other cluster.
+        (other_node.as_str(), "do not belong to one cluster", "join anew"),
+        (
+            other_authority.as_str(),
+            "do not belong to one cluster",
+            "join anew",
+        ),
+    ] {
+        refused(agent, damage, reason, way_out);
+    }
+    agent.tug(["cluster", "start"]).ok();
+    until("both nodes are ready", LIMIT, || {
+        let ready =
+            client.ok("get nodes -o jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}");
+        (ready == "True True").then_some(())
+    });
 }

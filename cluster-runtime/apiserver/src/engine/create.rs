@@ -82,7 +82,8 @@ impl Engine {
         let row = request.row;
         let wants_name = request.object.name().is_empty();
         for _ in 0..ATTEMPTS_MAX {
-            let decision = self.decide_insert(caller, &request, options, &Stage::default())?;
+            let decide = || self.decide_insert(caller, &request, options, &Stage::default());
+            let decision = self.decide(decide, |decision| decision.write.is_some()).await?;
             let name = decision.object.name().to_owned();
             if options.dry_run {
                 if self.store().get(&decision.key).is_some() {

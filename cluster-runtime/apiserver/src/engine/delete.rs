@@ -90,7 +90,8 @@ impl Engine {
         options: &DeleteOptions,
     ) -> Result<(Arc<Object>, Deleted), Status> {
         for _ in 0..ATTEMPTS_MAX {
-            let decision = self.decide_removal(row, target, options, &Stage::default())?;
+            let decide = || self.decide_removal(row, target, options, &Stage::default());
+            let decision = self.decide(decide, |decision| decision.write.is_some()).await?;
             let gone = matches!(decision.write, Some((_, Change::Delete)));
             let deleted = |object: Arc<Object>| match gone {
                 true => (object, Deleted::Gone),

@@ -61,10 +61,15 @@ struct Rate {
 }
 
 impl Engine {
-    /// Reads one object, measured or stored.
-    pub async fn read(&self, caller: &Caller, target: &Target) -> Result<Arc<Object>, Status> {
+    /// Reads one object, measured or stored: as it is now, or where a `resourceVersion` is named, no older than that.
+    pub async fn read(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        resource_version: &str,
+    ) -> Result<Arc<Object>, Status> {
         if target.resource.group != GROUP {
-            self.catch_up().await?;
+            self.reach(resource_version).await?;
             return self.get(caller, target);
         }
         let row = self.enter(caller, "get", target)?;
@@ -85,10 +90,7 @@ impl Engine {
         query: &ListQuery,
     ) -> Result<Page, Status> {
         if collection.resource.group != GROUP {
-            // What names a revision, or takes any, is answered from what is here, unless that is older.
-            if query.resource_version.is_empty() || self.is_behind(&query.resource_version) {
-                self.catch_up().await?;
-            }
+            self.reach(&query.resource_version).await?;
             return self.list(caller, collection, query);
         }
         let row = self.enter_collection(caller, "list", collection, &query.field_selector)?;

@@ -7,6 +7,7 @@ mod accounts;
 mod addresses;
 mod admission;
 mod bootstrap;
+mod certain;
 mod commit;
 mod continuation;
 mod create;
@@ -339,7 +340,10 @@ fn store_failure(error: StoreError) -> Status {
         StoreError::Compacted { .. } => {
             Status::expired("The resourceVersion for the provided list is too old.")
         }
-        StoreError::Unavailable { .. } | StoreError::NotLeader { .. } | StoreError::OutcomeUnknown { .. } => {
+        // Without a word on when to try again: clients take that for leave to send the same once more, and what was done
+        // already would be refused them as a conflict.
+        StoreError::OutcomeUnknown { .. } => Status::new(504, StatusReason::Timeout, error.to_string()),
+        StoreError::Unavailable { .. } | StoreError::NotLeader { .. } => {
             let mut status = Status::unavailable(format!(
                 "the server is currently unable to handle the request: {error}"
             ));

@@ -52,9 +52,13 @@ impl Engine {
         }
         let key = key_of(row, target.namespace.as_deref(), &target.name);
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.store().get(&key);
-            let stored = found.ok_or_else(|| Status::not_found(&target.resource, &target.name))?;
-            check_binding(&stored, binding, target)?;
+            let decide = || {
+                let found = self.store().get(&key);
+                let stored = found.ok_or_else(|| Status::not_found(&target.resource, &target.name))?;
+                check_binding(&stored, binding, target)?;
+                Ok(stored)
+            };
+            let stored = self.decide(decide, |_| true).await?;
             if options.dry_run {
                 return Ok(success());
             }

@@ -34,6 +34,20 @@ impl Engine {
         self.store().ensure_newest().await.map_err(store_failure)
     }
 
+    /// Waits until reads may name a `resourceVersion`: what takes any revision is answered from what is here, also while
+    /// nobody leads.
+    pub(super) async fn reach(&self, resource_version: &str) -> Result<(), Status> {
+        let asked = parse_revision(resource_version)?;
+        if resource_version.is_empty() || asked > self.revision() {
+            self.catch_up().await?;
+        }
+        let newest = self.revision();
+        if asked > newest {
+            return Err(too_large_version(asked, newest));
+        }
+        Ok(())
+    }
+
     /// Whether this server has not yet heard of a revision that a client knows.
     pub(crate) fn is_behind(&self, resource_version: &str) -> bool {
         parse_revision(resource_version).is_ok_and(|asked| asked > self.revision())

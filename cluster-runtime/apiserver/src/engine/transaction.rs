@@ -58,12 +58,16 @@ impl Engine {
     ) -> Result<Written, Status> {
         let operations = read(&request)?;
         for _ in 0..ATTEMPTS_MAX {
-            let mut stage = Stage::default();
-            let mut outcomes = Vec::with_capacity(operations.len());
-            for (index, operation) in operations.iter().enumerate() {
-                let staged = self.stage(caller, operation, options, &mut stage);
-                outcomes.push(staged.map_err(|status| at_operation(status, index))?);
-            }
+            let decide = || {
+                let mut stage = Stage::default();
+                let mut outcomes = Vec::with_capacity(operations.len());
+                for (index, operation) in operations.iter().enumerate() {
+                    let staged = self.stage(caller, operation, options, &mut stage);
+                    outcomes.push(staged.map_err(|status| at_operation(status, index))?);
+                }
+                Ok((stage, outcomes))
+            };
+            let (stage, mut outcomes) = self.decide(decide, |(stage, _)| !stage.is_empty()).await?;
             if options.dry_run || stage.is_empty() {
                 let revision = self.revision().to_string();
                 return Ok(answer(&mut request, &outcomes, options.dry_run, &revision));

@@ -57,8 +57,9 @@ impl Engine {
     ) -> Result<Written, Status> {
         check_options(edit, options)?;
         for _ in 0..ATTEMPTS_MAX {
-            let decision =
-                self.decide_change(caller, row, target, edit, options, duplicates, &Stage::default())?;
+            let decide =
+                || self.decide_change(caller, row, target, edit, options, duplicates, &Stage::default());
+            let decision = self.decide(decide, |decision| decision.write.is_some()).await?;
             if options.dry_run || decision.write.is_none() {
                 return self.view(row, target, decision.into_written());
             }

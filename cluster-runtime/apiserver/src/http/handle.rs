@@ -20,7 +20,7 @@ use super::authenticate::{self, Tokens};
 use super::document::{Document, document};
 use super::encoded::Encoded;
 use super::forward::{self, Forward, REMOTE_USER};
-use super::metrics::{Asked, RequestCounts};
+use super::metrics::{self, Asked, Measured, RequestCounts};
 use super::negotiate::{Accepted, Format, View, negotiate};
 use super::path::{ApiPath, ResourcePath};
 use super::query::Parameters;
@@ -49,6 +49,7 @@ pub(crate) struct Server {
     pub(crate) tokens: Arc<dyn Tokens>,
     /// The way to the server that takes writes.
     forward: Arc<dyn Forward>,
+    measured: Vec<Arc<dyn Measured>>,
     /// Ends watches and streams when the server stops.
     pub(crate) stop: CancellationToken,
     /// Encodings that watches share.
@@ -73,12 +74,14 @@ impl Server {
         engine: Engine,
         tokens: Arc<dyn Tokens>,
         forward: Arc<dyn Forward>,
+        measured: Vec<Arc<dyn Measured>>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             engine,
             tokens,
             forward,
+            measured,
             stop,
             encoded: Arc::default(),
             counts: RequestCounts::default(),
@@ -134,10 +137,14 @@ impl Server {
         (verb, resource.group, resource.resource, subresource)
     }
 
-    fn metrics(&self) -> String {
+    async fn metrics(&self) -> String {
         let reads = READS_MAX - self.reads.available_permits();
         let writes = WRITES_MAX - self.writes.available_permits();
-        self.counts.text(&self.engine, reads, writes)
+        let mut text = self.counts.text(&self.engine, reads, writes);
+        for part in &self.measured {
+            metrics::add(&mut text, &part.measure().await);
+        }
+        text
     }
 
     async fn respond(
@@ -169,7 +176,12 @@ impl Server {
                 self.engine
                     .authorize(&call.caller.user, &Action::Path { verb: "get", path })?;
                 let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                Ok(whole(200, content_type, self.metrics().into_bytes(), call.gzip))
+                Ok(whole(
+                    200,
+                    content_type,
+                    self.metrics().await.into_bytes(),
+                    call.gzip,
+                ))
             }
             _ if call.parts.method == Method::GET => call.document(),
             _ => Err(no_such_resource()),
@@ -283,7 +295,8 @@ impl Call<'_> {
         match method {
             Method::GET => {
                 let viewer = self.viewer(&row)?;
-                let object = self.engine().read(&self.caller, &target).await?;
+                let version = self.parameters.text("resourceVersion");
+                let object = self.engine().read(&self.caller, &target, version).await?;
                 Ok(self.shown(200, viewer, &object, &[]))
             }
             Method::PUT => {

@@ -9,6 +9,8 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use crate::engine::{Engine, GIT_VERSION};
 
 /// Upper bounds of the classes of durations, in seconds.
@@ -16,6 +18,40 @@ const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 
 
 /// A request by what it asks for: verb, group, resource, subresource.
 pub(super) type Asked = (&'static str, String, String, &'static str);
+
+/// A number of some part of the server, or several of a kind that their labels tell apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// Its name.
+    pub name: &'static str,
+    /// `counter`, which only grows, or `gauge`.
+    pub kind: &'static str,
+    /// What it is, in a sentence.
+    pub help: &'static str,
+    /// Names and values of labels, and the number.
+    pub values: Vec<(Vec<(&'static str, String)>, f64)>,
+}
+
+/// What else a server tells of itself, besides what it counts of requests.
+#[async_trait]
+pub trait Measured: Send + Sync + 'static {
+    /// The numbers as of now.
+    async fn measure(&self) -> Vec<Measurement>;
+}
+
+/// Adds measurements to a text for Prometheus.
+pub(super) fn add(text: &mut String, measurements: &[Measurement]) {
+    for measurement in measurements {
+        head(text, measurement.name, measurement.kind, measurement.help);
+        for (labels, value) in &measurement.values {
+            let labels: Vec<(&str, &str)> = labels
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            line(text, measurement.name, &labels, *value);
+        }
+    }
+}
 
 /// Counts of the requests that were answered.
 #[derive(Debug, Default)]

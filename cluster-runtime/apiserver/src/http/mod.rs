@@ -24,6 +24,7 @@ mod view;
 pub use authenticate::{TokenTable, Tokens};
 pub(crate) use document::{Document, document};
 pub use forward::Forward;
+pub use metrics::{Measured, Measurement};
 pub use protocol::Protocol;
 pub use serve::ApiServer;
 

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::authenticate::{TokenTable, Tokens};
 use super::forward::{Forward, Here};
 use super::handle::Server;
+use super::metrics::Measured;
 use super::protocol::Protocol;
 use crate::engine::Engine;
 use crate::user::User;
@@ -43,6 +44,7 @@ pub struct ApiServer {
     tokens: Arc<dyn Tokens>,
     forward: Arc<dyn Forward>,
     protocols: Protocols,
+    measured: Vec<Arc<dyn Measured>>,
 }
 
 /// What is spoken besides HTTP, by the names of ALPN.
@@ -56,6 +58,7 @@ impl ApiServer {
             tokens: Arc::new(TokenTable::default()),
             forward: Arc::new(Here),
             protocols: Protocols::new(),
+            measured: Vec::new(),
         }
     }
 
@@ -63,6 +66,13 @@ impl ApiServer {
     #[must_use]
     pub fn forward(mut self, forward: Arc<dyn Forward>) -> Self {
         self.forward = forward;
+        self
+    }
+
+    /// Tells at `/metrics` what another part of the server measures.
+    #[must_use]
+    pub fn measured(mut self, part: Arc<dyn Measured>) -> Self {
+        self.measured.push(part);
         self
     }
 
@@ -94,7 +104,13 @@ impl ApiServer {
         let others = self.protocols.keys().map(|name| name.as_bytes().to_vec());
         tls.alpn_protocols.extend(others);
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let server = Server::new(self.engine, self.tokens, self.forward, shutdown.clone());
+        let server = Server::new(
+            self.engine,
+            self.tokens,
+            self.forward,
+            self.measured,
+            shutdown.clone(),
+        );
         let (server, protocols) = (Arc::new(server), Arc::new(self.protocols));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let connections = TaskTracker::new();

@@ -22,12 +22,17 @@ use crate::snapshot::{
     Past, ReadSnapshotError, list_snapshots, read_snapshot, read_snapshot_from, remove_others, snapshot_path,
     write_frames, write_snapshot,
 };
-use crate::tables::Tables;
+use crate::tables::{Tables, TablesView};
 use crate::wal::{Position, Wal, WalOptions};
 use crate::{OpenError, Revision, StorageKey};
 
 /// What the header of a backup says in place of a position in a log.
 const BACKUP: &str = "tug store backup";
+
+/// How far revisions go on after those that a recovered member has: further than whoever is lost can have come.
+///
+/// Clients may have seen revisions that are lost. They must not take other changes for those.
+const LOST_REVISIONS_MAX: u64 = 1_000_000_000;
 
 /// Entries of a log that are gone through at once.
 const READ_ENTRIES: u64 = 256;
@@ -68,6 +73,8 @@ pub enum RestoreError {
 pub struct RecoveryReport {
     /// The newest revision that is there. What others acknowledged after it is lost.
     pub revision: Revision,
+    /// Where revisions go on. Whoever watches after an earlier one has to begin anew.
+    pub goes_on_at: Revision,
     /// Entries of the log that are there, counted from the beginning of the group.
     pub last_index: u64,
     /// Entries of which this member knew that they were agreed on.
@@ -146,7 +153,7 @@ pub fn restore(
         index: 0,
     };
     let wal = open_log(config, &directory)?.0;
-    let outcome = found(config, &directory, &wal, &tables, first).map_err(io);
+    let outcome = found(config, &directory, &wal, &tables.view(), first).map_err(io);
     wal.close();
     outcome?;
     directory.write_format(config.member, config.encryption.as_ref())?;
@@ -207,13 +214,21 @@ pub fn recover(config: &RaftStoreConfig) -> Result<RecoveryReport, OpenError> {
             member: last.leader_id.node_id,
             index: last.index,
         };
-        found(config, &directory, &wal, &tables, position)?;
+        let goes_on_at = Revision(tables.revision().0 + LOST_REVISIONS_MAX);
+        found(
+            config,
+            &directory,
+            &wal,
+            &tables.view().raised(goes_on_at),
+            position,
+        )?;
         let dropped = replay
             .members
             .into_iter()
             .filter(|member| member.number != config.member);
         Ok(RecoveryReport {
             revision: tables.revision(),
+            goes_on_at,
             last_index: last.index + 1,
             committed_index: committed_index.min(last.index + 1),
             uncertain_transactions: replay.uncertain,
@@ -290,7 +305,7 @@ fn found(
     config: &RaftStoreConfig,
     directory: &Directory,
     wal: &Wal,
-    tables: &Tables,
+    tables: &TablesView,
     position: Position,
 ) -> io::Result<()> {
     let id = log_id(position);
@@ -304,7 +319,8 @@ fn found(
     let path: &Path = &snapshot_path(&directory.snapshots(), position.index + 1);
     let sealer: Option<Arc<Sealer>> = config.sealer()?;
     let log = serde_json::to_value(&meta)?;
-    write_snapshot(path, log, &tables.view(), Past::Newest, sealer.as_deref())?;
+    // Who watched the group before begins anew.
+    write_snapshot(path, log, tables, Past::Nothing, sealer.as_deref())?;
     remove_others(&directory.snapshots(), Some(path))?;
     let (sender, done) = mpsc::channel();
     wal.set_committed(position);

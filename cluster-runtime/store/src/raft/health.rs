@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::error::Fatal;
+use tokio::sync::watch;
 
 use crate::StoreError;
 use crate::raft::types::Raft;
@@ -13,6 +14,8 @@ use crate::raft::types::Raft;
 pub(crate) struct Health {
     dir: Arc<Path>,
     fault: Arc<Mutex<Option<Fault>>>,
+    /// Why only a new start helps, once that is so.
+    broken: Arc<watch::Sender<Option<String>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ impl Health {
         Self {
             dir: dir.into(),
             fault: Arc::default(),
+            broken: Arc::default(),
         }
     }
 
@@ -42,7 +46,16 @@ impl Health {
         if !matches!(*fault, Some(Fault::Broken(_))) {
             tracing::error!(reason, "the store is read-only from here on");
             *fault = Some(Fault::Broken(reason.to_owned()));
+            self.broken.send_replace(Some(reason.to_owned()));
         }
+    }
+
+    /// Waits until the disk has failed, and gives the reason.
+    pub(crate) async fn failed(&self) -> String {
+        let mut broken = self.broken.subscribe();
+        // The sender is here.
+        let reason = broken.wait_for(Option::is_some).await;
+        reason.ok().and_then(|reason| reason.clone()).unwrap_or_default()
     }
 
     /// Notes that there is no room, with what the disk said, or that there is room again.

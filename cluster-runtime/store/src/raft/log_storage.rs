@@ -14,7 +14,7 @@ use openraft::{
 };
 use tokio::sync::oneshot;
 
-use crate::directory::{replace_file, verified, with_checksum};
+use crate::directory::{replace_file_in_spare, verified, with_checksum};
 use crate::raft::batch::{Proposal, SEALED, decode_entry, encode_entry};
 use crate::raft::health::Health;
 use crate::raft::types::{StorageError, TypeConfig, log_id, position};
@@ -123,7 +123,7 @@ pub(crate) fn read_vote(path: &Path) -> io::Result<Option<Vote<u64>>> {
 
 /// Writes what [`read_vote`] reads.
 pub(crate) fn write_vote(path: &Path, vote: &Vote<u64>) -> io::Result<()> {
-    replace_file(path, &with_checksum(&serde_json::to_vec(vote)?))
+    replace_file_in_spare(path, &with_checksum(&serde_json::to_vec(vote)?))
 }
 
 /// Decodes an entry as it was read from the disk.

@@ -172,8 +172,8 @@ mod tests {
 
     use super::*;
     use crate::raft::batch::{Batch, Proposal};
-    use crate::raft::faults::Random;
     use crate::raft::types::log_id;
+    use test_history::Random;
 
     fn requests() -> Vec<Request> {
         let vote = Vote::new_committed(3, 1);

@@ -152,6 +152,13 @@ impl RaftStore {
         serve_peer(&self.receiver, stream).await
     }
 
+    /// Waits until the disk has failed, so that nothing is written any more until the store is opened anew; gives the reason.
+    ///
+    /// A full disk is no failure.
+    pub async fn failed(&self) -> String {
+        self.running.health.failed().await
+    }
+
     /// Tells who leads, and whenever that changes.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.running.leadership.clone()

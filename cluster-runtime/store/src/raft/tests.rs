@@ -50,6 +50,8 @@ async fn err_a_write_that_fails_leaves_a_store_that_can_be_read() {
     assert!(store.get(&key("before")).is_some());
     let reason = "storage failed: no storage space".to_owned();
     assert_eq!(store.status(), StoreStatus::ReadOnly { reason });
+    let failed = tokio::time::timeout(std::time::Duration::from_secs(10), store.failed()).await;
+    assert!(failed.expect("it is told").contains("no storage space"));
     is_full.store(false, Ordering::SeqCst);
     assert!(
         put(&store, "after").await.is_err(),

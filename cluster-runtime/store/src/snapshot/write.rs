@@ -77,8 +77,9 @@ pub(crate) fn write_frames<'a, W: Write>(
     let (forgotten, events) = split_events(view, past);
     let forgotten = forgotten.iter().map(|event| (&event.key.table, event.revision));
     let forgotten: HashMap<_, _> = forgotten.collect();
-    let begin =
-        |(name, compacted, _): &(Arc<str>, Revision, TableView)| *forgotten.get(name).unwrap_or(compacted);
+    let begin = |(name, compacted, _): &(Arc<str>, Revision, TableView)| {
+        (*compacted).max(forgotten.get(name).copied().unwrap_or_default())
+    };
     let begins: Vec<Revision> = view.tables.iter().map(begin).collect();
     for ((name, ..), begin) in view.tables.iter().zip(&begins) {
         frames.begin(TABLE);

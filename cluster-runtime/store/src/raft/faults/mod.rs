@@ -4,7 +4,6 @@
 //! refuses, and what the clients ask. `TUG_TEST_SEEDS` says how many seeds, 4 by default; a violation names its seed,
 //! and `TUG_TEST_SEED_FIRST` begins with it.
 
-mod checker;
 mod network;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +15,9 @@ use std::time::{Duration, Instant};
 use cluster_objects::Object;
 use futures::StreamExt;
 use tempfile::TempDir;
+use test_history::{Operation, Random, Value, What, check};
 use tokio::time::{sleep, timeout};
 
-use crate::raft::faults::checker::{Operation, Value, What, check};
-pub(super) use crate::raft::faults::network::Random;
 use crate::raft::faults::network::{Network, Port, Weather};
 use crate::{
     Change, Key, Precondition, RaftStore, RaftStoreConfig, Revision, Selection, Store, StoreError,

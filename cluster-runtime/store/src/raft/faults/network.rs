@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use test_history::Random;
 use tokio::time::sleep;
 
 use crate::raft::RaftStore;
@@ -14,32 +15,6 @@ use crate::raft::transport::{Transport, TransportError};
 
 /// How long a message that is lost is waited for.
 const LOST: Duration = Duration::from_millis(400);
-
-/// Numbers that follow from a seed.
-#[derive(Clone, Debug)]
-pub(in crate::raft) struct Random(u64);
-
-impl Random {
-    pub(in crate::raft) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
-    }
-
-    pub(in crate::raft) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(in crate::raft) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    pub(in crate::raft) fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// What the network does to messages from one member to another.
 #[derive(Clone, Copy, Debug, Default)]
