@@ -1,6 +1,7 @@
 //! A group of three in one process: members are added, catch up by log and by snapshot, and one is lost.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,68 @@ async fn a_group_of_three_agrees_and_outlives_its_leader() {
     assert_eq!(shown(&first), shown(leader));
 
     for store in [&first, &second, &third] {
+        store.shutdown().await;
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(path, to).unwrap();
+        }
+    }
+}
+
+/// The others may not have missed it, so that it leads on without an election.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_opened_again_at_once_reads_what_it_had_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    // The others say that it leads before they say what they have of its log.
+    let board = Arc::new(Switchboard {
+        latency: Duration::from_millis(10),
+        ..Switchboard::default()
+    });
+    let mut stores = Vec::new();
+    for member in 1..=3 {
+        stores.push(open(&board, dir.path(), member).await);
+    }
+    for member in [2, 3] {
+        let address = switchboard::address_of(member);
+        stores[0].add_member(member, &address).await.unwrap();
+    }
+    stores[0].set_voters(BTreeSet::from([1, 2, 3])).await.unwrap();
+    for round in 0..20 {
+        let mut leader = 0;
+        until("a leader", || {
+            let ready = stores
+                .iter()
+                .position(|store| store.status() == StoreStatus::Ready);
+            leader = ready.unwrap_or(leader);
+            ready.is_some()
+        })
+        .await;
+        // Several, since it is told late what of its own log is committed.
+        for step in 0..5 {
+            let name = format!("{round}-{step}");
+            put(&stores[leader], &name, "value").await.unwrap();
+        }
+        // What a crash at this moment leaves, and not what a store puts in order when it is stopped.
+        let own = dir.path().join((leader + 1).to_string());
+        let left = dir.path().join("left");
+        copy(&own, &left);
+        stores[leader].shutdown().await;
+        fs::remove_dir_all(&own).unwrap();
+        fs::rename(&left, &own).unwrap();
+        stores[leader] = open(&board, dir.path(), leader as u64 + 1).await;
+        stores[leader].ensure_newest().await.unwrap();
+        let last = Key::new("configmaps", "default", &format!("{round}-4"));
+        assert!(stores[leader].get(&last).is_some(), "round {round}");
+    }
+    for store in stores {
         store.shutdown().await;
     }
 }

@@ -48,6 +48,11 @@ pub(crate) struct Confirmer {
     pub(crate) asks: mpsc::Receiver<Ask>,
     /// How many entries of the log were done here.
     pub(crate) applied: watch::Receiver<u64>,
+    /// How many entries the log had when this member was opened.
+    ///
+    /// A leader that is opened again before the others missed it leads on, and what it had acknowledged is in its log, but
+    /// openraft then takes for committed only what it was told was so: such a leader has to have done all of these.
+    pub(crate) at_start: u64,
 }
 
 impl Confirmer {
@@ -103,7 +108,10 @@ impl Confirmer {
         };
         if leader == self.member {
             return match self.raft.get_read_log_id().await {
-                Ok((id, _)) => Ok(id.next_index()),
+                Ok((id, _)) => {
+                    let last = self.raft.data_metrics().borrow().last_log.next_index();
+                    Ok(id.next_index().max(self.at_start.min(last)))
+                }
                 Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => {
                     Err("too few members answer".to_owned())
                 }

@@ -52,6 +52,10 @@ pub(crate) struct Running {
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) growth: Arc<LogGrowth>,
     pub(crate) room: Room,
+    /// How many entries of the log are done.
+    pub(crate) applied: watch::Receiver<u64>,
+    /// How many the log had when the store was opened.
+    pub(crate) at_start: u64,
 }
 
 /// The thread of a store.
@@ -120,6 +124,8 @@ struct Opened {
     leadership: watch::Receiver<Leadership>,
     /// How many entries are done.
     applied: watch::Receiver<u64>,
+    /// How many entries the log had.
+    at_start: u64,
     growth: Arc<LogGrowth>,
     room: Room,
 }
@@ -199,6 +205,7 @@ impl Opened {
             peers,
             leadership,
             applied: applied_here,
+            at_start: last.map_or(0, |last| last.index + 1),
         })
     }
 
@@ -234,6 +241,7 @@ impl Opened {
             leadership: self.leadership.clone(),
             asks: asked,
             applied: self.applied.clone(),
+            at_start: self.at_start,
         };
         let running = Running {
             raft: self.raft.clone(),
@@ -244,6 +252,8 @@ impl Opened {
             peers: self.peers.clone(),
             leadership: self.leadership.clone(),
             asks,
+            applied: self.applied.clone(),
+            at_start: self.at_start,
             growth: self.growth.clone(),
             room: self.room.clone(),
         };

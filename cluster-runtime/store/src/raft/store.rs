@@ -235,8 +235,12 @@ impl RaftStore {
         Ok(keys)
     }
 
-    /// Whether nobody else votes, so that nobody else can have committed anything.
+    /// Whether nobody else votes, so that nobody else can have committed anything, and all that this member may have
+    /// acknowledged before it was opened is done.
     fn is_alone(&self) -> bool {
+        if *self.running.applied.borrow() < self.running.at_start {
+            return false;
+        }
         let metrics = self.running.raft.server_metrics();
         let metrics = metrics.borrow();
         let configs = metrics.membership_config.membership().get_joint_config();

@@ -1,7 +1,9 @@
 //! Members of one process, joined without sockets.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster_store::{RaftStore, RaftStoreConfig, Transport, TransportError};
@@ -9,13 +11,20 @@ use cluster_store::{RaftStore, RaftStoreConfig, Transport, TransportError};
 /// Carries messages by calling the receiver.
 #[derive(Default)]
 pub(crate) struct Switchboard {
-    members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
+    /// How long messages are on their way: some so long, others up to thrice as long.
+    pub(crate) latency: Duration,
+    pub(crate) sent: AtomicU32,
+    pub(crate) members: Mutex<BTreeMap<u64, Weak<RaftStore>>>,
 }
 
 #[async_trait]
 impl Transport for Switchboard {
     async fn send(&self, member: u64, address: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         assert_eq!(address, address_of(member));
+        if !self.latency.is_zero() {
+            let times = 1 + self.sent.fetch_add(1, Ordering::SeqCst) % 3;
+            tokio::time::sleep(self.latency * times).await;
+        }
         let store = self.members.lock().unwrap().get(&member).and_then(Weak::upgrade);
         let reason = "it is not connected".to_owned();
         let store = store.ok_or(TransportError { member, reason })?;
