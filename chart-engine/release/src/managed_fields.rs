@@ -15,10 +15,13 @@ const HELM_MANAGERS: [&str; 3] = ["helm", "helm3", "Helm"];
 ///
 /// It carries the object's `resourceVersion`, so that it is refused where somebody was faster.
 pub(crate) fn migration(object: &Object, manager: &str) -> Option<Patch> {
-    let entries = object.list(&["metadata", "managedFields"]);
-    if !entries.iter().any(is_client_side) {
+    let held = object.list(&["metadata", "managedFields"]);
+    if !held.iter().any(is_client_side) {
         return None;
     }
+    // The sets of fields as trees, which they need not be in memory.
+    let wire = object.wire_value();
+    let entries = wire["metadata"]["managedFields"].as_array()?;
     let is_own = |entry: &&Value| {
         entry["manager"] == manager && entry["operation"] == "Apply" && has_no_subresource(entry)
     };
