@@ -21,7 +21,7 @@ use crate::machine::{Machine, MachineConfig, start_network};
 use crate::message::{Reply, Request};
 use crate::node_link::NodeService;
 use crate::options::ClusterOptions;
-use crate::own_api::RemoteApi;
+use crate::own_api::{OwnApi, RemoteApi};
 use crate::parts::seed;
 use crate::pki::{Identity, read_node, request_certificate, write_node};
 use crate::renewal::keep_renewed;
@@ -93,7 +93,7 @@ impl AgentParts {
             }
         };
         let renewing = Task::spawn(keep_renewed(made, OffsetDateTime::now_utc, renew));
-        let api: Arc<dyn Api> = remote;
+        let api: Arc<dyn Api> = Arc::new(OwnApi::of_agent(remote));
         let refreshing = Task::spawn(refresh(dir.clone(), settings.clone(), servers, api.clone()));
 
         let network = start_network(dir, settings, options, api.clone()).await?;

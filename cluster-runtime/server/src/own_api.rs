@@ -1,4 +1,4 @@
-//! The API as the parts of a server use it: read here, written where writes are taken.
+//! The API as the parts of a machine use it: on a server read here, and written where writes are taken.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,22 +14,28 @@ use cluster_objects::{Object, Status};
 use cluster_store::RaftStore;
 use tokio::sync::Mutex;
 
-/// The API for the parts of a server's process.
+/// The API for the parts of this machine's process.
 ///
-/// Reads and watches are answered in the process. Writes are as well while this server leads; else they go over HTTPS
-/// to its own port, which sends them on.
+/// On a server, reads and watches are answered in the process, and writes as well while it leads; else they go over HTTPS
+/// to its own port, which sends them on. On an agent everything goes over HTTPS.
 pub(crate) struct OwnApi {
+    /// What is answered in the process; absent on an agent.
+    here: Option<Here>,
+    remote: Arc<RemoteApi>,
+}
+
+/// The API of the server of this process.
+struct Here {
     store: Arc<RaftStore>,
-    local: LocalApi,
+    api: Arc<dyn Api>,
     /// Owner of the fields that it writes.
     agent: String,
-    remote: Arc<RemoteApi>,
 }
 
 /// The API over HTTPS, entered as the file of this machine says, when that is first needed: a server alone never does.
 pub(crate) struct RemoteApi {
     kubeconfig: PathBuf,
-    connected: Mutex<Option<HttpApi>>,
+    connected: Mutex<Option<Arc<dyn Api>>>,
 }
 
 impl RemoteApi {
@@ -41,7 +47,7 @@ impl RemoteApi {
     }
 
     /// The client, made now if need be.
-    pub(crate) async fn connect(&self) -> Result<HttpApi, ConnectError> {
+    pub(crate) async fn connect(&self) -> Result<Arc<dyn Api>, ConnectError> {
         let mut connected = self.connected.lock().await;
         if let Some(api) = &*connected {
             return Ok(api.clone());
@@ -50,7 +56,7 @@ impl RemoteApi {
             kubeconfigs: vec![self.kubeconfig.clone()],
             ..HttpConfig::default()
         };
-        let api = HttpApi::connect(&config).await?;
+        let api: Arc<dyn Api> = Arc::new(HttpApi::connect(&config).await?);
         *connected = Some(api.clone());
         Ok(api)
     }
@@ -60,98 +66,56 @@ impl RemoteApi {
         *self.connected.lock().await = None;
     }
 
-    async fn api(&self) -> Result<HttpApi, Status> {
+    async fn api(&self) -> Result<Arc<dyn Api>, Status> {
         let connected = self.connect().await;
         connected.map_err(|error| Status::unavailable(crate::serve::describe(&error)))
     }
 }
 
-#[async_trait]
-impl Api for RemoteApi {
-    async fn get(&self, target: &Target) -> Result<Arc<Object>, Status> {
-        self.api().await?.get(target).await
-    }
-
-    async fn list(&self, collection: &Collection, options: &ListOptions) -> Result<List, Status> {
-        self.api().await?.list(collection, options).await
-    }
-
-    async fn watch(&self, collection: &Collection, options: &WatchOptions) -> Result<WatchStream, Status> {
-        self.api().await?.watch(collection, options).await
-    }
-
-    async fn create(
-        &self,
-        collection: &Collection,
-        object: Object,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.api().await?.create(collection, object, options).await
-    }
-
-    async fn post(
-        &self,
-        target: &Target,
-        body: Object,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.api().await?.post(target, body, options).await
-    }
-
-    async fn update(
-        &self,
-        target: &Target,
-        object: Object,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.api().await?.update(target, object, options).await
-    }
-
-    async fn patch(
-        &self,
-        target: &Target,
-        patch: Patch,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        self.api().await?.patch(target, patch, options).await
-    }
-
-    async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
-        self.api().await?.delete(target, options).await
-    }
-
-    async fn discovery(&self) -> Result<Arc<Discovery>, Status> {
-        self.api().await?.discovery().await
-    }
-
-    async fn raw(&self, path: &str) -> Result<Vec<u8>, Status> {
-        self.api().await?.raw(path).await
-    }
-}
-
 impl OwnApi {
-    pub(crate) fn new(store: Arc<RaftStore>, local: LocalApi, agent: &str, remote: Arc<RemoteApi>) -> Self {
-        Self {
+    /// For a part of a server; `agent` is its name and the owner of its fields.
+    pub(crate) fn of_server(
+        store: Arc<RaftStore>,
+        local: LocalApi,
+        agent: &str,
+        remote: Arc<RemoteApi>,
+    ) -> Self {
+        let here = Here {
             store,
-            local,
+            api: Arc::new(local),
             agent: agent.to_owned(),
+        };
+        Self {
+            here: Some(here),
             remote,
         }
     }
 
-    /// Where writes are taken.
-    fn writer(&self) -> &dyn Api {
-        if self.store.leadership().borrow().is_self {
-            return &self.local;
+    /// For the parts of an agent.
+    pub(crate) fn of_agent(remote: Arc<RemoteApi>) -> Self {
+        Self { here: None, remote }
+    }
+
+    async fn reader(&self) -> Result<Arc<dyn Api>, Status> {
+        match &self.here {
+            Some(here) => Ok(here.api.clone()),
+            None => self.remote.api().await,
         }
-        &*self.remote
+    }
+
+    /// Where writes are taken.
+    async fn writer(&self) -> Result<Arc<dyn Api>, Status> {
+        match &self.here {
+            Some(here) if here.store.leadership().borrow().is_self => Ok(here.api.clone()),
+            _ => self.remote.api().await,
+        }
     }
 
     /// Over HTTPS the server would take the program's name for the owner of fields.
     fn named(&self, options: &WriteOptions) -> WriteOptions {
         let mut options = options.clone();
-        if options.field_manager.is_empty() {
-            options.field_manager.clone_from(&self.agent);
+        if let Some(here) = self.here.as_ref().filter(|_| options.field_manager.is_empty()) {
+            options.field_manager.clone_from(&here.agent);
         }
         options
     }
@@ -160,15 +124,15 @@ impl OwnApi {
 #[async_trait]
 impl Api for OwnApi {
     async fn get(&self, target: &Target) -> Result<Arc<Object>, Status> {
-        self.local.get(target).await
+        self.reader().await?.get(target).await
     }
 
     async fn list(&self, collection: &Collection, options: &ListOptions) -> Result<List, Status> {
-        self.local.list(collection, options).await
+        self.reader().await?.list(collection, options).await
     }
 
     async fn watch(&self, collection: &Collection, options: &WatchOptions) -> Result<WatchStream, Status> {
-        self.local.watch(collection, options).await
+        self.reader().await?.watch(collection, options).await
     }
 
     async fn create(
@@ -177,7 +141,7 @@ impl Api for OwnApi {
         object: Object,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer();
+        let writer = self.writer().await?;
         writer.create(collection, object, &self.named(options)).await
     }
 
@@ -187,7 +151,7 @@ impl Api for OwnApi {
         body: Object,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer();
+        let writer = self.writer().await?;
         writer.post(target, body, &self.named(options)).await
     }
 
@@ -197,7 +161,7 @@ impl Api for OwnApi {
         object: Object,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer();
+        let writer = self.writer().await?;
         writer.update(target, object, &self.named(options)).await
     }
 
@@ -207,19 +171,19 @@ impl Api for OwnApi {
         patch: Patch,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer();
+        let writer = self.writer().await?;
         writer.patch(target, patch, &self.named(options)).await
     }
 
     async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
-        self.writer().delete(target, options).await
+        self.writer().await?.delete(target, options).await
     }
 
     async fn discovery(&self) -> Result<Arc<Discovery>, Status> {
-        self.local.discovery().await
+        self.reader().await?.discovery().await
     }
 
     async fn raw(&self, path: &str) -> Result<Vec<u8>, Status> {
-        self.local.raw(path).await
+        self.reader().await?.raw(path).await
     }
 }

@@ -128,7 +128,7 @@ impl ServerParts {
         let remote = Arc::new(RemoteApi::new(dir.own_kubeconfig()));
         let api = |agent: &str| -> Arc<dyn Api> {
             let local = LocalApi::new(engine.clone(), agent);
-            Arc::new(OwnApi::new(store.clone(), local, agent, remote.clone()))
+            Arc::new(OwnApi::of_server(store.clone(), local, agent, remote.clone()))
         };
         let reception = Reception {
             api: api("tug-server"),
