@@ -288,6 +288,7 @@ fn err_a_copy_of_a_data_folder_is_refused_while_the_machine_of_the_folder_lives(
         assert_eq!(holder(&node), before);
         assert!(is_ready(&client, &node));
         std::fs::remove_dir_all(other.data_dir()).unwrap();
+        machines.pretend_no_more(4, number);
         client.ok(&format!("create configmap after-{node} --from-literal=a=b"));
     }
     let status = first.tug(["cluster", "status", "-o", "json"]).json();
@@ -297,6 +298,7 @@ fn err_a_copy_of_a_data_folder_is_refused_while_the_machine_of_the_folder_lives(
     // The folder itself is moved: its machine has stopped, and the cluster has its pods' word for nothing else.
     machines.get(3).tug(["cluster", "stop"]).ok();
     copy_folder(&machines, 3, 4);
+    machines.pretend(4, 3);
     let started = Instant::now();
     other.tug(["cluster", "start"]).ok();
     println!("a folder that was moved starts after {:?}", started.elapsed());

@@ -94,6 +94,14 @@ impl Machines {
         );
     }
 
+    /// Takes that address away again.
+    pub fn pretend_no_more(&self, number: usize, other: usize) {
+        ip(
+            self.get(number),
+            &format!("address del {}/32 dev lo", address(other)),
+        );
+    }
+
     /// Pulls a machine's plug out of the switch.
     pub fn cut_off(&self, number: usize) {
         ip(&self.switch, &format!("link set port{number} down"));
