@@ -211,7 +211,70 @@ pub async fn take(api: &dyn Api, node: &str, place: &str, clock: &Clock) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use cluster_apiserver::LocalApi;
+
     use super::*;
+
+    const QUICK: Heartbeat = Heartbeat {
+        period: Duration::from_millis(300),
+        lost_after: Duration::from_secs(2),
+    };
+
+    fn registration(place: &str) -> Registration {
+        Registration {
+            name: "n1".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            pods_max: 1,
+            pod_cidr: None,
+            endpoint_port: None,
+            runtime_version: String::new(),
+            place: Some(place.to_owned()),
+        }
+    }
+
+    async fn renew(api: &LocalApi, place: &str) -> Result<(), RenewError> {
+        let now = Clock::system().now();
+        registration(place).renew(api, "uid", QUICK.lost_after, now).await
+    }
+
+    async fn claim_for(api: &LocalApi, place: &str) -> Result<(), NodeError> {
+        claim(api, "n1", place, QUICK, &Clock::system()).await
+    }
+
+    #[tokio::test]
+    async fn one_name_has_one_agent_until_that_is_silent_or_gives_it_up() {
+        let api = Arc::new(LocalApi::in_memory().await.unwrap());
+        claim_for(&api, "here").await.unwrap();
+        renew(&api, "here").await.unwrap();
+        // Started again where it was: nobody is waited for.
+        let started = Instant::now();
+        claim_for(&api, "here").await.unwrap();
+        assert!(started.elapsed() < QUICK.heard_within());
+        // Another one, while this one lives.
+        let living = api.clone();
+        let living = tokio::spawn(async move {
+            while renew(&living, "here").await.is_ok() {
+                sleep(QUICK.period).await;
+            }
+        });
+        let refused = claim_for(&api, "there").await;
+        assert!(matches!(refused, Err(NodeError::Superseded { ref by, .. }) if by == "here"));
+        assert!(matches!(renew(&api, "there").await, Err(RenewError::Held { ref by }) if by == "here"));
+        living.abort();
+        // And when it is silent: then the first one is told when it is back.
+        claim_for(&api, "there").await.unwrap();
+        renew(&api, "there").await.unwrap();
+        assert!(matches!(renew(&api, "here").await, Err(RenewError::Held { ref by }) if by == "there"));
+        // What was given up is free at once.
+        registration("there").give_up(&*api).await.unwrap();
+        let started = Instant::now();
+        claim_for(&api, "here").await.unwrap();
+        assert!(started.elapsed() < QUICK.heard_within());
+        // Who is certain to be the only one takes it.
+        renew(&api, "here").await.unwrap();
+        take(&*api, "n1", "there", &Clock::system()).await.unwrap();
+        assert!(renew(&api, "there").await.is_ok());
+    }
 
     #[test]
     fn signs_of_life_come_within_the_period_and_soon_again_where_one_was_not_taken() {
