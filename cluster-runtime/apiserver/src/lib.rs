@@ -23,7 +23,7 @@ pub use engine::{
     Body, Change, ChangeStream, Engine, EngineOptions, GIT_VERSION, ListQuery, NAMESPACES, Page,
     ServiceRanges, VersionMatch, WatchQuery, Written,
 };
-pub use http::{ApiServer, Forward, Measured, Measurement, Protocol, TokenTable, Tokens};
+pub use http::{ApiServer, Forward, Measured, Measurement, Protocol, TokenTable, Tokens, measurements_text};
 pub use local::LocalApi;
 pub use node_authorizer::NodeAuthorizer;
 pub use nodes::NodeRegistry;

@@ -16,6 +16,9 @@ const GROUP: &str = "system:nodes";
 /// Where the signs of life of nodes are.
 const LEASES: &str = "kube-node-lease";
 
+/// The times of the cluster, which every machine keeps; in `kube-system`.
+const TIMES: &str = "tug-cluster";
+
 const READ: [&str; 3] = ["get", "list", "watch"];
 const WRITE: [&str; 2] = ["update", "patch"];
 
@@ -68,12 +71,17 @@ impl<A: Authorizer> NodeAuthorizer<A> {
             ("" | "events.k8s.io", "events", None) => verb == "create" || writes,
             ("", "pods", Some("status")) => writes && self.has_pod(node, namespace, name),
             ("", "pods", None) => verb == "delete" && self.has_pod(node, namespace, name),
+            // How often it has to say that it lives.
+            ("", "configmaps", None) if namespace == Some("kube-system") && name == Some(TIMES) => reads,
             ("", "secrets" | "configmaps", None) => {
                 reads && self.needs(node, &resource.resource, namespace, name)
             }
             ("", "serviceaccounts", Some("token")) => {
                 verb == "create" && self.has(node, namespace, |pod| account(pod) == name)
             }
+            // Whether who asks a node for its measurements may.
+            ("authentication.k8s.io", "tokenreviews", None)
+            | ("authorization.k8s.io", "subjectaccessreviews", None) => verb == "create",
             // A node makes volumes out of its own folders, and removes those.
             ("", "persistentvolumes", None) => {
                 verb == "create" || (verb == "delete" && name.is_some_and(|name| self.has_volume(node, name)))
@@ -231,6 +239,10 @@ mod tests {
             (false, "list", "secrets", None, "", ""),
             (false, "update", "secrets", None, "shop", "web"),
             (false, "get", "configmaps", None, "shop", "web"),
+            (true, "watch", "configmaps", None, "kube-system", TIMES),
+            (false, "update", "configmaps", None, "kube-system", TIMES),
+            (false, "get", "configmaps", None, "shop", TIMES),
+            (false, "get", "configmaps", None, "kube-system", "other"),
             (true, "list", "pods", None, "", ""),
             (true, "update", "pods", Some("status"), "shop", "web"),
             (false, "update", "pods", Some("status"), "shop", "db"),
@@ -273,6 +285,14 @@ mod tests {
                 None,
                 "kube-system",
                 "a",
+            ),
+            (
+                true,
+                "create",
+                "authentication.k8s.io/v1/tokenreviews",
+                None,
+                "",
+                "",
             ),
             (true, "watch", "discovery.k8s.io/v1/endpointslices", None, "", ""),
             (false, "create", "services", None, "shop", ""),

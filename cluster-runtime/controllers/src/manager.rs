@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster_client::{Api, Clock, InformerOptions, Informers, Jitter, Recorder, RecorderOptions, WorkQueue};
 use futures::future;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::autoscaler::Autoscalers;
@@ -42,8 +43,8 @@ pub struct ControllersOptions {
     pub root_certificate: Option<String>,
     /// What services of type `LoadBalancer` get; `None` leaves them to somebody else.
     pub load_balancer_address: Option<IpAddr>,
-    /// How long a node may be silent before it counts as lost.
-    pub node_grace: Duration,
+    /// How long a node may be silent before it counts as lost; a change is followed, and silence counts anew from it.
+    pub node_grace: watch::Receiver<Duration>,
 }
 
 impl Default for ControllersOptions {
@@ -53,7 +54,7 @@ impl Default for ControllersOptions {
             jitter: Jitter::none(),
             root_certificate: None,
             load_balancer_address: None,
-            node_grace: Duration::from_secs(40),
+            node_grace: watch::channel(Duration::from_secs(40)).1,
         }
     }
 }
@@ -126,9 +127,13 @@ impl Controllers {
         controllers.run(&context, CronJobs::new);
         controllers.run(&context, Disruptions::new);
         controllers.run(&context, VolumeBinder::new);
+        let mut follow_grace = None;
         controllers.run(&context, |context, queue| {
-            NodeHealth::new(context, queue, options.node_grace)
+            let health = NodeHealth::new(context, queue, *options.node_grace.borrow());
+            follow_grace = Some(health.follow_grace(options.node_grace, queue.clone()));
+            health
         });
+        controllers.watching.extend(follow_grace.map(tokio::spawn));
         controllers.run(&context, Evictions::new);
         controllers.run(&context, ClusterRoles::new);
         controllers.run(&context, Events::new);

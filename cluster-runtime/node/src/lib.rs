@@ -12,8 +12,8 @@ mod local_volumes;
 pub mod runtime;
 
 pub use agent::{
-    HostPort, LoopbackNetwork, NetworkFailure, Node, NodeConfig, NodeError, NodeHandle, PodAddress,
-    PodNetwork,
+    BeatCounts, Heartbeat, HostPort, LoopbackNetwork, NetworkFailure, Node, NodeConfig, NodeError,
+    NodeHandle, PodAddress, PodNetwork, claim, take,
 };
 pub use local_volumes::{LOCAL_PROVISIONER, LocalVolumes, LocalVolumesConfig, local_storage_class};
 pub use runtime::shim_main;

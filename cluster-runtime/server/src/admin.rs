@@ -21,6 +21,7 @@ use crate::invitation::{KnownToken, TokenWish, create_token, revoke_token, token
 use crate::message::{self, MemberStatus, Reply, Request};
 use crate::pki::{Authority, PkiError};
 use crate::rescue::write_backup;
+use crate::timing::{ChangeTimingError, Timing, TimingError, TimingWish, change_timing};
 use crate::tls::{self, Credentials};
 use crate::token::{ID_BYTES, JoinToken, Role, SECRET_BYTES};
 
@@ -74,6 +75,9 @@ pub enum AdminError {
         /// What failed.
         source: io::Error,
     },
+    /// Times that do not go.
+    #[error(transparent)]
+    Timing(#[from] TimingError),
     /// Randomness, threads.
     #[error("the system refuses")]
     Io(#[from] io::Error),
@@ -183,6 +187,18 @@ pub fn list_tokens(dir: &ClusterDir) -> Result<Vec<KnownToken>, AdminError> {
 pub fn remove_token(dir: &ClusterDir, name: &str) -> Result<bool, AdminError> {
     let administration = Administration::open(dir)?;
     carry_out(async { Ok(revoke_token(&administration.api().await?, name).await?) })
+}
+
+/// Changes the times of a running cluster, for all its machines; gives what they are from then on.
+pub fn set_timing(dir: &ClusterDir, wish: TimingWish) -> Result<Timing, AdminError> {
+    let administration = Administration::open(dir)?;
+    carry_out(async {
+        let api = administration.api().await?;
+        change_timing(&api, wish).await.map_err(|error| match error {
+            ChangeTimingError::Timing(error) => error.into(),
+            ChangeTimingError::Status(status) => status.into(),
+        })
+    })
 }
 
 /// The servers of a cluster, as the one that leads sees them.

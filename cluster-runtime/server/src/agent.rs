@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_apiserver::{Protocol, User};
-use cluster_client::{Api, Collection, Informer, InformerOptions, Jitter};
+use cluster_client::{Api, Clock, Jitter};
+use cluster_node::{NodeError, claim};
 use rustls::ClientConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -14,22 +15,23 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::ask::{AskError, ask};
-use crate::bootstrap::API_SERVICE;
 use crate::control::StopPods;
 use crate::dir::{ClusterDir, ClusterSettings, write_private};
 use crate::machine::{Machine, MachineConfig, start_network};
 use crate::message::{Reply, Request};
 use crate::node_link::NodeService;
+use crate::node_metrics::NodeMetrics;
 use crate::options::ClusterOptions;
 use crate::own_api::{OwnApi, RemoteApi};
 use crate::parts::seed;
 use crate::pki::{Identity, read_node, request_certificate, write_node};
-use crate::renewal::keep_renewed;
+use crate::renewal::{Made, keep_renewed};
 use crate::serve::ServeError;
-use crate::server_list::{ServerList, ServerProxy};
+use crate::server_list::{ServerList, ServerProxy, follow_servers};
 use crate::task::Task;
+use crate::timing::{Timing, TimingWatch};
 use crate::tls::Credentials;
-use crate::{kubeconfig, message, node_link, tls};
+use crate::{kubeconfig, message, node_link, node_metrics, tls};
 
 /// Time for a server to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +45,8 @@ pub(crate) struct AgentParts {
     machine: Machine,
     node: Task,
     renewing: Task,
+    times: TimingWatch,
+    dir: ClusterDir,
     api: Arc<dyn Api>,
 }
 
@@ -79,21 +83,36 @@ impl AgentParts {
         });
         renewing.enter(&identity)?;
         // As servers make theirs at each start; the one that is there does while no server answers.
-        let is_renewed = renewing.renew().await?;
+        let made = renewing.renew().await?.map(|life| Made {
+            at: OffsetDateTime::now_utc(),
+            life,
+        });
         remote.connect().await?;
-        let made = is_renewed.then(OffsetDateTime::now_utc);
+        let api: Arc<dyn Api> = Arc::new(OwnApi::of_agent(remote));
+        let times = TimingWatch::start(api.clone());
+        times.known().await;
+        let place = dir.place()?;
+        let heartbeat = *times.heartbeat.borrow();
+        let claimed = claim(&*api, &settings.node_name, &place, heartbeat, &Clock::system()).await;
+        claimed.map_err(|error| match error {
+            NodeError::Superseded { by, .. } => ServeError::Superseded {
+                folder: dir.path().to_owned(),
+                by,
+            },
+            error => error.into(),
+        })?;
         let renew = move || {
             let renewing = renewing.clone();
             async move {
                 renewing.renew().await.unwrap_or_else(|error| {
                     let error = crate::serve::describe(&error);
                     tracing::warn!(error, "the certificate of the node cannot be made anew");
-                    false
+                    None
                 })
             }
         };
-        let renewing = Task::spawn(keep_renewed(made, OffsetDateTime::now_utc, renew));
-        let api: Arc<dyn Api> = Arc::new(OwnApi::of_agent(remote));
+        let validity = times.validity.clone();
+        let renewing = Task::spawn(keep_renewed(made, validity, OffsetDateTime::now_utc, renew));
         let refreshing = Task::spawn(refresh(dir.clone(), settings.clone(), servers, api.clone()));
 
         let network = start_network(dir, settings, options, api.clone()).await?;
@@ -105,14 +124,17 @@ impl AgentParts {
             program,
             endpoint_port: Some(port),
             jitter: Jitter::from_seed(seed(OffsetDateTime::now_utc())),
+            heartbeat: times.heartbeat.clone(),
+            place,
         };
         let machine = Machine::start(machine_config, network, |_| api.clone()).await?;
         let service = Arc::new(NodeService::default());
         service.set(Arc::new(machine.node.clone()));
+        let metrics = NodeMetrics::new(&settings.node_name, machine.node.clone(), api.clone());
         let mut server_tls = tls::server(&authority, &credentials)?;
-        server_tls.alpn_protocols = vec![node_link::PROTOCOL.into()];
+        server_tls.alpn_protocols = vec![node_link::PROTOCOL.into(), node_metrics::PROTOCOL.into()];
         let acceptor = TlsAcceptor::from(Arc::new(server_tls));
-        let node = Task::spawn(serve_node(listener, acceptor, service));
+        let node = Task::spawn(serve_node(listener, acceptor, service, Arc::new(metrics)));
         machine.node.ready().await;
         Ok(Self {
             proxy,
@@ -120,8 +142,18 @@ impl AgentParts {
             machine,
             node,
             renewing,
+            times,
+            dir: dir.clone(),
             api,
         })
+    }
+
+    /// Waits until this agent cannot go on: another one goes by its name.
+    pub(crate) async fn failed(&self) -> ServeError {
+        ServeError::Superseded {
+            by: self.machine.node.superseded().await,
+            folder: self.dir.path().to_owned(),
+        }
     }
 
     /// The API, for one who looks on.
@@ -132,6 +164,7 @@ impl AgentParts {
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
         self.renewing.stop().await;
+        self.times.stop().await;
         self.node.stop().await;
         self.machine.stop(pods).await;
         self.refreshing.stop().await;
@@ -153,13 +186,14 @@ struct Renewing {
 }
 
 impl Renewing {
-    /// Asks for another certificate, for a year from now, and uses it; `false` where none is to be had at this time.
+    /// Asks for another certificate and uses it; gives for how long it is good, or nothing where none is to be had at this
+    /// time.
     ///
     /// # Errors
     /// A server that answers is none of the cluster that this machine belongs to, or takes it for none of its own.
-    async fn renew(&self) -> Result<bool, ServeError> {
+    async fn renew(&self) -> Result<Option<Duration>, ServeError> {
         let Some(address) = self.settings.advertise_address else {
-            return Ok(false);
+            return Ok(None);
         };
         let (key, request) = request_certificate()?;
         let request = Request::Renew {
@@ -167,27 +201,29 @@ impl Renewing {
             address: address.into(),
         };
         let servers = self.servers.all();
-        let certificate = match timeout(RENEWAL_TIMEOUT, ask(&self.client, &servers, &request)).await {
-            Ok(Ok(Reply::Certificate { certificate })) => certificate,
-            Ok(Err(AskError::Refused(refusal))) => {
-                tracing::warn!(%refusal, "the certificate of the node is not renewed");
-                return Ok(false);
-            }
-            Ok(Err(AskError::Unreachable { address, source })) if is_of_another_cluster(&source) => {
-                return Err(ServeError::OtherCluster {
-                    server: address,
-                    folder: self.dir.path().to_owned(),
-                });
-            }
-            _ => return Ok(false),
-        };
+        let (certificate, seconds) =
+            match timeout(RENEWAL_TIMEOUT, ask(&self.client, &servers, &request)).await {
+                Ok(Ok(Reply::Certificate { certificate, seconds })) => (certificate, seconds),
+                Ok(Err(AskError::Refused(refusal))) => {
+                    tracing::warn!(%refusal, "the certificate of the node is not renewed");
+                    return Ok(None);
+                }
+                Ok(Err(AskError::Unreachable { address, source })) if is_of_another_cluster(&source) => {
+                    return Err(ServeError::OtherCluster {
+                        server: address,
+                        folder: self.dir.path().to_owned(),
+                    });
+                }
+                _ => return Ok(None),
+            };
         let identity = Identity { certificate, key };
         write_node(&self.dir.pki(), &self.authority, &identity)?;
         self.credentials.replace(&self.authority, &identity)?;
         self.enter(&identity)?;
         self.remote.reconnect().await;
         tracing::info!("the certificate of the node was made anew");
-        Ok(true)
+        let usual = Timing::default().certificate_validity;
+        Ok(Some(seconds.map_or(usual, Duration::from_secs)))
     }
 
     /// Writes the file by which this machine's parts enter the API.
@@ -219,43 +255,25 @@ async fn refresh(
     servers: Arc<ServerList>,
     api: Arc<dyn Api>,
 ) {
-    let slices = Collection::namespaced("discovery.k8s.io/v1", "endpointslices", "default");
-    let options = InformerOptions {
-        field_selector: format!("metadata.name={API_SERVICE}"),
-        ..InformerOptions::default()
-    };
-    let slices = Informer::start(api, slices, options);
-    slices.synced().await;
-    let mut changes = slices.changes();
-    loop {
-        changes.mark_unchanged();
-        if let Some(slice) = slices.get("default", API_SERVICE) {
-            let port = slice
-                .list(&["ports"])
-                .first()
-                .and_then(|port| port["port"].as_u64());
-            let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
-            let addresses = slice.list(&["endpoints"]).iter().filter_map(|endpoint| {
-                let address = endpoint["addresses"][0].as_str()?.parse().ok()?;
-                Some(SocketAddr::new(address, port))
-            });
-            let addresses: Vec<SocketAddr> = addresses.collect();
-            if servers.replace(&addresses) && !addresses.is_empty() {
-                tracing::info!(?addresses, "the servers of the cluster");
-                settings.servers = addresses;
-                if let Err(error) = dir.save_settings(&settings) {
-                    tracing::warn!(%error, "the list of servers cannot be kept");
-                }
+    let keep = |addresses: Vec<SocketAddr>| {
+        if servers.replace(&addresses) && !addresses.is_empty() {
+            tracing::info!(?addresses, "the servers of the cluster");
+            settings.servers = addresses;
+            if let Err(error) = dir.save_settings(&settings) {
+                tracing::warn!(%error, "the list of servers cannot be kept");
             }
         }
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
+    };
+    follow_servers(api, keep).await;
 }
 
-/// Takes calls of servers to this node's containers.
-async fn serve_node(listener: TcpListener, acceptor: TlsAcceptor, service: Arc<NodeService>) {
+/// Takes calls of servers to this node's containers, and of whoever reads its measurements.
+async fn serve_node(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    service: Arc<NodeService>,
+    metrics: Arc<NodeMetrics>,
+) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -265,7 +283,7 @@ async fn serve_node(listener: TcpListener, acceptor: TlsAcceptor, service: Arc<N
                 continue;
             }
         };
-        let (acceptor, service) = (acceptor.clone(), service.clone());
+        let (acceptor, service, metrics) = (acceptor.clone(), service.clone(), metrics.clone());
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
@@ -273,7 +291,11 @@ async fn serve_node(listener: TcpListener, acceptor: TlsAcceptor, service: Arc<N
             };
             let certificates = stream.get_ref().1.peer_certificates();
             let user = certificates.and_then(|shown| User::of_certificate(shown.first()?));
-            service.serve(Box::new(stream), user.as_ref()).await;
+            if stream.get_ref().1.alpn_protocol() == Some(node_link::PROTOCOL.as_bytes()) {
+                service.serve(Box::new(stream), user.as_ref()).await;
+            } else {
+                metrics.serve(Box::new(stream), user).await;
+            }
         });
     }
 }

@@ -275,6 +275,7 @@ pub fn delete(dir: &ClusterDir, options: &ClusterOptions) -> Result<(), ControlE
         dir.kubeconfig(),
         dir.log(),
         dir.lock(),
+        dir.path().join("peers.json"),
         dir.path().join("cluster.json"),
     ] {
         match fs::remove_file(&path) {

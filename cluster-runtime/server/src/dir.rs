@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use cluster_network::Subnet;
 use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::serve::ServeError;
-use crate::token::Role;
+use crate::token::{Role, hex};
 
 /// The data folder of one server of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,8 +171,34 @@ impl ClusterDir {
         self.0.join("server.lock")
     }
 
+    fn peers_path(&self) -> PathBuf {
+        self.0.join("peers.json")
+    }
+
+    /// Other servers of the cluster, as a server knew them last.
+    pub(crate) fn peers(&self) -> Vec<SocketAddr> {
+        let text = fs::read(self.peers_path()).unwrap_or_default();
+        // They are of help, and nothing is lost without them.
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Keeps the other servers for the next start.
+    pub(crate) fn save_peers(&self, peers: &[SocketAddr]) -> io::Result<()> {
+        write_private(&self.peers_path(), &serde_json::to_vec(peers)?)
+    }
+
     fn settings_path(&self) -> PathBuf {
         self.0.join("cluster.json")
+    }
+
+    /// Where this folder is: which folder of which running machine. A copy of it is elsewhere, the folder itself stays where it
+    /// is until the machine is started again.
+    pub(crate) fn place(&self) -> io::Result<String> {
+        use std::os::unix::fs::MetadataExt;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let folder = fs::metadata(&self.0)?;
+        let text = format!("{}:{}:{}", boot.trim(), folder.dev(), folder.ino());
+        Ok(hex(&Sha256::digest(text)[..8]))
     }
 
     /// Makes the folder, for its owner alone.
@@ -292,6 +319,14 @@ mod tests {
         dir.create().unwrap();
         dir.save_settings(&settings()).unwrap();
         assert_eq!(dir.settings().unwrap(), Some(settings()));
+    }
+
+    #[test]
+    fn a_copy_of_a_folder_is_in_another_place() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = |folder: &tempfile::TempDir| ClusterDir::new(folder.path()).place().unwrap();
+        assert_eq!(place(&one), place(&one));
+        assert_ne!(place(&one), place(&other));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) struct LeadingConfig {
     /// What services of type `LoadBalancer` get.
     pub(crate) outward: IpAddr,
     pub(crate) jitter: Jitter,
-    pub(crate) node_grace: Duration,
+    pub(crate) node_grace: watch::Receiver<Duration>,
     /// Where it is told how much there is to do.
     pub(crate) work: LeaderWork,
 }
@@ -132,7 +132,7 @@ async fn lead(
         root_certificate: Some(config.authority.clone()),
         load_balancer_address: Some(config.outward),
         jitter: config.jitter.clone(),
-        node_grace: config.node_grace,
+        node_grace: config.node_grace.clone(),
         ..ControllersOptions::default()
     };
     let controllers = Controllers::start(api("tug-controllers"), controllers_options);

@@ -21,6 +21,8 @@ mod measurements;
 mod message;
 mod node_link;
 mod node_links;
+mod node_metrics;
+mod only_one;
 mod options;
 mod own_api;
 mod parts;
@@ -36,10 +38,13 @@ mod running;
 mod serve;
 mod server_list;
 mod task;
+mod timing;
 mod tls;
 mod token;
 
-pub use admin::{AdminError, add_token, backup, demote, list_tokens, members, promote, remove_token};
+pub use admin::{
+    AdminError, add_token, backup, demote, list_tokens, members, promote, remove_token, set_timing,
+};
 pub use ask::AskError;
 pub use cluster_network::Subnet;
 pub use cluster_node::runtime::RuntimeChoice;
@@ -54,4 +59,5 @@ pub use options::{ClusterOptions, OptionsError};
 pub use pki::PkiError;
 pub use rescue::{RescueError, recover_cluster, restore_cluster};
 pub use serve::{ServeError, serve};
+pub use timing::{Timing, TimingError, TimingWish};
 pub use token::{JoinToken, ParseTokenError, Role};

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cluster_client::{Api, Jitter};
 use cluster_network::{Balancer, Network, NetworkConfig, Overlay};
 use cluster_node::runtime::ShimCommand;
-use cluster_node::{LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
+use cluster_node::{Heartbeat, LocalVolumes, LocalVolumesConfig, Node, NodeConfig, NodeHandle};
+use tokio::sync::watch;
 
 use crate::bootstrap::dns_address;
 use crate::control::StopPods;
@@ -23,8 +23,6 @@ use crate::serve::ServeError;
 pub const SHIM_COMMAND: &str = "__shim";
 /// Domain below which services have names.
 pub(crate) const CLUSTER_DOMAIN: &str = "cluster.local";
-/// Between two signs of life of a node.
-const HEARTBEAT: Duration = Duration::from_secs(4);
 
 /// The parts of a machine, in the order in which they were started.
 pub(crate) struct Machine {
@@ -42,6 +40,10 @@ pub(crate) struct MachineConfig<'a> {
     /// Port at which servers reach the node's containers.
     pub(crate) endpoint_port: Option<u16>,
     pub(crate) jitter: Jitter,
+    /// How often the node says that it lives.
+    pub(crate) heartbeat: watch::Receiver<Heartbeat>,
+    /// Where the node's agent works.
+    pub(crate) place: String,
 }
 
 impl Machine {
@@ -138,7 +140,9 @@ fn node_config(config: &MachineConfig<'_>, gateway: Ipv4Addr) -> NodeConfig {
         engine: config.options.engine.clone(),
         pod_cidr: Some(settings.pod_subnet.to_string()),
         endpoint_port: config.endpoint_port,
-        heartbeat: HEARTBEAT,
+        heartbeat: config.heartbeat.clone(),
+        jitter: config.jitter.clone(),
+        place: Some(config.place.clone()),
         ..NodeConfig::new(&settings.node_name, dir.node())
     }
 }

@@ -1,16 +1,19 @@
 //! What a server tells Prometheus of its store, of what it does as the leader, and of the nodes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster_apiserver::{Measured, Measurement, NodeRegistry};
 use cluster_client::NodeUsage;
 use cluster_controllers::QueueLengths;
+use cluster_node::NodeHandle;
 use cluster_scheduler::PendingCount;
 use cluster_store::{GroupStatus, RaftStore, Store};
 use futures::future::join_all;
 use tokio::time::timeout;
+
+use crate::node_metrics::of_node;
 
 /// Longest wait for a node to tell what it uses: who reads measurements does not wait for one that is lost.
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +38,8 @@ pub(crate) struct ServerMeasurements {
     pub(crate) store: Arc<RaftStore>,
     pub(crate) work: LeaderWork,
     pub(crate) nodes: NodeRegistry,
+    /// The node of this machine, once it runs.
+    pub(crate) own: OnceLock<NodeHandle>,
 }
 
 #[async_trait]
@@ -50,6 +55,9 @@ impl Measured for ServerMeasurements {
             (name, usage.ok().and_then(Result::ok))
         });
         measured.extend(of_nodes(&join_all(asked).await));
+        if let Some(own) = self.own.get() {
+            measured.extend(of_node(own).await);
+        }
         measured
     }
 }

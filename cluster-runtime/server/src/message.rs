@@ -41,6 +41,8 @@ pub(crate) enum Request {
     Renew { request: String, address: IpAddr },
     /// Whether the server knows who leads.
     Ping,
+    /// How long ago this server, whether it leads or not, heard of a member of the group.
+    Heard { member: u64 },
     /// The members of the group, and how far they are.
     Members,
     /// All that the cluster is: the answer is followed by the state, and the end of the connection.
@@ -151,12 +153,19 @@ pub(crate) enum Reply {
     Keys(ServerKeys),
     Certificate {
         certificate: String,
+        /// For how long it is good.
+        #[serde(default)]
+        seconds: Option<u64>,
     },
     Members {
         members: Vec<MemberStatus>,
     },
     Backup(Box<BackupHead>),
     Done,
+    /// So many milliseconds ago, if ever.
+    Heard {
+        ago_ms: Option<u64>,
+    },
     /// Another server leads and can answer.
     Elsewhere {
         address: SocketAddr,

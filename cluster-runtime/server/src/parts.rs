@@ -3,20 +3,21 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster_apiserver::{
     ApiServer, Definitions, Engine, EngineOptions, LocalApi, NodeAuthorizer, NodeRegistry, Rbac,
     ServiceRanges, TokenIssuer,
 };
-use cluster_client::{Api, Jitter};
+use cluster_client::{Api, Clock, Jitter};
 use cluster_ingress::{IngressConfig, Ingresses};
+use cluster_node::take;
 use cluster_store::{RaftStore, RaftStoreConfig, StorageKey, Store, StreamTransport};
 use rustls::ServerConfig;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,14 +33,18 @@ use crate::measurements::{LeaderWork, ServerMeasurements};
 use crate::message::ClusterKeys;
 use crate::node_link::NodeService;
 use crate::node_links::follow_nodes;
+use crate::only_one::{check_alone, keep_peers, listen_as_known};
 use crate::options::ClusterOptions;
 use crate::own_api::{OwnApi, RemoteApi};
 use crate::peers::{PeerConnector, PeerServer};
-use crate::pki::{Authority, Identity, PkiError, parse_storage_key, storage_key, token_key, token_key_der};
+use crate::pki::{
+    Authority, Identity, PkiError, Validity, parse_storage_key, storage_key, token_key, token_key_der,
+};
 use crate::reception::Reception;
-use crate::renewal::keep_renewed;
+use crate::renewal::{Made, keep_renewed};
 use crate::serve::{ServeError, listen};
 use crate::task::Task;
+use crate::timing::{Timing, TimingWatch};
 use crate::tls::Credentials;
 use crate::{host, kubeconfig, message, node_link, peers, tls};
 
@@ -50,8 +55,6 @@ const HTTPS_PORT: u16 = 443;
 /// a moment: the API can be used meanwhile.
 const FEW_OBJECTS: u64 = 10_000;
 const MOMENT: Duration = Duration::from_millis(100);
-/// How long a node may be silent before it counts as lost.
-const NODE_GRACE: Duration = Duration::from_secs(15);
 /// Between two tries to be taken into the group.
 const ENROLL_PAUSE: Duration = Duration::from_millis(500);
 /// In whose name tokens of service accounts are signed.
@@ -68,6 +71,9 @@ pub(crate) struct ServerParts {
     api: ServedApi,
     look: Arc<dyn Api>,
     renewing: Task,
+    times: TimingWatch,
+    keeping: Task,
+    dir: ClusterDir,
 }
 
 /// The API at its addresses.
@@ -95,6 +101,7 @@ impl ServerParts {
         program: PathBuf,
     ) -> Result<Self, ServeError> {
         let now = OffsetDateTime::now_utc();
+        let place = dir.place()?;
         let authority = Arc::new(Authority::open(&dir.pki(), now)?);
         let keys = ClusterKeys {
             authority_key: authority.key().to_owned(),
@@ -107,7 +114,18 @@ impl ServerParts {
         let identity = authority.server(&settings.node_name, &names, &addresses, now)?;
         let credentials = Credentials::new(authority.certificate(), &identity)?;
         let client = |protocol| tls::client(authority.certificate(), &credentials, protocol).map(Arc::new);
-        write_kubeconfigs(dir, settings, &authority, &identity, now)?;
+        write_kubeconfigs(dir, settings, &authority, &identity, now.into())?;
+
+        // Before anything is opened: two servers of one folder must never speak for it.
+        let asking = client(message::PROTOCOL)?;
+        let mut listeners = vec![listener];
+        let advertised = settings.advertised().filter(|address| {
+            ![Ipv4Addr::UNSPECIFIED.into(), settings.api_address.into()].contains(&address.ip())
+        });
+        if let Some(address) = advertised.filter(|_| !settings.api_address.is_unspecified()) {
+            listeners.push(listen_as_known(dir, settings, address).await?);
+        }
+        check_alone(dir, settings, &asking).await?;
 
         let connector = PeerConnector {
             tls: client(peers::PROTOCOL)?,
@@ -130,7 +148,9 @@ impl ServerParts {
             let local = LocalApi::new(engine.clone(), agent);
             Arc::new(OwnApi::of_server(store.clone(), local, agent, remote.clone()))
         };
+        let times = TimingWatch::start(api("tug-server"));
         let reception = Reception {
+            validity: times.validity.clone(),
             api: api("tug-server"),
             store: store.clone(),
             authority: authority.clone(),
@@ -145,6 +165,7 @@ impl ServerParts {
             store: store.clone(),
             work: work.clone(),
             nodes: nodes.clone(),
+            own: OnceLock::new(),
         };
         let protocols = Protocols {
             forward: Arc::new(LeaderLink::new(store.clone(), client("h2")?)),
@@ -153,17 +174,9 @@ impl ServerParts {
             node: Arc::default(),
             measurements: Arc::new(measurements),
         };
-        let mut listeners = vec![listener];
-        let advertised = settings.advertised().filter(|address| {
-            ![Ipv4Addr::UNSPECIFIED.into(), settings.api_address.into()].contains(&address.ip())
-        });
-        if let Some(address) = advertised.filter(|_| !settings.api_address.is_unspecified()) {
-            listeners.push(listen(address).await?);
-        }
         // Other members have to be heard before anybody can lead.
         let server_tls = tls::server(authority.certificate(), &credentials)?;
         let mut served = ServedApi::start(&engine, listeners, &server_tls, &protocols);
-        let asking = client(message::PROTOCOL)?;
         enroll(settings, &store, &asking, false).await;
         let outward = settings
             .advertise_address
@@ -177,7 +190,7 @@ impl ServerParts {
             authority: authority.certificate().to_owned(),
             outward: outward.into(),
             jitter: jitter.clone(),
-            node_grace: NODE_GRACE,
+            node_grace: times.node_grace.clone(),
             work,
         });
         leading.served().await;
@@ -198,10 +211,16 @@ impl ServerParts {
             program,
             endpoint_port: Some(settings.api_port),
             jitter: jitter.clone(),
+            heartbeat: times.heartbeat.clone(),
+            place: place.clone(),
         };
+        // No other server of this folder lives, as far as can be known.
+        take(&*api("tug-node"), &settings.node_name, &place, &Clock::system()).await?;
         let machine = Machine::start(machine_config, network, &api).await?;
         nodes.register(&settings.node_name, Arc::new(machine.node.clone()));
         protocols.node.set(Arc::new(machine.node.clone()));
+        // It is set once for each start.
+        let _ = protocols.measurements.own.set(machine.node.clone());
         let links = follow_nodes(
             api("tug-nodes"),
             nodes,
@@ -227,8 +246,11 @@ impl ServerParts {
         }
         // Only now: one that cannot start must not be missing where there is to be decided.
         enroll(settings, &store, &asking, true).await;
+        let keeping = Task::spawn(keep_peers(dir.clone(), settings.advertised(), api("tug-server")));
         let look = api("tug-server");
+        let validity = times.validity.clone();
         let renewing = Arc::new(Renewing {
+            validity: validity.clone(),
             dir: dir.clone(),
             settings: settings.clone(),
             authority,
@@ -241,7 +263,13 @@ impl ServerParts {
             let renewing = renewing.clone();
             async move { renewing.renew().await }
         };
-        let renewing = Task::spawn(keep_renewed(Some(now), OffsetDateTime::now_utc, renew));
+        // A year, as long as nobody could be asked.
+        let made = Made {
+            at: now,
+            life: Timing::default().certificate_validity,
+        };
+        let renewing = keep_renewed(Some(made), validity, OffsetDateTime::now_utc, renew);
+        let renewing = Task::spawn(renewing);
         Ok(Self {
             store,
             definitions,
@@ -252,6 +280,9 @@ impl ServerParts {
             api: served,
             look,
             renewing,
+            times,
+            keeping,
+            dir: dir.clone(),
         })
     }
 
@@ -260,14 +291,25 @@ impl ServerParts {
         self.look.clone()
     }
 
-    /// Waits until the disk of the store has failed.
-    pub(crate) async fn failed(&self) -> String {
-        self.store.failed().await
+    /// Waits until this server cannot go on: its disk has failed, or another one goes by its name.
+    pub(crate) async fn failed(&self) -> ServeError {
+        tokio::select! {
+            reason = self.store.failed() => ServeError::Disk {
+                folder: self.dir.store(),
+                reason,
+            },
+            by = self.machine.node.superseded() => ServeError::Superseded {
+                folder: self.dir.path().to_owned(),
+                by,
+            },
+        }
     }
 
     /// Stops every part, the last started first.
     pub(crate) async fn stop(self, pods: StopPods) {
         self.renewing.stop().await;
+        self.keeping.stop().await;
+        self.times.stop().await;
         self.ingresses.stop().await;
         self.links.stop().await;
         self.machine.stop(pods).await;
@@ -280,6 +322,8 @@ impl ServerParts {
 
 /// What a server needs to make its certificates anew.
 struct Renewing {
+    /// For how long they are to be good.
+    validity: watch::Receiver<Duration>,
     dir: ClusterDir,
     settings: ClusterSettings,
     authority: Arc<Authority>,
@@ -290,26 +334,27 @@ struct Renewing {
 }
 
 impl Renewing {
-    /// Whether the certificates were made anew, and are used.
-    async fn renew(&self) -> bool {
-        match self.try_renew(OffsetDateTime::now_utc()) {
+    /// For how long certificates are good that were made anew, and are used.
+    async fn renew(&self) -> Option<Duration> {
+        let life = *self.validity.borrow();
+        match self.try_renew(Validity::new(OffsetDateTime::now_utc(), life)) {
             Ok(()) => {
                 self.remote.reconnect().await;
                 tracing::info!("the certificates of the server were made anew");
-                true
+                Some(life)
             }
             Err(error) => {
                 let error = crate::serve::describe(&error);
                 tracing::warn!(error, "the certificates of the server cannot be made anew");
-                false
+                None
             }
         }
     }
 
-    fn try_renew(&self, now: OffsetDateTime) -> Result<(), ServeError> {
+    fn try_renew(&self, validity: Validity) -> Result<(), ServeError> {
         let authority = &self.authority;
-        let identity = authority.server(&self.settings.node_name, &self.names, &self.addresses, now)?;
-        write_kubeconfigs(&self.dir, &self.settings, authority, &identity, now)?;
+        let identity = authority.server(&self.settings.node_name, &self.names, &self.addresses, validity)?;
+        write_kubeconfigs(&self.dir, &self.settings, authority, &identity, validity)?;
         Ok(self.credentials.replace(authority.certificate(), &identity)?)
     }
 }
@@ -409,11 +454,11 @@ fn write_kubeconfigs(
     settings: &ClusterSettings,
     authority: &Authority,
     server: &Identity,
-    now: OffsetDateTime,
+    validity: Validity,
 ) -> Result<(), ServeError> {
     let address = SocketAddr::from((settings.api_address, settings.api_port));
     let url = format!("https://{address}");
-    let administrator = authority.administrator(now)?;
+    let administrator = authority.administrator(validity)?;
     for (path, user) in [(dir.kubeconfig(), &administrator), (dir.own_kubeconfig(), server)] {
         let text = kubeconfig::kubeconfig(&url, authority.certificate(), user, None);
         write_private(&path, text.as_bytes()).map_err(|source| ServeError::File { path, source })?;

@@ -23,7 +23,7 @@ use crate::token::{hex, unhex};
 
 /// The authority outlives everything that it signs.
 const AUTHORITY_DAYS: i64 = 3650;
-/// Certificates are short-lived; they are made anew at each start.
+/// Certificates are short-lived where nothing else is wished; they are made anew at each start.
 const CERTIFICATE_DAYS: i64 = 365;
 /// Clocks differ: a certificate is good from a little before it was made.
 const BACKDATE_HOURS: i64 = 1;
@@ -51,6 +51,30 @@ pub(crate) struct Authority {
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+/// From when and for how long a certificate is good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validity {
+    now: OffsetDateTime,
+    life: Duration,
+}
+
+impl Validity {
+    pub(crate) fn new(now: OffsetDateTime, life: std::time::Duration) -> Self {
+        let life = Duration::try_from(life).unwrap_or(Duration::days(CERTIFICATE_DAYS));
+        Self { now, life }
+    }
+}
+
+impl From<OffsetDateTime> for Validity {
+    /// As long as usual.
+    fn from(now: OffsetDateTime) -> Self {
+        Self {
+            now,
+            life: Duration::days(CERTIFICATE_DAYS),
+        }
+    }
 }
 
 /// Why certificates cannot be made or read.
@@ -90,7 +114,11 @@ impl Authority {
         // The key is written last: with it, the authority is whole.
         if !key_path.exists() {
             let key = KeyPair::generate()?;
-            let mut params = named("tug cluster CA", None, now, AUTHORITY_DAYS);
+            let authority = Validity {
+                now,
+                life: Duration::days(AUTHORITY_DAYS),
+            };
+            let mut params = named("tug cluster CA", None, authority);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
             let certificate = params.self_signed(&key)?.pem();
@@ -123,10 +151,10 @@ impl Authority {
         node: &str,
         names: &[String],
         addresses: &[IpAddr],
-        now: OffsetDateTime,
+        validity: impl Into<Validity>,
     ) -> Result<Identity, PkiError> {
         let user = format!("system:tug-server:{node}");
-        let mut params = named(&user, Some(SERVERS), now, CERTIFICATE_DAYS);
+        let mut params = named(&user, Some(SERVERS), validity.into());
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -142,9 +170,9 @@ impl Authority {
         node: &str,
         address: IpAddr,
         request: &str,
-        now: OffsetDateTime,
+        validity: impl Into<Validity>,
     ) -> Result<String, PkiError> {
-        let mut params = named(&node_user(node), Some(NODES), now, CERTIFICATE_DAYS);
+        let mut params = named(&node_user(node), Some(NODES), validity.into());
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -157,8 +185,8 @@ impl Authority {
     }
 
     /// A certificate for the administrator.
-    pub(crate) fn administrator(&self, now: OffsetDateTime) -> Result<Identity, PkiError> {
-        let mut params = named("tug-admin", Some(ADMINISTRATORS), now, CERTIFICATE_DAYS);
+    pub(crate) fn administrator(&self, validity: impl Into<Validity>) -> Result<Identity, PkiError> {
+        let mut params = named("tug-admin", Some(ADMINISTRATORS), validity.into());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
@@ -304,15 +332,15 @@ pub(crate) fn write_node(dir: &Path, authority: &str, identity: &Identity) -> Re
 }
 
 /// A certificate's subject (a user's name first, a group after it) and validity.
-fn named(user: &str, group: Option<&str>, now: OffsetDateTime, days: i64) -> CertificateParams {
+fn named(user: &str, group: Option<&str>, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, user);
     if let Some(group) = group {
         params.distinguished_name.push(DnType::OrganizationName, group);
     }
-    params.not_before = now - Duration::hours(BACKDATE_HOURS);
-    params.not_after = now + Duration::days(days);
+    params.not_before = validity.now - Duration::hours(BACKDATE_HOURS);
+    params.not_after = validity.now + validity.life;
     params
 }
 

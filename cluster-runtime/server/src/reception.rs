@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::bootstrap::{ApiEndpoints, ensure_services};
 use crate::dir::ClusterSettings;
@@ -26,7 +26,7 @@ use crate::message::{
     self, BackupHead, ClusterKeys, JoinRequest, MemberStatus, Refusal, Reply, Request, ServerKeys, Welcome,
 };
 use crate::options::node_subnets;
-use crate::pki::{Authority, NODE_USER_PREFIX};
+use crate::pki::{Authority, NODE_USER_PREFIX, Validity};
 use crate::token::{Role, hex, unhex};
 use crate::{host, quorum};
 
@@ -52,6 +52,8 @@ pub(crate) struct Reception {
     pub(crate) settings: ClusterSettings,
     /// The node's own address on its bridge.
     pub(crate) gateway: Ipv4Addr,
+    /// How long certificates of nodes are good.
+    pub(crate) validity: watch::Receiver<Duration>,
     /// Who joins gets what nobody else has: one decision at a time.
     pub(crate) deciding: Mutex<()>,
 }
@@ -103,6 +105,12 @@ fn node(name: &str) -> Target {
 
 impl Reception {
     async fn answer(&self, request: Request, user: Option<&User>) -> Result<Reply, Refusal> {
+        if let Request::Heard { member } = request {
+            must_be_in(user, &[SERVERS])?;
+            let ago = self.store.unheard(member);
+            let ago_ms = ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
+            return Ok(Reply::Heard { ago_ms });
+        }
         let leadership = self.store.leadership().borrow().clone();
         if !leadership.is_self {
             let nobody = || Refusal::new("no server leads at this time", "try again in a moment");
@@ -154,6 +162,8 @@ impl Reception {
                 let name = node_of(user)?;
                 self.renew(&name, address, &request)
             }
+            // Answered above.
+            Request::Heard { .. } => Ok(Reply::Done),
             Request::Backup => Err(Refusal::new(
                 "a backup is a connection's first question",
                 "ask anew",
@@ -252,10 +262,10 @@ impl Reception {
                 "a cluster has its addresses from its first start: `tug cluster start --pod-subnet` of a new one takes more",
             )
         })?;
-        let now = OffsetDateTime::now_utc();
+        let validity = self.validity();
         let certificate = self
             .authority
-            .node(&request.node, request.address, &request.request, now);
+            .node(&request.node, request.address, &request.request, validity);
         let certificate = certificate.map_err(|error| internal("the node gets no certificate", &error))?;
         let mut labels = json!({});
         if role == Role::Server {
@@ -431,11 +441,15 @@ impl Reception {
     }
 
     fn renew(&self, name: &str, address: IpAddr, request: &str) -> Result<Reply, Refusal> {
-        let made = self
-            .authority
-            .node(name, address, request, OffsetDateTime::now_utc());
+        let life = *self.validity.borrow();
+        let made = self.authority.node(name, address, request, self.validity());
         let certificate = made.map_err(|error| internal("the node gets no certificate", &error))?;
-        Ok(Reply::Certificate { certificate })
+        let seconds = Some(life.as_secs());
+        Ok(Reply::Certificate { certificate, seconds })
+    }
+
+    fn validity(&self) -> Validity {
+        Validity::new(OffsetDateTime::now_utc(), *self.validity.borrow())
     }
 
     /// Tells everybody where servers are; who leads next tells it again.

@@ -47,11 +47,11 @@ impl Parts {
         }
     }
 
-    /// Waits for a failure that only a new start helps against; an agent knows none.
-    pub(crate) async fn failed(&self) -> String {
+    /// Waits for a failure that only a new start helps against, if anything.
+    pub(crate) async fn failed(&self) -> ServeError {
         match self {
             Self::Server(parts) => parts.failed().await,
-            Self::Agent(_) => std::future::pending().await,
+            Self::Agent(parts) => parts.failed().await,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::ask::AskError;
 use crate::control::{READY, StopPods};
 use crate::dir::{ClusterDir, ClusterSettings, SettingsError};
 use crate::lock::{ServerLock, ServerProcess};
+use crate::only_one::{check_unserved, listen_as_known};
 use crate::options::{ClusterOptions, OptionsError};
 use crate::pki::PkiError;
 use crate::role;
@@ -121,6 +122,43 @@ pub enum ServeError {
         /// What failed.
         reason: String,
     },
+    /// Another machine goes by the name of this one.
+    #[error(
+        "another machine goes by the name of this one, and lives (its mark is {by}): `{}` is a copy of its folder, or it joined \
+         by the name after this one; one machine has a folder and a name: delete this one by `tug cluster delete` and join anew \
+         by another name, or stop the other", .folder.display()
+    )]
+    Superseded {
+        /// The data folder.
+        folder: PathBuf,
+        /// Where the other works.
+        by: String,
+    },
+    /// The machine is not where the cluster knows it.
+    #[error(
+        "this machine does not have the address {address}, by which the cluster knows the folder `{}`: if it is a copy of \
+         another machine's, delete it by `tug cluster delete` and join anew; if the machine moved, give it that address again, \
+         or join anew", .folder.display()
+    )]
+    Elsewhere {
+        /// The address.
+        address: SocketAddr,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The server of another machine has the place of this one.
+    #[error(
+        "the server of this folder, member {member} of its cluster, is served by another machine, as {by} knows: `{}` is a copy \
+         of that one's folder; delete it by `tug cluster delete` and join anew, or stop the other first", .folder.display()
+    )]
+    Served {
+        /// Its number in the group.
+        member: u64,
+        /// Who says so.
+        by: SocketAddr,
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// Threads, signals or pipes.
     #[error("the server cannot run")]
     Io(#[from] io::Error),
@@ -174,7 +212,10 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     let mut settings = options.settle(kept)?;
     dir.check_whole(&settings)?;
     // The port is taken first: what fails most often leaves nothing behind.
-    let mut listener = listen(entrance(&settings)).await?;
+    if !is_new {
+        check_unserved(dir, &settings).await?;
+    }
+    let mut listener = listen_as_known(dir, &settings, entrance(&settings)).await?;
     if is_new {
         dir.save_settings(&settings)?;
     }
@@ -202,7 +243,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
         }
         let next = tokio::select! {
             pods = stop_signal() => Next::Stop(pods?),
-            reason = parts.failed() => Next::Fail(reason),
+            error = parts.failed() => Next::Fail(error),
             settings = role::changed(dir.clone(), settings.clone(), parts.api()) => Next::Become(settings),
         };
         match next {
@@ -211,13 +252,10 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
                 parts.stop(pods).await;
                 return Ok(());
             }
-            Next::Fail(reason) => {
-                tracing::error!(reason, "the disk failed, the server stops");
+            Next::Fail(error) => {
+                tracing::error!(error = describe(&error), "this machine stops");
                 parts.stop(StopPods::Keep).await;
-                return Err(ServeError::Disk {
-                    folder: dir.store(),
-                    reason,
-                });
+                return Err(error);
             }
             Next::Become(other) => {
                 tracing::info!(role = other.role.as_str(), "this machine becomes something else");
@@ -235,7 +273,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
 /// Why a machine's parts are stopped.
 enum Next {
     Stop(StopPods),
-    Fail(String),
+    Fail(ServeError),
     Become(ClusterSettings),
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cluster_client::{Api, Collection, Informer, InformerOptions};
 use rustls::ClientConfig;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::ask::ask;
+use crate::bootstrap::API_SERVICE;
 use crate::message::Request;
 use crate::task::Task;
 
@@ -152,6 +154,36 @@ async fn check(servers: Arc<ServerList>, tls: Arc<ClientConfig>) {
         let answer = timeout(CHECK_TIMEOUT, ask(&tls, &in_use, &Request::Ping)).await;
         if !matches!(answer, Ok(Ok(_))) {
             servers.put_back(server);
+        }
+    }
+}
+
+/// Tells where the servers of the cluster are, now and after each change.
+pub(crate) async fn follow_servers(api: Arc<dyn Api>, mut tell: impl FnMut(Vec<SocketAddr>)) {
+    let slices = Collection::namespaced("discovery.k8s.io/v1", "endpointslices", "default");
+    let options = InformerOptions {
+        field_selector: format!("metadata.name={API_SERVICE}"),
+        ..InformerOptions::default()
+    };
+    let slices = Informer::start(api, slices, options);
+    slices.synced().await;
+    let mut changes = slices.changes();
+    loop {
+        changes.mark_unchanged();
+        if let Some(slice) = slices.get("default", API_SERVICE) {
+            let port = slice
+                .list(&["ports"])
+                .first()
+                .and_then(|port| port["port"].as_u64());
+            let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
+            let addresses = slice.list(&["endpoints"]).iter().filter_map(|endpoint| {
+                let address = endpoint["addresses"][0].as_str()?.parse().ok()?;
+                Some(SocketAddr::new(address, port))
+            });
+            tell(addresses.collect());
+        }
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

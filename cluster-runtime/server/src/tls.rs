@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls::client::ResolvesClientCert;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -30,6 +31,11 @@ use crate::pki::{Identity, PkiError};
 pub(crate) const SERVER_NAME: &str = "kubernetes";
 /// Time for a server to take a connection and shake hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a connection is silent before the other machine is looked for, how often then, and how many times in vain.
+const IDLE_SECONDS: u32 = 5;
+const LOOK_SECONDS: u32 = 2;
+const LOOKS: u32 = 3;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -179,11 +185,22 @@ pub(crate) async fn connect(
     let connecting = async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        watch_over(&stream)?;
         TlsConnector::from(config.clone()).connect(name, stream).await
     };
     timeout(CONNECT_TIMEOUT, connecting)
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))?
+}
+
+/// Has the kernel look whether the other machine is there while nothing is sent. One that lost its power says nothing, and
+/// who waits for its answer would wait for as long as the answer may take: the end of a snapshot, for a minute.
+fn watch_over(stream: &TcpStream) -> io::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &IDLE_SECONDS)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &LOOK_SECONDS)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &LOOKS)?;
+    Ok(())
 }
 
 /// Takes certificates of the authority whose own certificate has a digest, which the other side shows along.
@@ -248,6 +265,7 @@ impl ServerCertVerifier for Pinned {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::getsockopt;
     use time::OffsetDateTime;
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -264,6 +282,9 @@ mod tests {
             TlsAcceptor::from(server.clone()).accept(stream).await.unwrap()
         };
         let (accepted, connected) = tokio::join!(accept, connect(client, address, SERVER_NAME));
+        let tcp = connected.as_ref().unwrap().get_ref().0;
+        assert!(getsockopt(tcp, sockopt::KeepAlive).unwrap());
+        assert_eq!(getsockopt(tcp, sockopt::TcpKeepIdle).unwrap(), IDLE_SECONDS);
         let first = |certificates: Option<&[CertificateDer<'static>]>| certificates.unwrap()[0].clone();
         [
             first(connected.unwrap().get_ref().1.peer_certificates()),

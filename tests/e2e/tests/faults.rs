@@ -361,17 +361,23 @@ fn heal(machines: &Machines, seed: u64, history: &Arc<History>) -> Duration {
         let servers: Vec<Api<ConfigMap>> = clients.into_iter().map(Api::default_namespaced).collect();
         for (number, server) in servers.iter().enumerate() {
             let map = config_map(&format!("s{seed}-healed-{number}"), 1);
+            let mut last = "no answer yet".to_owned();
             let written = async {
-                // Whether the one before was done may not be known.
-                while let Err(error) = server.create(&PostParams::default(), &map).await {
-                    if is(&error, 409) {
-                        return;
+                loop {
+                    let parameters = PostParams::default();
+                    let created = timeout(LIMIT / 4, server.create(&parameters, &map)).await;
+                    match created {
+                        Ok(Ok(_)) => return,
+                        // Whether the one before was done may not be known.
+                        Ok(Err(error)) if is(&error, 409) => return,
+                        Ok(Err(error)) => last = error.to_string(),
+                        Err(_) => last = format!("no answer within {} s", (LIMIT / 4).as_secs()),
                     }
                     sleep(Duration::from_millis(20)).await;
                 }
             };
             if timeout(LIMIT, written).await.is_err() {
-                return None;
+                return Err(format!("server {} takes no write, at last: {last}", number + 1));
             }
         }
         let healed = started.elapsed();
@@ -389,10 +395,14 @@ fn heal(machines: &Machines, seed: u64, history: &Arc<History>) -> Duration {
             let all = all.map(|map| (map.name_any(), map.resource_version(), value_of(map)));
             shown.push(all.collect::<Vec<_>>());
         }
-        Some((healed, shown))
+        Ok((healed, shown))
     });
-    let (healed, shown) =
-        healed.unwrap_or_else(|| panic!("seed {seed}: the cluster does not heal\n{}", describe(machines)));
+    let (healed, shown) = healed.unwrap_or_else(|reason| {
+        panic!(
+            "seed {seed}: the cluster does not heal: {reason}\n{}",
+            describe(machines)
+        )
+    });
     assert!(
         shown.iter().all(|other| *other == shown[0]),
         "seed {seed}: the servers show the same: {shown:?}"
@@ -411,9 +421,24 @@ fn heal(machines: &Machines, seed: u64, history: &Arc<History>) -> Duration {
 fn describe(machines: &Machines) -> String {
     let describe = |machine: &test_support::Lab| {
         let status = machine.tug(["cluster", "status"]);
+        // Who leads, by its own word, and how far each of them is.
+        let metrics = peer("kubectl").map(|kubectl| {
+            let metrics = machine.client(&kubectl, ["get", "--raw", "/metrics", "--request-timeout=5s"]);
+            let of_store = metrics
+                .stdout
+                .lines()
+                .filter(|line| line.starts_with("tug_store"));
+            of_store.map(|line| format!("{line}\n")).collect::<String>()
+        });
         let mut tail = machine.command("tail");
         tail.args(["-n", "40"]).arg(machine.data_dir().join("server.log"));
-        format!("{}{}{}", status.stdout, status.stderr, machine.run(tail).stdout)
+        format!(
+            "{}{}{}{}",
+            status.stdout,
+            status.stderr,
+            metrics.unwrap_or_default(),
+            machine.run(tail).stdout
+        )
     };
     machines.all().iter().map(describe).collect()
 }

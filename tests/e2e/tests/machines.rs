@@ -11,26 +11,9 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{GetParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
-use test_support::{Kubectl, Lab, Machines, peer, repository, skip, until};
+use test_support::{Kubectl, Lab, Machines, peer, repository, skip, token, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn token(server: &Lab, arguments: &[&str]) -> String {
-    let create = ["cluster", "token", "create"].iter().chain(arguments);
-    server.tug(create).ok().trim().to_owned()
-}
-
-/// Starts a cluster on the first machine and has the others join, the first so many as servers.
-fn cluster(machines: &Machines, servers: usize) {
-    let first = machines.get(0);
-    first.tug(["cluster", "start", "--node-name", "m1"]).ok();
-    let (of_servers, of_agents) = (token(first, &["--server"]), token(first, &[]));
-    for (number, machine) in machines.all().iter().enumerate().skip(1) {
-        let token = if number < servers { &of_servers } else { &of_agents };
-        let name = format!("m{}", number + 1);
-        machine.tug(["cluster", "join", token, "--node-name", &name]).ok();
-    }
-}
 
 /// A stateful set of one, on the fourth machine, that leaves a silent node after a second.
 const SLOT: &str = r#"
@@ -88,7 +71,7 @@ fn machines_join_and_serve_pods_of_one_another() {
         return skip("`kubectl` is not installed");
     };
     let Some(machines) = Machines::open(3) else { return };
-    cluster(&machines, 2);
+    machines.cluster(2);
     let client = |number: usize| Kubectl {
         lab: machines.get(number),
         program: kubectl.clone(),
@@ -211,7 +194,7 @@ fn writes_go_on_without_the_server_that_led_and_without_a_machine_its_pods_run_e
         return skip("`kubectl` is not installed");
     };
     let Some(machines) = Machines::open(4) else { return };
-    cluster(&machines, 3);
+    machines.cluster(3);
     let client = Kubectl {
         lab: machines.get(1),
         program: kubectl,
@@ -353,7 +336,7 @@ async fn watch(servers: &[Api<ConfigMap>], mut version: String) -> (Vec<String>,
 #[test]
 fn watches_miss_nothing_when_the_leader_is_killed_and_what_is_there_is_read_without_a_quorum() {
     let Some(machines) = Machines::open(3) else { return };
-    cluster(&machines, 3);
+    machines.cluster(3);
     assert_eq!(leader(&machines, 1), Some(0));
     let written = Arc::new(AtomicUsize::new(0));
     let expected: Vec<String> = (0..WATCHED)
@@ -440,7 +423,7 @@ fn servers_come_and_go_while_pods_run() {
         return skip("`kubectl` is not installed");
     };
     let Some(machines) = Machines::open(3) else { return };
-    cluster(&machines, 1);
+    machines.cluster(1);
     let client = Kubectl {
         lab: machines.get(0),
         program: kubectl.clone(),
@@ -611,7 +594,7 @@ fn a_server_goes_on_alone_when_the_others_are_lost() {
         return skip("`kubectl` is not installed");
     };
     let Some(machines) = Machines::open(3) else { return };
-    cluster(&machines, 3);
+    machines.cluster(3);
     let last = machines.get(2);
     let client = Kubectl {
         lab: last,

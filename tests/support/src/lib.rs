@@ -16,7 +16,7 @@ mod wait;
 pub use http::get;
 pub use kubectl::Kubectl;
 pub use lab::Lab;
-pub use machines::Machines;
+pub use machines::{Machines, token};
 pub use peers::{peer, repository, required, skip, tug};
 pub use program::Output;
 pub use registry::Registry;

@@ -71,6 +71,37 @@ impl Machines {
         address(number)
     }
 
+    /// Starts a cluster on the first machine and has the others join, as nodes `m1`, `m2`…, the first so many as servers.
+    ///
+    /// # Panics
+    /// When one does not.
+    pub fn cluster(&self, servers: usize) {
+        let first = self.get(0);
+        first.tug(["cluster", "start", "--node-name", "m1"]).ok();
+        let (of_servers, of_agents) = (token(first, &["--server"]), token(first, &[]));
+        for (number, machine) in self.all().iter().enumerate().skip(1) {
+            let token = if number < servers { &of_servers } else { &of_agents };
+            let name = format!("m{}", number + 1);
+            machine.tug(["cluster", "join", token, "--node-name", &name]).ok();
+        }
+    }
+
+    /// Gives a machine an address of another one besides its own, which nobody else gets to know.
+    pub fn pretend(&self, number: usize, other: usize) {
+        ip(
+            self.get(number),
+            &format!("address add {}/32 dev lo", address(other)),
+        );
+    }
+
+    /// Takes that address away again.
+    pub fn pretend_no_more(&self, number: usize, other: usize) {
+        ip(
+            self.get(number),
+            &format!("address del {}/32 dev lo", address(other)),
+        );
+    }
+
     /// Pulls a machine's plug out of the switch.
     pub fn cut_off(&self, number: usize) {
         ip(&self.switch, &format!("link set port{number} down"));
@@ -206,6 +237,15 @@ impl Machines {
             let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
         }
     }
+}
+
+/// A token by which a machine joins the cluster of a server.
+///
+/// # Panics
+/// When the server gives none.
+pub fn token(server: &Lab, arguments: &[&str]) -> String {
+    let create = ["cluster", "token", "create"].iter().chain(arguments);
+    server.tug(create).ok().trim().to_owned()
 }
 
 struct Process {

@@ -6,12 +6,14 @@ mod role;
 mod token;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use cluster_server::{ClusterOptions, MemberStatus, Role, StopPods};
+use cluster_server::{ClusterOptions, MemberStatus, Role, StopPods, TimingWish};
 use serde::Serialize;
 
 use super::simulate::{self, SimulateArgs};
 use crate::bundled;
+use crate::duration;
 use crate::failure::Failure;
 use crate::output::{OutputArgs, OutputFormat, to_json, to_yaml};
 use crate::settings::Settings;
@@ -67,6 +69,22 @@ struct StartArgs {
     /// What runs the containers of pods without a runtime class: `embedded` or `docker` [default: embedded]
     #[arg(long, value_name = "NAME")]
     runtime: Option<cluster_server::RuntimeChoice>,
+    #[command(flatten)]
+    timing: TimingArgs,
+}
+
+// Times of the whole cluster; they may be changed while it runs. (A comment of the other kind would be the help of `start`.)
+#[derive(clap::Args)]
+struct TimingArgs {
+    /// How long a node may be silent before it is not ready [default: 15s]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    node_grace: Option<Duration>,
+    /// Longest time between two signs of life of a node [default: a quarter of --node-grace]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    heartbeat: Option<Duration>,
+    /// How long certificates are good; they are made anew after a third of it [default: 8760h]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    certificate_validity: Option<Duration>,
 }
 
 /// Stop the bundled cluster; everything is there again when it is started
@@ -162,17 +180,43 @@ fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
         runtime: arguments.runtime,
         ..bundled::options(settings)
     };
+    let times = TimingWish {
+        node_grace: arguments.timing.node_grace,
+        heartbeat: arguments.timing.heartbeat,
+        certificate_validity: arguments.timing.certificate_validity,
+    };
     let was_there = bundled::directory(settings).is_initialised();
+    if !was_there {
+        // Before anything is made; with what a cluster knows already they are looked at later.
+        times.timing().map_err(|error| Failure::from_error(&error))?;
+    }
     let running = bundled::ensure_running(settings, &options)?;
     if !running.started {
         let api = running.process.api.unwrap_or_default();
         settings.console.say(format!("the cluster already runs at {api}"));
-        return Ok(());
+        return set_times(times, settings);
     }
+    set_times(times, settings)?;
     // A machine that belongs to a cluster already has joined it, or has said so.
     if !was_there {
         token::say_how_to_join(settings);
     }
+    Ok(())
+}
+
+/// Changes the times of the cluster where that is wished.
+fn set_times(times: TimingWish, settings: &Settings) -> Result<(), Failure> {
+    if times.is_empty() {
+        return Ok(());
+    }
+    let timing = cluster_server::set_timing(&bundled::directory(settings), times)
+        .map_err(|error| token::explain(&error))?;
+    settings.console.say(format!(
+        "nodes say that they live every {:?}, and are not ready after {:?} of silence; certificates are good for {} h",
+        timing.heartbeat,
+        timing.node_grace,
+        timing.certificate_validity.as_secs_f64() / 3600.0
+    ));
     Ok(())
 }
 

@@ -145,6 +145,9 @@ pub(super) fn explain(error: &AdminError) -> Failure {
         AdminError::NoAddress => failure.hint(
             "a cluster has its address from its first start: `tug cluster start --advertise-address ADDRESS`",
         ),
+        AdminError::Timing(_) => {
+            failure.hint("`kubectl -n kube-system get configmap tug-cluster -o yaml` shows what is set")
+        }
         AdminError::Ask(cluster_server::AskError::Refused(refusal)) => {
             Failure::new(refusal.reason.clone()).hint(refusal.hint.clone())
         }

@@ -39,6 +39,14 @@ pub trait Measured: Send + Sync + 'static {
     async fn measure(&self) -> Vec<Measurement>;
 }
 
+/// What a part of a machine that is no API server tells Prometheus: its numbers, and what the kernel knows of its process.
+pub fn measurements_text(measurements: &[Measurement]) -> String {
+    let mut text = String::new();
+    add(&mut text, measurements);
+    process(&mut text);
+    text
+}
+
 /// Adds measurements to a text for Prometheus.
 pub(super) fn add(text: &mut String, measurements: &[Measurement]) {
     for measurement in measurements {

@@ -24,7 +24,7 @@ mod view;
 pub use authenticate::{TokenTable, Tokens};
 pub(crate) use document::{Document, document};
 pub use forward::Forward;
-pub use metrics::{Measured, Measurement};
+pub use metrics::{Measured, Measurement, measurements_text};
 pub use protocol::Protocol;
 pub use serve::ApiServer;
 

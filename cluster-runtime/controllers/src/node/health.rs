@@ -8,6 +8,7 @@ use cluster_client::{EventType, Informer, ObjectKey, Patch, Target, WorkQueue};
 use cluster_objects::{GroupVersionResource, Object};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::condition::{self, Condition};
@@ -151,12 +152,26 @@ fn taints(node: &Object, conditions: &[Value], disrupted: bool, now: Timestamp) 
 
 /// When each node was heard of last, by the clock of this process: a machine that slept must not take every other
 /// for dead when it wakes.
-#[derive(Default)]
 struct Heard {
+    /// How long a node may be silent.
+    grace: Duration,
     by_node: HashMap<String, (String, Instant)>,
 }
 
 impl Heard {
+    fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            by_node: HashMap::new(),
+        }
+    }
+
+    /// Another time that nodes may be silent. They may have heard of it only now: silence counts from here.
+    fn set_grace(&mut self, grace: Duration, now: Instant) {
+        self.grace = grace;
+        self.by_node.values_mut().for_each(|(_, at)| *at = now);
+    }
+
     /// Notes the time that a lease says, and gives how long ago it changed.
     fn silence(&mut self, node: &str, renewed: &str, now: Instant) -> Duration {
         let heard = self
@@ -175,7 +190,6 @@ pub(crate) struct NodeHealth {
     context: Context,
     nodes: Informer,
     leases: Informer,
-    grace: Duration,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -188,7 +202,7 @@ impl NodeHealth {
         let added = queue.clone();
         nodes.add_handler(move |change| added.add(ObjectKey::of(change.object())));
         // Heard when it is renewed, not when somebody looks: silence counts from there.
-        let heard: Arc<Mutex<Heard>> = Arc::default();
+        let heard = Arc::new(Mutex::new(Heard::new(grace)));
         let hearing = heard.clone();
         leases.add_handler(move |change| {
             let lease = change.object();
@@ -203,8 +217,34 @@ impl NodeHealth {
             context: context.component(Self::NAME),
             nodes,
             leases,
-            grace,
             heard,
+        }
+    }
+
+    /// Follows how long nodes may be silent; ends with whoever says it.
+    pub(crate) fn follow_grace(
+        &self,
+        mut grace: watch::Receiver<Duration>,
+        queue: WorkQueue<ObjectKey>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (heard, nodes) = (self.heard.clone(), self.nodes.clone());
+        async move {
+            loop {
+                let now = *grace.borrow_and_update();
+                {
+                    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                    if heard.grace != now {
+                        heard.set_grace(now, Instant::now());
+                    }
+                }
+                nodes
+                    .list()
+                    .iter()
+                    .for_each(|node| queue.add(ObjectKey::of(node)));
+                if grace.changed().await.is_err() {
+                    return;
+                }
+            }
         }
     }
 
@@ -221,7 +261,7 @@ impl NodeHealth {
         let renewed = renewed.or_else(by_status).unwrap_or_default();
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = heard.silence(node.name(), renewed, Instant::now());
-        match self.grace.checked_sub(silence).filter(|left| !left.is_zero()) {
+        match heard.grace.checked_sub(silence).filter(|left| !left.is_zero()) {
             Some(left) => Heartbeat::Heard(left),
             None => Heartbeat::Silent,
         }
@@ -344,12 +384,15 @@ mod tests {
 
     #[test]
     fn a_node_is_heard_when_its_lease_changes() {
-        let mut heard = Heard::default();
+        let mut heard = Heard::new(Duration::from_secs(15));
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(heard.silence("n1", "a", start).as_secs(), 0);
         assert_eq!(heard.silence("n1", "a", later(30)).as_secs(), 30);
         assert_eq!(heard.silence("n1", "b", later(35)).as_secs(), 0);
         assert_eq!(heard.silence("n1", "b", later(40)).as_secs(), 5);
+        // A shorter time does not make one silent that was told of it just now.
+        heard.set_grace(Duration::from_secs(3), later(44));
+        assert_eq!(heard.silence("n1", "b", later(45)).as_secs(), 1);
     }
 }

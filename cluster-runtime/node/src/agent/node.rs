@@ -7,19 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cluster_client::{
-    Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Recorder, RecorderOptions,
+    Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Jitter, Recorder, RecorderOptions,
 };
 use cluster_objects::{Object, Status};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::container::PodFolder;
 use super::environment::Surroundings;
+use super::heartbeat::{Heartbeat, beat};
 use super::images::ImageFetcher;
+use super::measured::{BeatCounts, Beats};
 use super::network::{NetworkFailure, PodNetwork};
 use super::pod::Pod;
-use super::registration::{Machine, REPORT, Registration};
+use super::registration::{Machine, Registration};
 use super::tasks;
 use super::volumes;
 use super::worker::{Orders, Worker};
@@ -31,6 +34,8 @@ use crate::runtime::{
 
 /// What a pod of a node that goes for good gets to stop.
 const LAST_GRACE: Duration = Duration::from_secs(3);
+/// Time for the API to take note that a node has stopped: nothing depends on it but how soon another place may have its name.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How a node works, and where it keeps things.
 #[derive(Clone, Debug)]
@@ -59,8 +64,13 @@ pub struct NodeConfig {
     pub pod_cidr: Option<String>,
     /// Port at which servers reach the node's containers, for the node object.
     pub endpoint_port: Option<u16>,
-    /// Between two signs of life.
-    pub heartbeat: Duration,
+    /// How often it says that it lives; a change is followed at once.
+    pub heartbeat: watch::Receiver<Heartbeat>,
+    /// Randomness of the time between signs of life.
+    pub jitter: Jitter,
+    /// Where the agent works, such as which folder on which machine: no other place may go by the node's name at the same
+    /// time. Nothing where that is certain otherwise.
+    pub place: Option<String>,
     /// Most pods.
     pub pods_max: u32,
     /// Most processes and threads of a container.
@@ -92,7 +102,9 @@ impl NodeConfig {
             labels: BTreeMap::new(),
             pod_cidr: None,
             endpoint_port: None,
-            heartbeat: Duration::from_secs(10),
+            heartbeat: watch::channel(Heartbeat::default()).1,
+            jitter: Jitter::none(),
+            place: None,
             pods_max: 250,
             container_pids_max: 8192,
             log_limits: LogLimits::default(),
@@ -126,6 +138,14 @@ pub enum NodeError {
         /// What the cluster said.
         status: Status,
     },
+    /// Another agent goes by the node's name.
+    #[error("the agent of another place goes by the name of the node `{name}` (its lease is held by {by})")]
+    Superseded {
+        /// The name.
+        name: String,
+        /// Where the other works.
+        by: String,
+    },
     /// The network cannot be cleaned.
     #[error("cannot take pods that are gone off the network: {0}")]
     Network(#[from] NetworkFailure),
@@ -147,6 +167,7 @@ struct Inner {
     stop: CancellationToken,
     tasks: TaskTracker,
     ready: watch::Receiver<bool>,
+    superseded: watch::Receiver<Option<String>>,
 }
 
 /// What all workers share.
@@ -159,6 +180,7 @@ pub(crate) struct Shared {
     pub recorder: Recorder,
     pub clock: Clock,
     pub machine: Machine,
+    pub beats: Beats,
 }
 
 impl Node {
@@ -215,6 +237,7 @@ impl Node {
             runtime,
             network,
             clock,
+            beats: Beats::default(),
         });
         let registration = shared.registration();
         let node = registration
@@ -230,7 +253,13 @@ impl Node {
                 status,
             })?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let beating = beat(shared.clone(), registration, node.uid().to_owned());
+        let (superseded_sender, superseded) = watch::channel(None);
+        let beating = beat(
+            shared.clone(),
+            registration,
+            node.uid().to_owned(),
+            superseded_sender,
+        );
         tasks.spawn(stop.clone().run_until_cancelled_owned(beating));
         let pods = Collection::all("v1", "pods");
         let options = InformerOptions {
@@ -249,6 +278,7 @@ impl Node {
                 stop,
                 tasks,
                 ready,
+                superseded,
             }),
         })
     }
@@ -272,12 +302,30 @@ impl NodeHandle {
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
+    /// Waits until the agent of another place goes by the node's name; gives which. This one gives no signs of life then.
+    pub async fn superseded(&self) -> String {
+        let mut superseded = self.inner.superseded.clone();
+        match superseded.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(by)) => by.clone(),
+            // The sender is gone: the node has stopped.
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Stops the agent. Containers go on running; the next agent on the same folder takes them over.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
         self.inner.workers.let_go();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        let shared = &self.inner.shared;
+        if shared.config.place.is_some() {
+            let registration = shared.registration();
+            let giving_up = timeout(GIVE_UP_TIMEOUT, registration.give_up(&*shared.api));
+            if !matches!(giving_up.await, Ok(Ok(()))) {
+                tracing::debug!("the lease of the node is still held");
+            }
+        }
     }
 
     /// Stops the agent and then removes every pod from this machine, without asking the cluster: for a node that goes
@@ -292,6 +340,16 @@ impl NodeHandle {
                 .map(|sandbox| shared.remove_sandbox(sandbox, LAST_GRACE)),
         )
         .await;
+    }
+
+    /// Its signs of life since it was started.
+    pub fn beats(&self) -> BeatCounts {
+        self.inner.shared.beats.counts()
+    }
+
+    /// How many pods it looks after.
+    pub fn pods(&self) -> usize {
+        self.inner.workers.state().running.len()
     }
 
     /// The image store that the node uses.
@@ -333,11 +391,12 @@ impl Shared {
             pod_cidr: self.config.pod_cidr.clone(),
             endpoint_port: self.config.endpoint_port,
             runtime_version: self.runtime.version(),
+            place: self.config.place.clone(),
         }
     }
 
     /// Names and sizes of the images here, for the node object.
-    async fn image_list(&self) -> Vec<(Vec<String>, u64)> {
+    pub(super) async fn image_list(&self) -> Vec<(Vec<String>, u64)> {
         let store = self.images.store().clone();
         let listed = tokio::task::spawn_blocking(move || store.list()).await;
         let images = listed.ok().and_then(Result::ok).unwrap_or_default();
@@ -373,34 +432,6 @@ impl Shared {
                 message,
                 "cannot remove what is left of a pod"
             );
-        }
-    }
-}
-
-/// Renews the lease, and reports the status now and then.
-async fn beat(shared: Arc<Shared>, registration: Registration, node_uid: String) {
-    let mut since_report = Duration::ZERO;
-    loop {
-        if let Err(status) = registration
-            .renew(&*shared.api, &node_uid, shared.clock.now())
-            .await
-        {
-            tracing::warn!(%status, "cannot renew the lease of the node");
-        }
-        let pause = shared.config.heartbeat;
-        tokio::time::sleep(pause).await;
-        since_report += pause;
-        // A node that was silent is taken for lost until it says itself that it is not.
-        if since_report >= REPORT || registration.is_taken_for_lost(&*shared.api).await {
-            since_report = Duration::ZERO;
-            let images = shared.image_list().await;
-            let now = shared.clock.now();
-            if let Err(status) = registration
-                .register(&*shared.api, &shared.machine, &images, now)
-                .await
-            {
-                tracing::warn!(%status, "cannot report the status of the node");
-            }
         }
     }
 }

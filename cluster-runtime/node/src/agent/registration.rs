@@ -17,7 +17,8 @@ use super::status::time;
 
 /// What the cluster takes the agent for.
 const KUBELET_VERSION: &str = "v1.37.0+tug.0";
-const LEASE_SECONDS: u64 = 40;
+/// Says of a node's lease where the agent works that renews it.
+const PLACE_ANNOTATION: &str = "tug.dev/held-by";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 const IMAGES_SHOWN_MAX: usize = 50;
 const ATTEMPTS_MAX: u32 = 5;
@@ -82,6 +83,24 @@ pub(crate) struct Registration {
     pub pod_cidr: Option<String>,
     pub endpoint_port: Option<u16>,
     pub runtime_version: String,
+    /// Where the agent works, if it has to be the only one of its name.
+    pub place: Option<String>,
+}
+
+/// Why a sign of life was not taken.
+#[derive(Debug)]
+pub(crate) enum RenewError {
+    /// The agent of another place renews the lease.
+    Held {
+        by: String,
+    },
+    Status(Status),
+}
+
+impl From<Status> for RenewError {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
 }
 
 impl Registration {
@@ -113,10 +132,7 @@ impl Registration {
         images: &[(Vec<String>, u64)],
         now: Timestamp,
     ) -> Result<Arc<Object>, Status> {
-        let options = WriteOptions {
-            field_manager: "kubelet".to_owned(),
-            ..WriteOptions::default()
-        };
+        let options = options();
         let found = lookup::get(api, target).await?;
         let mut wanted = found.as_ref().map_or_else(
             || Object::new("v1", "Node", None, &self.name),
@@ -277,15 +293,62 @@ impl Registration {
         !conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
     }
 
-    /// Renews the lease of the node.
-    pub(crate) async fn renew(&self, api: &dyn Api, node_uid: &str, now: Timestamp) -> Result<(), Status> {
-        let collection = Collection::namespaced("coordination.k8s.io/v1", "leases", LEASE_NAMESPACE);
-        let target = collection.target(&self.name);
-        let options = WriteOptions {
-            field_manager: "kubelet".to_owned(),
-            ..WriteOptions::default()
+    /// The lease of a node, if it has one.
+    pub(crate) async fn lease(api: &dyn Api, node: &str) -> Result<Option<Arc<Object>>, Status> {
+        lookup::get(api, &leases().target(node)).await
+    }
+
+    /// Where the agent works that holds a lease.
+    pub(crate) fn held_by(lease: &Object) -> Option<&str> {
+        lease.text(&["metadata", "annotations", PLACE_ANNOTATION])
+    }
+
+    /// Takes a lease from another agent, unless it was changed since it was read.
+    pub(crate) async fn take_over(
+        api: &dyn Api,
+        lease: &Object,
+        place: &str,
+        now: Timestamp,
+    ) -> Result<(), Status> {
+        let mut lease = lease.clone();
+        lease.set(&["metadata", "annotations", PLACE_ANNOTATION], place);
+        lease.set(&["spec", "renewTime"], micro_time(now));
+        let target = leases().target(lease.name());
+        api.update(&target, lease, &options()).await.map(drop)
+    }
+
+    /// Says that the agent of this place needs the name no more, so that another one need not wait.
+    pub(crate) async fn give_up(&self, api: &dyn Api) -> Result<(), Status> {
+        let Some(lease) = Self::lease(api, &self.name).await? else {
+            return Ok(());
         };
+        if self.place.is_none() || Self::held_by(&lease) != self.place.as_deref() {
+            return Ok(());
+        }
+        let mut lease = Object::clone(&lease);
+        lease.remove(&["metadata", "annotations", PLACE_ANNOTATION]);
+        api.update(&leases().target(&self.name), lease, &options())
+            .await
+            .map(drop)
+    }
+
+    /// Renews the lease of the node, unless the agent of another place does.
+    pub(crate) async fn renew(
+        &self,
+        api: &dyn Api,
+        node_uid: &str,
+        lost_after: Duration,
+        now: Timestamp,
+    ) -> Result<(), RenewError> {
+        let collection = leases();
+        let target = collection.target(&self.name);
         let found = lookup::get(api, &target).await?;
+        let holder = found.as_deref().and_then(Self::held_by);
+        if let (Some(place), Some(by)) = (&self.place, holder)
+            && by != place
+        {
+            return Err(RenewError::Held { by: by.to_owned() });
+        }
         let mut lease = found.as_ref().map_or_else(
             || {
                 Object::new(
@@ -301,22 +364,43 @@ impl Registration {
             &["metadata", "ownerReferences"],
             json!([{ "apiVersion": "v1", "kind": "Node", "name": self.name, "uid": node_uid }]),
         );
+        if let Some(place) = &self.place {
+            lease.set(&["metadata", "annotations", PLACE_ANNOTATION], place.as_str());
+        }
         lease.set(&["spec", "holderIdentity"], self.name.as_str());
-        lease.set(&["spec", "leaseDurationSeconds"], LEASE_SECONDS);
+        // Whole seconds, one at least.
+        let seconds = lost_after.as_millis().div_ceil(1000).max(1);
         lease.set(
-            &["spec", "renewTime"],
-            now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+            &["spec", "leaseDurationSeconds"],
+            u64::try_from(seconds).unwrap_or(u64::MAX),
         );
+        lease.set(&["spec", "renewTime"], micro_time(now));
         let written = match found {
-            None => api.create(&collection, lease, &options).await,
-            Some(_) => api.update(&target, lease, &options).await,
+            None => api.create(&collection, lease, &options()).await,
+            Some(_) => api.update(&target, lease, &options()).await,
         };
         match written {
-            // Nobody else writes it; the next beat writes again.
-            Err(status) if !status.is_conflict() && !status.is_already_exists() => Err(status),
+            // Nobody else writes it; the next beat writes again, or sees who does.
+            Err(status) if !status.is_conflict() && !status.is_already_exists() => Err(status.into()),
             _ => Ok(()),
         }
     }
+}
+
+fn leases() -> Collection {
+    Collection::namespaced("coordination.k8s.io/v1", "leases", LEASE_NAMESPACE)
+}
+
+fn options() -> WriteOptions {
+    WriteOptions {
+        field_manager: "kubelet".to_owned(),
+        ..WriteOptions::default()
+    }
+}
+
+/// A time as leases have it.
+fn micro_time(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// Between two reports of a status that did not change.

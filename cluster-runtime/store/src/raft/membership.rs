@@ -145,6 +145,13 @@ impl RaftStore {
         }
     }
 
+    /// How long ago this member heard of another one, by an answer or a question of it, if it ever did since it was opened.
+    ///
+    /// Who leads hears of all others several times in a second, and all others of who leads.
+    pub fn unheard(&self, number: u64) -> Option<Duration> {
+        self.running.peers.unheard(number)
+    }
+
     /// Takes a member into the group, first without a vote; returns when it has what the others have.
     ///
     /// A member that is in the group already gets the address, where that is another one. Only the leader can do this.

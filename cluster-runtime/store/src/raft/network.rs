@@ -49,6 +49,8 @@ pub(crate) struct Peers {
     sealer: Option<Arc<Sealer>>,
     /// When each member answered last.
     heard: Mutex<HashMap<u64, Instant>>,
+    /// When each member asked something last.
+    called: Mutex<HashMap<u64, Instant>>,
 }
 
 /// The way to one member.
@@ -86,6 +88,7 @@ impl Peers {
             runtime,
             sealer,
             heard: Mutex::default(),
+            called: Mutex::default(),
         }
     }
 
@@ -101,6 +104,21 @@ impl Peers {
     pub(crate) fn silent(&self, member: u64) -> Option<Duration> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.get(&member).map(Instant::elapsed)
+    }
+
+    /// How long ago something was heard of a member, an answer or a question, if it ever was.
+    pub(crate) fn unheard(&self, member: u64) -> Option<Duration> {
+        let called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        let called = called.get(&member).map(Instant::elapsed);
+        let silent = self.silent(member);
+        silent.into_iter().chain(called).min()
+    }
+
+    fn note_called(&self, member: Option<u64>) {
+        if let Some(member) = member {
+            let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+            called.insert(member, Instant::now());
+        }
     }
 
     fn note_heard(&self, member: u64) {
@@ -250,6 +268,7 @@ impl RaftNetwork<TypeConfig> for Peer {
 /// Answers what other members ask.
 pub(crate) struct Receiver {
     pub(crate) raft: Raft,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) snapshots: Arc<Snapshots>,
     /// The snapshot that is being received.
     pub(crate) incoming: Mutex<Option<Incoming>>,
@@ -272,8 +291,12 @@ pub(crate) struct Incoming {
 impl Receiver {
     pub(crate) async fn answer(&self, message: &[u8]) -> Vec<u8> {
         let response = match Request::decode(message) {
-            Ok(Request::Append(request)) => self.append(request, message.len()).await,
+            Ok(Request::Append(request)) => {
+                self.peers.note_called(request.vote.leader_id().voted_for());
+                self.append(request, message.len()).await
+            }
             Ok(Request::Vote(request)) => {
+                self.peers.note_called(request.vote.leader_id().voted_for());
                 let answer = self.raft.vote(request).await;
                 answer.map(Response::Vote).map_err(|error| error.to_string())
             }
@@ -345,20 +368,25 @@ impl Receiver {
             .map_err(|error| error.to_string())?;
         let count = part.bodies.len() as u64;
         let sealer = self.snapshots.sealer.clone();
+        let into = file.clone();
         let write = tokio::task::spawn_blocking(move || {
-            let mut frames = Frames::continuing(&*file, sealer.as_deref(), first);
+            let mut frames = Frames::continuing(&*into, sealer.as_deref(), first);
             part.bodies.iter().try_for_each(|body| frames.put(body))
         });
         let written = write.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         written.map_err(|error| error.to_string())?;
         if !is_last {
             let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(incoming) = incoming.as_mut() {
+            // Another transfer may have begun meanwhile.
+            if let Some(incoming) = incoming.as_mut().filter(|now| Arc::ptr_eq(&now.file, &file)) {
                 incoming.next = first + count;
             }
             return Ok(Response::SnapshotPart);
         }
-        *self.incoming.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        {
+            let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
+            incoming.take_if(|now| Arc::ptr_eq(&now.file, &file));
+        }
         let path = place.path.clone();
         let snapshot = Snapshot {
             meta,

@@ -97,6 +97,7 @@ impl RaftStore {
         let (running, thread) = start(config).await?;
         let receiver = Receiver {
             raft: running.raft.clone(),
+            peers: running.peers.clone(),
             snapshots: running.snapshots.clone(),
             incoming: Mutex::new(None),
             leadership: running.leadership.clone(),
