@@ -5,12 +5,14 @@
 
 mod container;
 mod environment;
+mod eviction;
 mod files;
 mod grpc;
 mod health;
 mod images;
 mod logs;
 mod lookup;
+mod mounts;
 mod netns;
 mod network;
 mod node;
@@ -20,10 +22,12 @@ mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod pod;
+mod pressure;
 mod probes;
 mod registration;
 mod seeding;
 mod status;
+mod storage;
 mod streams;
 mod tasks;
 mod tls;
@@ -34,3 +38,4 @@ mod worker;
 
 pub use network::{HostPort, LoopbackNetwork, NetworkFailure, PodAddress, PodNetwork};
 pub use node::{Node, NodeConfig, NodeError, NodeHandle};
+pub use pressure::{EvictionThresholds, Threshold};

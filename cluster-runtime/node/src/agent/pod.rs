@@ -64,6 +64,7 @@ pub(crate) struct PodSpec {
     pub enable_service_links: Option<bool>,
     pub readiness_gates: Vec<ReadinessGate>,
     pub runtime_class_name: String,
+    pub priority: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

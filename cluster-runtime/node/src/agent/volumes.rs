@@ -9,14 +9,14 @@ use std::path::{Component, Path, PathBuf};
 use cluster_client::{Api, Target, WriteOptions};
 use cluster_objects::Object;
 use cluster_objects::quantity::Quantity;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::json;
 
 use super::environment::{Fetched, Surroundings, binary_data, field_value, resource_value, text_data};
 use super::lookup;
+use super::mounts::mount_memory;
 use super::pod::{
-    ClaimVolume, ConfigMapVolume, DownwardVolume, HostPath, KeyToPath, Pod, SecretVolume, TokenProjection,
-    Volume,
+    ClaimVolume, ConfigMapVolume, DownwardVolume, HostPath, KeyToPath, Pod, SecretVolume,
+    TokenProjection, Volume,
 };
 
 const DEFAULT_MODE: u32 = 0o644;
@@ -98,63 +98,6 @@ async fn prepare_one(
         Ok(path)
     })
     .await
-}
-
-/// A volume on disk that may not hold any amount.
-#[derive(Clone, Debug)]
-pub(crate) struct LimitedVolume {
-    name: String,
-    bytes_max: u64,
-    /// The limit in the words of the pod.
-    limit: String,
-}
-
-/// The volumes on disk that have a limit.
-pub(crate) fn limited(pod: &Pod) -> Vec<LimitedVolume> {
-    let limit = |volume: &Volume| {
-        let empty = volume
-            .empty_dir
-            .as_ref()
-            .filter(|empty| empty.medium != "Memory")?;
-        let limit = Quantity::from_value(&empty.size_limit).ok()?;
-        let bytes_max = u64::try_from(limit.units()).ok().filter(|bytes| *bytes > 0)?;
-        Some(LimitedVolume {
-            name: volume.name.clone(),
-            bytes_max,
-            limit: empty
-                .size_limit
-                .as_str()
-                .map_or_else(|| empty.size_limit.to_string(), str::to_owned),
-        })
-    };
-    pod.spec.volumes.iter().filter_map(limit).collect()
-}
-
-/// What to say of a volume that holds more than it may.
-pub(crate) fn too_full(limited: &[LimitedVolume], folder: &Path) -> Option<String> {
-    let full = limited
-        .iter()
-        .find(|volume| used(&folder.join(&volume.name)) > volume.bytes_max);
-    full.map(|LimitedVolume { name, limit, .. }| {
-        format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. ")
-    })
-}
-
-/// Bytes on disk below a folder, without following links. What goes meanwhile counts nothing.
-fn used(folder: &Path) -> u64 {
-    const BLOCK_BYTES: u64 = 512;
-    let mut bytes = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            bytes += metadata.blocks() * BLOCK_BYTES;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    bytes
 }
 
 /// Names of config maps and secrets that volumes are made of.
@@ -440,64 +383,6 @@ fn empty_dir(path: &Path, memory: bool, size: Quantity, group: Option<u32>) -> i
     }
 }
 
-/// Mounts a file system in memory, unless one is there.
-fn mount_memory(path: &Path, size: Option<Quantity>) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    if let (Some(above), Ok(own)) = (path.parent(), fs::metadata(path))
-        && fs::metadata(above)?.dev() != own.dev()
-    {
-        return Ok(());
-    }
-    let size = size.map_or_else(String::new, |size| format!(",size={}", size.units()));
-    let options = format!("mode=0777{size}");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?;
-    Ok(())
-}
-
-/// Lets go of every mount below a folder: what the pod of that folder had in memory.
-pub(crate) fn unmount_below(folder: &Path) -> io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape);
-    let mut below: Vec<PathBuf> = points
-        .map(PathBuf::from)
-        .filter(|point| point.starts_with(folder))
-        .collect();
-    // The inner ones first.
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    for point in below {
-        umount2(&point, MntFlags::MNT_DETACH)?;
-    }
-    Ok(())
-}
-
-/// The list of mounts writes spaces and a few others as `\040`.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = std::str::from_utf8(tail.get(..3).unwrap_or_default());
-        match code
-            .ok()
-            .filter(|_| *first == b'\\')
-            .and_then(|code| u8::from_str_radix(code, 8).ok())
-        {
-            Some(byte) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 /// Gives everything below a folder to a group, as `fsGroup` says: readable, and writable where the volume is.
 fn give_to_group(path: &Path, group: u32, read_only: bool) -> io::Result<()> {
     let seen = fs::symlink_metadata(path)?;
@@ -662,10 +547,5 @@ mod tests {
             assert!(relative(path).is_err(), "{path}");
         }
         assert!(relative("a/b").is_ok());
-    }
-
-    #[test]
-    fn mounts_with_spaces_are_read() {
-        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
     }
 }
