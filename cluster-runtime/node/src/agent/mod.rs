@@ -15,6 +15,7 @@ mod lookup;
 mod mounts;
 mod netns;
 mod network;
+mod nfs;
 mod node;
 mod observed;
 mod patient;

@@ -9,13 +9,15 @@ use std::path::{Component, Path, PathBuf};
 use cluster_client::{Api, Target, WriteOptions};
 use cluster_objects::Object;
 use cluster_objects::quantity::Quantity;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::environment::{Fetched, Surroundings, binary_data, field_value, resource_value, text_data};
 use super::lookup;
 use super::mounts::mount_memory;
+use super::nfs::mount_nfs;
 use super::pod::{
-    ClaimVolume, ConfigMapVolume, DownwardVolume, HostPath, KeyToPath, Pod, SecretVolume,
+    ClaimVolume, ConfigMapVolume, DownwardVolume, HostPath, KeyToPath, NfsVolume, Pod, SecretVolume,
     TokenProjection, Volume,
 };
 
@@ -67,7 +69,10 @@ async fn prepare_one(
         return host_path(host);
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        return claimed(api, pod, claim).await;
+        return claimed(api, pod, claim, path).await;
+    }
+    if let Some(nfs) = &volume.nfs {
+        return mount_nfs(nfs, &[], &path).await.map(|()| path);
     }
     let group = pod.spec.security_context.fs_group;
     if let Some(empty) = &volume.empty_dir {
@@ -283,7 +288,8 @@ async fn request_token(api: &dyn Api, pod: &Pod, wanted: &TokenProjection) -> Re
     Ok(answer.text(&["status", "token"]).unwrap_or_default().to_owned())
 }
 
-async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume) -> Result<PathBuf, String> {
+/// Where the volume of a claim is; one that has to be mounted is mounted at `path`.
+async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume, path: PathBuf) -> Result<PathBuf, String> {
     let failed = |status: cluster_objects::Status| status.to_string();
     let target = Target::namespaced("v1", "persistentvolumeclaims", pod.namespace(), &claim.claim_name);
     let found = lookup::get(api, &target).await.map_err(failed)?;
@@ -316,8 +322,15 @@ async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume) -> Result<PathBu
             kind: "Directory".to_owned(),
         });
     }
+    if let Some(nfs) = volume.at(&["spec", "nfs"]) {
+        let mut nfs = NfsVolume::deserialize(nfs).map_err(|error| error.to_string())?;
+        nfs.read_only |= claim.read_only;
+        let options = volume.list(&["spec", "mountOptions"]).iter();
+        let options: Vec<String> = options.filter_map(|it| it.as_str().map(str::to_owned)).collect();
+        return mount_nfs(&nfs, &options, &path).await.map(|()| path);
+    }
     Err(format!(
-        "the persistent volume {:?} is neither `hostPath` nor `local`",
+        "the persistent volume {:?} is neither `hostPath`, `local` nor `nfs`",
         volume.name()
     ))
 }
