@@ -42,6 +42,7 @@ mod token;
 pub use admin::{AdminError, add_token, backup, demote, list_tokens, members, promote, remove_token};
 pub use ask::AskError;
 pub use cluster_network::Subnet;
+pub use cluster_node::EvictionThresholds;
 pub use cluster_node::runtime::RuntimeChoice;
 pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensure_running, running, stop};
 pub use dir::{ClusterDir, ClusterSettings, SettingsError};
