@@ -55,7 +55,7 @@ fn a_pod_that_fills_the_disk_is_evicted_and_the_node_is_tainted() {
     apply("later", "sleep 600");
     until("the scheduler says why it waits", LIMIT, || {
         shown(&["pod", "later"], "{.status.conditions[*].message}")
-            .contains("node.kubernetes.io/disk-pressure")
+            .contains("untolerated taint")
             .then_some(())
     });
     lab.tug(["cluster", "stop"]).ok();
