@@ -21,6 +21,7 @@ use super::pressure::{
 };
 use super::status::qos_class;
 use super::storage::{self, pod_total};
+use super::usage::memory_of;
 use crate::runtime::Container;
 
 /// How long a pod that was let go is waited for before the node looks again, as the kubelet does.
@@ -123,6 +124,7 @@ impl Guard {
         let signals: Vec<Signal> = short.iter().map(|shortage| shortage.signal).collect();
         for signal in signals.iter().filter(|signal| !self.told.contains(signal)) {
             let message = format!("Attempting to reclaim {}", signal.resource());
+            tracing::warn!(short = ?short, "the node is short of {}", signal.resource());
             self.record(EventType::Warning, "EvictionThresholdMet", message);
         }
         self.told = signals;
@@ -248,39 +250,12 @@ fn supplies(root: &Path) -> Supplies {
     supplies
 }
 
-/// From the text of `/proc/meminfo`; nothing where it does not say.
-fn memory_of(meminfo: &str) -> Supply {
-    let bytes = |name: &str| -> Option<u64> {
-        let line = meminfo
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let kibibytes: u64 = line?.split_whitespace().next()?.parse().ok()?;
-        Some(kibibytes.saturating_mul(1024))
-    };
-    match (bytes("MemAvailable"), bytes("MemTotal")) {
-        (Some(available), Some(capacity)) => Supply { available, capacity },
-        _ => Supply::default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use cluster_objects::Object;
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn memory_is_what_the_kernel_says_is_available() {
-        let text = "MemTotal:        1000 kB\nMemFree:          100 kB\nMemAvailable:     400 kB\n";
-        let supply = Supply {
-            available: 400 << 10,
-            capacity: 1000 << 10,
-        };
-        assert_eq!(memory_of(text), supply);
-        assert_eq!(memory_of("MemTotal: 1000 kB\n"), Supply::default());
-        assert_eq!(memory_of(""), Supply::default());
-    }
 
     #[test]
     fn pods_tolerate_short_memory_by_key_or_all_at_once() {

@@ -219,7 +219,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         Pod::read(Arc::new(Object::from_value(json!({ "spec": spec })).unwrap())).unwrap()
     }
 
@@ -249,7 +249,7 @@ mod tests {
                     containers: held(containers),
                     volumes: held(volumes),
                 };
-                let said = StorageLimits::of(&pod(spec)).exceeded(&storage);
+                let said = StorageLimits::of(&pod(&spec)).exceeded(&storage);
                 assert_eq!(said.as_deref(), expected, "{storage:?}");
             };
         let one = |limit| json!({ "containers": [container("web", limit)] });
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_pod_has_what_its_containers_have_together() {
         let check = |init: Value, main: Value, expected: Option<&str>| {
-            let pod = pod(json!({ "initContainers": init, "containers": main }));
+            let pod = pod(&json!({ "initContainers": init, "containers": main }));
             let total = pod_total(&pod, |container| limit(container, RESOURCE));
             assert_eq!(total, expected.map(|text| text.parse().unwrap()));
         };
