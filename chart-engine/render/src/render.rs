@@ -317,7 +317,7 @@ fn execute(
         if let Value::Map(dot) = &source.dot {
             let about = [("Name", source.name.as_str()), ("BasePath", &source.folder)];
             let about = values_map(about.map(|(key, value)| (Text::from(key), Value::from(value))));
-            dot.set(Text::from("Template"), about);
+            dot.set_fleeting(Text::from("Template"), about);
         }
         match set.execute(&source.name, &source.dot) {
             Ok(text) => {

@@ -14,6 +14,7 @@ mod functions;
 mod iterate;
 mod limits;
 mod machine;
+mod memo;
 mod program;
 mod reading;
 mod set;

@@ -11,11 +11,12 @@ use crate::fault::{Fault, Sort};
 use crate::format::{print_value, quote};
 use crate::functions::{Action, Names};
 use crate::iterate::Iteration;
+use crate::memo::{Begun, Call, Recall};
 use crate::program::{Op, Program, Template, Variables};
 use crate::set::{TemplateSet, add, no_template};
 use crate::surroundings::Scope;
 use crate::syntax::Syntax;
-use crate::value::{MapType, Text, Value};
+use crate::value::{MapType, Text, Value, changes};
 
 const NO_VALUE: &[u8] = b"<no value>";
 
@@ -78,6 +79,8 @@ struct Frame {
     /// Where its variables begin.
     slots: usize,
     entry: Entry,
+    /// Who may want to know what it gives.
+    begun: Option<Begun>,
 }
 
 /// A range that is being executed.
@@ -141,9 +144,11 @@ pub(crate) struct Machine<'s> {
     dots: Vec<Held>,
     ranges: Vec<Range>,
     frames: Vec<Frame>,
-    /// The output being written, and those of the templates around it.
+    /// The outputs being written, the innermost last.
     out: Vec<u8>,
-    outs: Vec<Vec<u8>>,
+    /// Where the innermost begins, and where those around it do.
+    out_start: usize,
+    out_starts: Vec<usize>,
     /// Templates defined by texts given to `tpl`, the innermost last.
     overlays: Vec<Names<Rc<Template>>>,
     /// How often each template is being included.
@@ -165,7 +170,8 @@ impl<'s> Machine<'s> {
             ranges: Vec::new(),
             frames: Vec::new(),
             out: Vec::new(),
-            outs: Vec::new(),
+            out_start: 0,
+            out_starts: Vec::new(),
             overlays: Vec::new(),
             included: Names::default(),
             at: 0,
@@ -179,7 +185,7 @@ impl<'s> Machine<'s> {
         template: &Template,
         data: &Value,
     ) -> (Result<Vec<u8>, TemplateError>, u64) {
-        let started = self.enter(template, data.clone().unboxed(), Entry::Start);
+        let started = self.enter(template, data.clone().unboxed(), Entry::Start, None);
         let result = match started.and_then(|()| self.run()) {
             Ok(()) => Ok(std::mem::take(&mut self.out)),
             Err(stop) => {
@@ -197,7 +203,13 @@ impl<'s> Machine<'s> {
         }
     }
 
-    fn enter(&mut self, template: &Template, dot: Value, entry: Entry) -> Result<(), Stop> {
+    fn enter(
+        &mut self,
+        template: &Template,
+        dot: Value,
+        entry: Entry,
+        begun: Option<Begun>,
+    ) -> Result<(), Stop> {
         let depth_max = self.scope.budget.limits.template_depth_max;
         if self.frames.len() > depth_max {
             return Err(Stop::execution(format!(
@@ -215,6 +227,7 @@ impl<'s> Machine<'s> {
             dot: Held::plain(dot),
             slots,
             entry,
+            begun,
         });
         Ok(())
     }
@@ -347,14 +360,16 @@ impl<'s> Machine<'s> {
                             self.stack.push(value);
                         }
                         Action::Shared(call) => {
+                            changes::saw_fleeting();
                             let result = call(&mut self.scope, &self.stack[base..]);
                             let value = result.map_err(|fault| Stop::called(&row.name, &fault))?;
                             self.stack.truncate(base);
                             self.stack.push(value);
                         }
                         Action::Include => {
-                            self.include(base)?;
-                            go_on_in_top_frame!();
+                            if self.include(base)? {
+                                go_on_in_top_frame!();
+                            }
                         }
                         Action::Tpl => {
                             if self.tpl(base)? {
@@ -424,7 +439,7 @@ impl<'s> Machine<'s> {
                         return Err(Stop::execution(format!("template {name} not defined")));
                     };
                     let dot = self.pop();
-                    self.enter(&next, dot, Entry::Template)?;
+                    self.enter(&next, dot, Entry::Template, None)?;
                     go_on_in_top_frame!();
                 }
                 Op::Fail(message) => return Err(Stop::execution(&*program.texts[message as usize])),
@@ -445,7 +460,7 @@ impl<'s> Machine<'s> {
 
     fn check_out(&self) -> Result<(), Stop> {
         let max = self.scope.budget.limits.text_bytes_max;
-        if self.out.len() > max {
+        if self.out.len() - self.out_start > max {
             let message = format!("template writes more than {max} bytes");
             return Err(Stop {
                 kind: ErrorKind::Limit,
@@ -650,7 +665,34 @@ impl<'s> Machine<'s> {
 
     // Templates.
 
-    fn include(&mut self, base: usize) -> Result<(), Stop> {
+    /// Calls a template whose output is a value, unless it is known what it gives; tells whether there is a frame to go
+    /// on in.
+    fn call(&mut self, template: &Rc<Template>, dot: Value, entry: Entry) -> Result<bool, Stop> {
+        // What `tpl` defines for a while changes what the others give.
+        let begun = if self.overlays.iter().all(Names::is_empty) {
+            let call = Call {
+                template: Rc::clone(template),
+                dot: dot.clone(),
+            };
+            match self.set.memo().begin(call) {
+                Recall::Known(text) => {
+                    self.scope.text(text.len())?;
+                    self.stack.push(Value::String(text));
+                    return Ok(false);
+                }
+                Recall::Begun(begun) => Some(begun),
+            }
+        } else {
+            None
+        };
+        self.enter(template, dot, entry, begun)?;
+        self.out_starts.push(self.out_start);
+        self.out_start = self.out.len();
+        Ok(true)
+    }
+
+    /// Tells whether there is a frame to go on in.
+    fn include(&mut self, base: usize) -> Result<bool, Stop> {
         let data = self.pop();
         let name = self.pop();
         debug_assert_eq!(self.stack.len(), base, "include takes two arguments");
@@ -664,8 +706,11 @@ impl<'s> Machine<'s> {
                 function: Some("include".into()),
             });
         };
-        let count = self.included.entry(Arc::clone(&template.name)).or_insert(0);
-        if *count > depth_max {
+        if self
+            .included
+            .get(&template.name)
+            .is_some_and(|count| *count > depth_max)
+        {
             let message =
                 format!("rendering template has a nested reference name: {name}: unable to execute template");
             return Err(Stop {
@@ -674,10 +719,11 @@ impl<'s> Machine<'s> {
                 function: Some("include".into()),
             });
         }
-        *count += 1;
-        self.enter(&template, data.unboxed(), Entry::Include)?;
-        self.outs.push(std::mem::take(&mut self.out));
-        Ok(())
+        let entered = self.call(&template, data.unboxed(), Entry::Include)?;
+        if entered {
+            *self.included.entry(Arc::clone(&template.name)).or_insert(0) += 1;
+        }
+        Ok(entered)
     }
 
     /// Tells whether there is a frame to go on in: a text without actions is its own result.
@@ -719,10 +765,12 @@ impl<'s> Machine<'s> {
                 add(&mut overlay, Rc::clone(template));
             }
         }
-        self.enter(&parsed.main, data.unboxed(), Entry::Tpl(text))?;
         self.overlays.push(overlay);
-        self.outs.push(std::mem::take(&mut self.out));
-        Ok(true)
+        let entered = self.call(&parsed.main, data.unboxed(), Entry::Tpl(text))?;
+        if !entered {
+            self.overlays.pop();
+        }
+        Ok(entered)
     }
 
     fn leave(&mut self) -> Result<(), Stop> {
@@ -742,12 +790,19 @@ impl<'s> Machine<'s> {
                 self.overlays.pop();
             }
         }
-        let mut written = std::mem::replace(&mut self.out, self.outs.pop().unwrap_or_default());
+        let written = &self.out[self.out_start..];
         self.scope.text(written.len())?;
-        if matches!(frame.entry, Entry::Tpl(_)) && contains(&written, NO_VALUE) {
-            written = strip_no_value(&written);
+        let written = if matches!(frame.entry, Entry::Tpl(_)) && contains(written, NO_VALUE) {
+            Text::from(strip_no_value(written))
+        } else {
+            Text::from(written)
+        };
+        self.out.truncate(self.out_start);
+        self.out_start = self.out_starts.pop().unwrap_or_default();
+        if let Some(begun) = frame.begun {
+            self.set.memo().end(begun, &written);
         }
-        self.stack.push(Value::from(written));
+        self.stack.push(Value::String(written));
         Ok(())
     }
 

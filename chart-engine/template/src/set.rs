@@ -1,6 +1,6 @@
 //! Named templates and what they have in common.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::functions::{Action, Functions, Names, RegexCache};
 use crate::limits::Limits;
 use crate::machine::Machine;
+use crate::memo::Memo;
 use crate::program::Template;
 use crate::reading::{ReadText, Reading, Tree};
 use crate::surroundings::{Scope, Surroundings, System};
@@ -46,6 +47,8 @@ pub struct TemplateSet {
     steps: Cell<u64>,
     /// Texts given to `tpl`, compiled.
     texts: RefCell<Names<Rc<Parsed>, Text>>,
+    /// What includes gave, in any execution.
+    memo: RefCell<Memo>,
     tables: RefCell<Tables>,
 }
 
@@ -87,6 +90,7 @@ impl TemplateSet {
             regexes: RegexCache::default(),
             steps: Cell::new(0),
             texts: RefCell::default(),
+            memo: RefCell::default(),
             tables: RefCell::default(),
         }
     }
@@ -133,6 +137,7 @@ impl TemplateSet {
     }
 
     fn add_parsed(&mut self, Parsed { main, defined }: Parsed) {
+        self.memo.get_mut().clear();
         for template in std::iter::once(main).chain(defined) {
             add(&mut self.templates, template);
         }
@@ -234,6 +239,10 @@ impl TemplateSet {
 
     pub(crate) fn find(&self, name: &str) -> Option<&Rc<Template>> {
         self.templates.get(name)
+    }
+
+    pub(crate) fn memo(&self) -> RefMut<'_, Memo> {
+        self.memo.borrow_mut()
     }
 
     /// A text given to `tpl`, compiled now or earlier.

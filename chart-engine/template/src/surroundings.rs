@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::fault::Fault;
 use crate::functions::RegexCache;
 use crate::limits::{Budget, Limits};
-use crate::value::Value;
+use crate::value::{Value, changes};
 
 /// Clock, time zone and random bytes, given by the caller so that a rendering can be repeated.
 pub trait Surroundings: fmt::Debug {
@@ -117,6 +117,7 @@ impl Scope {
 
     /// The present.
     pub fn now(&self) -> Timestamp {
+        changes::saw_fleeting();
         self.surroundings.borrow().now()
     }
 
@@ -130,6 +131,7 @@ impl Scope {
     /// # Errors
     /// When the source has none.
     pub fn random(&mut self, buffer: &mut [u8]) -> Result<(), Fault> {
+        changes::saw_fleeting();
         self.surroundings.borrow_mut().random(buffer)
     }
 

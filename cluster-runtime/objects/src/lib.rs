@@ -8,6 +8,7 @@
 pub mod amounts;
 pub mod apply;
 mod defaults;
+mod json_text;
 pub mod names;
 pub mod nesting;
 mod object;

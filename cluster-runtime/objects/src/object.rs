@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::apply::field_text::{self, FieldsText};
+use crate::apply::field_text;
 
 /// A Kubernetes object of any kind.
 ///
@@ -265,47 +265,7 @@ pub(crate) fn expand_managed_fields(metadata: &mut Value) {
 
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // What is special lies at `metadata.managedFields.*.fieldsV1`.
-        Wire(&self.0, &["metadata", "managedFields", "fieldsV1"]).serialize(serializer)
-    }
-}
-
-/// A map of which one key leads to texts that are written as the trees that they stand for.
-struct Wire<'a>(&'a Map<String, Value>, &'static [&'static str]);
-
-/// What one key of such a map holds.
-struct WireValue<'a>(&'a Value, &'static [&'static str]);
-
-impl Serialize for Wire<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(map, path) = self;
-        let Some((special, rest)) = path.split_first() else {
-            return map.serialize(serializer);
-        };
-        let mut out = serializer.serialize_map(Some(map.len()))?;
-        for (key, value) in *map {
-            if key == special {
-                out.serialize_entry(key, &WireValue(value, rest))?;
-            } else {
-                out.serialize_entry(key, value)?;
-            }
-        }
-        out.end()
-    }
-}
-
-impl Serialize for WireValue<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(value, path) = self;
-        match value {
-            Value::Object(map) => Wire(map, path).serialize(serializer),
-            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| WireValue(item, path))),
-            Value::String(text) if path.is_empty() => match FieldsText::of(text) {
-                Some(tree) => tree.serialize(serializer),
-                None => text.serialize(serializer),
-            },
-            other => other.serialize(serializer),
-        }
+        self.wire_value().serialize(serializer)
     }
 }
 

@@ -86,7 +86,9 @@ impl Stored {
 
 /// An object as JSON text, as it is in memory.
 pub(crate) fn object_text(object: &Object) -> Vec<u8> {
-    serde_json::to_vec(object.fields()).expect("a JSON map with text keys can always be written")
+    let mut text = Vec::with_capacity(2048);
+    object.write_held_json(&mut text);
+    text
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Lists and maps, shared by all who hold them.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{OnceCell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{Text, Value};
+use super::{Text, Value, changes};
 use crate::functions::Outcome;
 use crate::signature::Signature;
 
@@ -100,6 +100,7 @@ impl List {
 
     /// Sorts a list of strings where it stands: everyone who holds the list sees it.
     pub(crate) fn sort_in_place(&self) {
+        changes::changed(0);
         self.sorted.get_or_init(|| {
             let mut sorted = self.items.clone();
             sorted.sort_by(|a, b| match (a, b) {
@@ -164,6 +165,9 @@ impl PartialEq for MapType {
 #[derive(Debug)]
 pub struct Map {
     map_type: MapType,
+    made: u64,
+    /// The key whose value the caller replaces from one execution to the next.
+    fleeting: OnceCell<Text>,
     entries: RefCell<BTreeMap<Text, Value>>,
 }
 
@@ -177,6 +181,8 @@ impl Map {
     pub fn typed(map_type: MapType, entries: BTreeMap<Text, Value>) -> Self {
         Map {
             map_type,
+            made: changes::tick(),
+            fleeting: OnceCell::new(),
             entries: RefCell::new(entries),
         }
     }
@@ -188,6 +194,12 @@ impl Map {
 
     /// The value of a key.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Value> {
+        if self
+            .fleeting_key()
+            .is_some_and(|fleeting| **fleeting == *key.as_ref())
+        {
+            changes::saw_fleeting();
+        }
         self.entries.borrow().get(key.as_ref()).cloned()
     }
 
@@ -198,11 +210,31 @@ impl Map {
 
     /// Sets a key; an untyped nil is stored as the nil that maps hold.
     pub fn set(&self, key: Text, value: Value) {
+        changes::changed(self.made);
         self.entries.borrow_mut().insert(key, value.boxed());
+    }
+
+    /// Sets the one key whose value is another for each execution, as `.Template` is: only what is computed from
+    /// this value becomes void.
+    ///
+    /// # Panics
+    /// When another key of the map was set so.
+    pub fn set_fleeting(&self, key: Text, value: Value) {
+        let fleeting = self.fleeting.get_or_init(|| {
+            changes::changed(self.made);
+            key.clone()
+        });
+        assert_eq!(*fleeting, key, "a map has one fleeting key");
+        self.entries.borrow_mut().insert(key, value.boxed());
+    }
+
+    pub(crate) fn fleeting_key(&self) -> Option<&Text> {
+        self.fleeting.get()
     }
 
     /// Removes a key and gives its value.
     pub fn remove(&self, key: impl AsRef<[u8]>) -> Option<Value> {
+        changes::changed(self.made);
         self.entries.borrow_mut().remove(key.as_ref())
     }
 
@@ -223,15 +255,22 @@ impl Map {
 
     /// Keys and values in order, as they are now.
     pub fn to_vec(&self) -> Vec<(Text, Value)> {
-        self.entries
-            .borrow()
+        self.entries()
             .iter()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     }
 
     /// The entries themselves, to read; nothing may change the map meanwhile.
-    pub(crate) fn entries(&self) -> std::cell::Ref<'_, BTreeMap<Text, Value>> {
+    pub(crate) fn entries(&self) -> Ref<'_, BTreeMap<Text, Value>> {
+        if self.fleeting_key().is_some() {
+            changes::saw_fleeting();
+        }
+        self.entries.borrow()
+    }
+
+    /// As [`Map::entries`], for those who do not pass on what they see.
+    pub(crate) fn peek(&self) -> Ref<'_, BTreeMap<Text, Value>> {
         self.entries.borrow()
     }
 }

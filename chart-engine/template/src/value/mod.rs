@@ -1,5 +1,6 @@
 //! Values as Go's templates see them: typed numbers, two sorts of nil, shared lists and maps.
 
+pub(crate) mod changes;
 mod collection;
 mod convert;
 mod equal;

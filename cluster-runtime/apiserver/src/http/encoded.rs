@@ -40,8 +40,9 @@ impl Encoded {
         if let Some(found) = self.lock(|kept| kept.encodings.get(&key).cloned()) {
             return found;
         }
-        // Maps with text for keys are always written.
-        let encoded = Bytes::from(serde_json::to_vec(object).unwrap_or_default());
+        let mut encoded = Vec::new();
+        object.write_wire_json(&mut encoded);
+        let encoded = Bytes::from(encoded);
         self.lock(|kept| kept.keep(key, encoded.clone()));
         encoded
     }

@@ -38,6 +38,11 @@ impl Viewer {
     pub(crate) fn object(&self, object: &Object) -> Vec<u8> {
         let format = self.accepted.format;
         match self.accepted.view {
+            View::Object | View::AggregatedDiscovery if format == Format::Json => {
+                let mut out = Vec::new();
+                object.write_wire_json(&mut out);
+                out
+            }
             View::Object | View::AggregatedDiscovery => encode(format, object),
             View::Metadata => encode(format, &partial_metadata(object)),
             View::Table => {
@@ -208,14 +213,12 @@ impl ListWriter {
 
     fn item(&self, item: &Object, out: &mut Vec<u8>) {
         let viewer = &self.viewer;
-        // Writing a map with text for keys into memory does not fail.
-        _ = match viewer.accepted.view {
-            View::Object | View::AggregatedDiscovery => serde_json::to_writer(out, item),
-            View::Metadata => serde_json::to_writer(out, &partial_metadata(item)),
-            View::Table => {
-                let shown = table(&viewer.row, [item], viewer.now, viewer.include, false);
-                serde_json::to_writer(out, &shown["rows"][0])
-            }
+        let shown = match viewer.accepted.view {
+            View::Object | View::AggregatedDiscovery => return item.write_wire_json(out),
+            View::Metadata => partial_metadata(item),
+            View::Table => table(&viewer.row, [item], viewer.now, viewer.include, false)["rows"][0].take(),
         };
+        // Writing a map with text for keys into memory does not fail.
+        _ = serde_json::to_writer(out, &shown);
     }
 }

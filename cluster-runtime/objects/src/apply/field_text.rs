@@ -4,12 +4,10 @@
 //! string, the JSON of that tree: copied and compared at once, and read back only where somebody else writes.
 //! [`Object`](crate::Object) writes it as the tree again whenever it is serialized.
 
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::field_set::{FieldSet, FieldSetError};
@@ -56,96 +54,39 @@ pub(super) fn write(set: &FieldSet) -> String {
 
 /// The tree that a text stands for.
 pub(crate) fn expand(text: &str) -> Option<Value> {
-    FieldsText::of(text)?;
-    serde_json::from_str(text).ok()
+    is_tree(text).then(|| serde_json::from_str(text).ok())?
 }
 
-/// A text that serializes as the tree that it stands for.
-pub(crate) struct FieldsText<'a>(&'a str);
+/// Whether a text stands for a tree; anything else is what a client wrote by itself.
+pub(crate) fn is_tree(text: &str) -> bool {
+    skip_map(text, crate::nesting::DEPTH_MAX) == Some("")
+}
 
-impl<'a> FieldsText<'a> {
-    /// Takes a text that stands for a tree; anything else is what a client wrote by itself.
-    pub(crate) fn of(text: &'a str) -> Option<Self> {
-        let rest = Cell::new(text);
-        Below(&rest).skip(crate::nesting::DEPTH_MAX)?;
-        rest.get().is_empty().then_some(Self(text))
+/// What comes after the map of maps that a text begins with.
+fn skip_map(text: &str, depth: usize) -> Option<&str> {
+    let depth = depth.checked_sub(1)?;
+    let mut rest = text.strip_prefix('{')?;
+    if let Some(after) = rest.strip_prefix('}') {
+        return Some(after);
     }
-}
-
-impl Serialize for FieldsText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Below(&Cell::new(self.0)).serialize(serializer)
-    }
-}
-
-/// The map that begins where the rest of the text does.
-struct Below<'a, 'text>(&'a Cell<&'text str>);
-
-impl Serialize for Below<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let malformed = || S::Error::custom("a set of fields is no map of maps");
-        let mut map = serializer.serialize_map(None)?;
-        self.take("{").ok_or_else(malformed)?;
-        if self.take("}").is_some() {
-            return map.end();
+    loop {
+        rest = skip_map(skip_key(rest)?.strip_prefix(':')?, depth)?;
+        if let Some(after) = rest.strip_prefix('}') {
+            return Some(after);
         }
-        loop {
-            map.serialize_key(&*self.key().ok_or_else(malformed)?)?;
-            self.take(":").ok_or_else(malformed)?;
-            map.serialize_value(self)?;
-            if self.take("}").is_some() {
-                return map.end();
-            }
-            self.take(",").ok_or_else(malformed)?;
-        }
+        rest = rest.strip_prefix(',')?;
     }
 }
 
-impl<'text> Below<'_, 'text> {
-    /// Goes to the end of the map.
-    fn skip(&self, depth: usize) -> Option<()> {
-        self.take("{")?;
-        if self.take("}").is_some() {
-            return Some(());
-        }
-        loop {
-            self.key()?;
-            self.take(":")?;
-            self.skip(depth.checked_sub(1)?)?;
-            if self.take("}").is_some() {
-                return Some(());
-            }
-            self.take(",")?;
-        }
-    }
-
-    fn take(&self, token: &str) -> Option<()> {
-        self.0.set(self.0.get().strip_prefix(token)?);
-        Some(())
-    }
-
-    fn key(&self) -> Option<Cow<'text, str>> {
-        let text = self.0.get();
-        let inside = text.strip_prefix('"')?;
-        let mut escaped = false;
-        let end = inside.bytes().position(|byte| match byte {
-            _ if escaped => {
-                escaped = false;
-                false
-            }
-            b'\\' => {
-                escaped = true;
-                false
-            }
-            byte => byte == b'"',
-        })?;
-        let (key, rest) = inside.split_at(end);
-        self.0.set(&rest[1..]);
-        if key.contains('\\') {
-            return serde_json::from_str(&text[..end + 2]).ok().map(Cow::Owned);
-        }
-        Some(Cow::Borrowed(key))
-    }
+fn skip_key(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('"')?;
+    let mut escaped = false;
+    let end = inside.bytes().position(|byte| {
+        let is_end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        is_end
+    })?;
+    Some(&inside[end + 1..])
 }
 
 /// Writes a string as JSON.
@@ -178,10 +119,7 @@ mod tests {
             let set = FieldSet::from_value(&tree).unwrap();
             let text = write(&set);
             assert_eq!(expand(&text).as_ref(), Some(&tree), "{text}");
-            assert_eq!(
-                serde_json::to_string(&FieldsText::of(&text).unwrap()).unwrap(),
-                tree.to_string()
-            );
+            assert_eq!(text, tree.to_string());
             for _ in 0..2 {
                 assert_eq!(*read(&text.clone().into()).unwrap(), set, "{text}");
             }
@@ -203,7 +141,7 @@ mod tests {
             "{\"f:a\":{}",
             "x",
         ] {
-            assert!(FieldsText::of(text).is_none(), "{text}");
+            assert!(!is_tree(text), "{text}");
         }
     }
 }
