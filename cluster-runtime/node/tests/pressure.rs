@@ -208,12 +208,14 @@ async fn images_that_nobody_uses_go_before_pods() {
         )
         .await;
     cluster.until_ready("web").await;
-    // More than the threshold leaves, and less than there is.
-    let text: String = std::iter::repeat_n('x', 45 * MIB).collect();
+    // Below the threshold with the image, above it without.
+    let text: String = std::iter::repeat_n('x', 20 * MIB).collect();
     let plain = layer(&[archive::file("big", text.leak())]);
     let image = parts(gzip(&plain), &plain, &json!({ "Cmd": ["x"] }));
     let archive = archive::tar(&archive::oci(&image, "big:1"));
     cluster.lab.store.load(archive.as_slice()).unwrap();
+    assert!(cluster.lab.store.resolve("big:1").is_ok());
+    std::fs::write(cluster.lab.dir.path().join("ballast"), vec![1; 25 * MIB]).unwrap();
     cluster
         .until_event(
             "n1",
