@@ -307,8 +307,9 @@ impl Runtime for EmbeddedRuntime {
         if is_last {
             let inner = self.inner.clone();
             blocking(move || {
-                inner.cgroups.remove_if_empty(&inner.shim_cgroup());
-                inner.cgroups.remove_if_empty(&inner.config.cgroup);
+                let is_of_use = || !inner.state().sandboxes.is_empty();
+                inner.cgroups.remove_if_empty(&inner.shim_cgroup(), is_of_use);
+                inner.cgroups.remove_if_empty(&inner.config.cgroup, is_of_use);
             })
             .await;
         }
