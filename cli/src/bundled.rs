@@ -30,6 +30,7 @@ pub(crate) fn options(settings: &Settings) -> ClusterOptions {
     ClusterOptions {
         nft: settings.nft.clone(),
         engine: settings.engine.clone(),
+        eviction: settings.eviction.clone(),
         ..ClusterOptions::default()
     }
 }

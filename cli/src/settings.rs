@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cluster_server::EvictionThresholds;
 use repo_fetch::{Locations, Proxies};
 
 use crate::console::{ColorChoice, Console};
@@ -145,6 +146,8 @@ pub(crate) struct Settings {
     pub(crate) nft: Option<PathBuf>,
     /// The socket of the container engine: `DOCKER_HOST` where that is one of this machine.
     pub(crate) engine: Option<PathBuf>,
+    /// What nodes keep free: `TUG_EVICTION_HARD`.
+    pub(crate) eviction: Option<EvictionThresholds>,
     /// Where Helm keeps records: `HELM_DRIVER`.
     pub(crate) driver: Option<String>,
     /// Revisions kept of a release: `HELM_MAX_HISTORY`, else 10; 0 is no limit.
@@ -303,6 +306,10 @@ impl Settings {
             all: either("ALL_PROXY"),
             none: either("NO_PROXY"),
         };
+        let eviction = environment("TUG_EVICTION_HARD").map(|text| text.parse::<EvictionThresholds>());
+        let eviction = eviction
+            .transpose()
+            .map_err(|why| Failure::new("cannot read TUG_EVICTION_HARD").because(why))?;
         let mut limits = Limits::default();
         let given = environment("TUG_LIMITS").unwrap_or_default();
         limits.set(given.split(',').filter(|text| !text.is_empty()))?;
@@ -328,6 +335,7 @@ impl Settings {
                 .unwrap_or_else(|| CLUSTER_DIR.into()),
             nft,
             engine,
+            eviction,
             driver: environment("HELM_DRIVER"),
             home,
             user: environment("USER").or_else(|| environment("LOGNAME")),

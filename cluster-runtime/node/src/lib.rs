@@ -7,13 +7,14 @@ mod agent;
 mod async_file;
 mod beneath;
 mod causes;
+mod disk_usage;
 pub mod image;
 mod local_volumes;
 pub mod runtime;
 
 pub use agent::{
-    BeatCounts, Heartbeat, HostPort, LoopbackNetwork, NetworkFailure, Node, NodeConfig, NodeError,
-    NodeHandle, PodAddress, PodNetwork, claim, take,
+    BeatCounts, EvictionThresholds, Heartbeat, HostPort, LoopbackNetwork, NetworkFailure, Node, NodeConfig,
+    NodeError, NodeHandle, PodAddress, PodNetwork, Threshold, claim, take,
 };
 pub use local_volumes::{LOCAL_PROVISIONER, LocalVolumes, LocalVolumesConfig, local_storage_class};
 pub use runtime::shim_main;

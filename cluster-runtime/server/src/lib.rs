@@ -47,6 +47,7 @@ pub use admin::{
 };
 pub use ask::AskError;
 pub use cluster_network::Subnet;
+pub use cluster_node::EvictionThresholds;
 pub use cluster_node::runtime::RuntimeChoice;
 pub use control::{ControlError, Running, SERVER_COMMAND, StopPods, delete, ensure_running, running, stop};
 pub use dir::{ClusterDir, ClusterSettings, SettingsError};

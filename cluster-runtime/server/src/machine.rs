@@ -138,6 +138,7 @@ fn node_config(config: &MachineConfig<'_>, gateway: Ipv4Addr) -> NodeConfig {
         addresses: vec![IpAddr::V4(address)],
         runtime: settings.runtime,
         engine: config.options.engine.clone(),
+        eviction: config.options.eviction.clone().unwrap_or_default(),
         pod_cidr: Some(settings.pod_subnet.to_string()),
         endpoint_port: config.endpoint_port,
         heartbeat: config.heartbeat.clone(),

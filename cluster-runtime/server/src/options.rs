@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use cluster_network::Subnet;
+use cluster_node::EvictionThresholds;
 use cluster_node::runtime::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,8 @@ use crate::token::Role;
 
 /// What can be chosen when a cluster is started.
 ///
-/// What is decided with the first start of a folder (everything but `engine` and `nft`) is kept in it; another wish later is
-/// refused, since certificates, addresses and pods already depend on the first.
+/// What is decided with the first start of a folder (everything but `engine`, `nft` and `eviction`) is kept in it; another
+/// wish later is refused, since certificates, addresses and pods already depend on the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ClusterOptions {
@@ -38,6 +39,8 @@ pub struct ClusterOptions {
     pub engine: Option<PathBuf>,
     /// The `nft` program; without it services are balanced in user space.
     pub nft: Option<PathBuf>,
+    /// What the node keeps free, the kubelet's thresholds by default.
+    pub eviction: Option<EvictionThresholds>,
 }
 
 /// Wishes that cannot be had.

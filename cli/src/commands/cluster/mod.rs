@@ -69,6 +69,10 @@ struct StartArgs {
     /// What runs the containers of pods without a runtime class: `embedded` or `docker` [default: embedded]
     #[arg(long, value_name = "NAME")]
     runtime: Option<cluster_server::RuntimeChoice>,
+    /// What the node keeps free: below it images that nobody uses go, and then pods, as long as this server runs
+    /// [default: memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%] [env: TUG_EVICTION_HARD]
+    #[arg(long, value_name = "SIGNAL<AMOUNT,...")]
+    eviction_hard: Option<cluster_server::EvictionThresholds>,
     #[command(flatten)]
     timing: TimingArgs,
 }
@@ -178,6 +182,7 @@ fn run_start(arguments: StartArgs, settings: &Settings) -> Result<(), Failure> {
         pod_subnet: arguments.pod_subnet,
         service_subnet: arguments.service_subnet,
         runtime: arguments.runtime,
+        eviction: arguments.eviction_hard.or(settings.eviction.clone()),
         ..bundled::options(settings)
     };
     let times = TimingWish {

@@ -380,6 +380,17 @@ mod tests {
             "True",
             &["node.kubernetes.io/unschedulable:NoSchedule"],
         );
+        let pressed = |status: &str, spec: Value| {
+            let conditions =
+                json!([{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": status}]);
+            json!({"metadata": {"name": "n1"}, "spec": spec, "status": {"conditions": conditions}})
+        };
+        let taint = "node.kubernetes.io/disk-pressure:NoSchedule";
+        check(&pressed("True", json!({})), heard, false, "True", &[taint]);
+        let tainted =
+            json!({"taints": [{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]});
+        check(&pressed("True", tainted.clone()), heard, false, "True", &[taint]);
+        check(&pressed("False", tainted), heard, false, "True", &[]);
     }
 
     #[test]

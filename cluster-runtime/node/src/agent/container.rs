@@ -347,7 +347,7 @@ fn mounts(parts: &Parts<'_>) -> Result<Vec<MountSpec>, String> {
     Ok(mounts)
 }
 
-/// Volumes made of objects can only be read, and claims where they say so.
+/// Volumes made of objects can only be read, and those of claims and servers where they say so.
 fn is_read_only(pod: &Pod, volume: &str) -> bool {
     let volume = pod.spec.volumes.iter().find(|one| one.name == volume);
     volume.is_some_and(|volume| {
@@ -360,6 +360,7 @@ fn is_read_only(pod: &Pod, volume: &str) -> bool {
                 .persistent_volume_claim
                 .as_ref()
                 .is_some_and(|claim| claim.read_only)
+            || volume.nfs.as_ref().is_some_and(|nfs| nfs.read_only)
     })
 }
 

@@ -75,7 +75,10 @@ pub(super) async fn beat(
     superseded: watch::Sender<Option<String>>,
 ) {
     let mut heartbeats = shared.config.heartbeat.clone();
+    let mut pressures = shared.pressures.subscribe();
     let mut reported = Instant::now();
+    // Whether there is news of the node that the cluster does not have yet.
+    let mut owed = false;
     loop {
         let heartbeat = *heartbeats.borrow_and_update();
         let now = shared.clock.now();
@@ -105,19 +108,23 @@ pub(super) async fn beat(
         tokio::select! {
             () = sleep(heartbeat.pause(is_taken, shared.config.jitter.next())) => {}
             () = changed(&mut heartbeats) => {}
+            // The sender lives as long as this.
+            _ = pressures.changed() => owed = true,
         }
         if !is_taken {
             continue;
         }
         // A node that was silent is taken for lost until it says itself that it is not.
-        if reported.elapsed() >= REPORT || registration.is_taken_for_lost(&*shared.api).await {
+        if owed || reported.elapsed() >= REPORT || registration.is_taken_for_lost(&*shared.api).await {
             reported = Instant::now();
             let images = shared.image_list().await;
             let now = shared.clock.now();
-            if let Err(status) = registration
-                .register(&*shared.api, &shared.machine, &images, now)
-                .await
-            {
+            let pressures = *pressures.borrow_and_update();
+            let registered = registration
+                .register(&*shared.api, &shared.machine, &images, pressures, now)
+                .await;
+            owed = registered.is_err();
+            if let Err(status) = registered {
                 tracing::warn!(%status, "cannot report the status of the node");
             }
         }
@@ -227,6 +234,7 @@ mod tests {
             pods_max: 1,
             pod_cidr: None,
             endpoint_port: None,
+            eviction: crate::EvictionThresholds::default(),
             runtime_version: String::new(),
             place: Some(place.to_owned()),
         }

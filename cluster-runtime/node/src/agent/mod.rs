@@ -5,6 +5,7 @@
 
 mod container;
 mod environment;
+mod eviction;
 mod files;
 mod grpc;
 mod health;
@@ -13,8 +14,10 @@ mod images;
 mod logs;
 mod lookup;
 mod measured;
+mod mounts;
 mod netns;
 mod network;
+mod nfs;
 mod node;
 mod observed;
 mod patient;
@@ -22,10 +25,12 @@ mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod pod;
+mod pressure;
 mod probes;
 mod registration;
 mod seeding;
 mod status;
+mod storage;
 mod streams;
 mod tasks;
 mod tls;
@@ -38,3 +43,4 @@ pub use heartbeat::{Heartbeat, claim, take};
 pub use measured::BeatCounts;
 pub use network::{HostPort, LoopbackNetwork, NetworkFailure, PodAddress, PodNetwork};
 pub use node::{Node, NodeConfig, NodeError, NodeHandle};
+pub use pressure::{EvictionThresholds, Threshold};

@@ -10,22 +10,25 @@ use cluster_client::{
     Api, Backoff, Change, Clock, Collection, Informer, InformerOptions, Jitter, Recorder, RecorderOptions,
 };
 use cluster_objects::{Object, Status};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::container::PodFolder;
 use super::environment::Surroundings;
+use super::eviction::{Guard, pressures_at_start};
 use super::heartbeat::{Heartbeat, beat};
 use super::images::ImageFetcher;
 use super::measured::{BeatCounts, Beats};
+use super::mounts::remove_folder;
 use super::network::{NetworkFailure, PodNetwork};
 use super::pod::Pod;
+use super::pressure::{EvictionThresholds, Pressures};
 use super::registration::{Machine, Registration};
 use super::tasks;
 use super::volumes;
-use super::worker::{Orders, Worker};
+use super::worker::{Eviction, Orders, Worker};
 use crate::image::{ImageError, ImageStore};
 use crate::runtime::{
     ContainerId, EmbeddedConfig, LogLimits, Runtime, RuntimeByClass, RuntimeChoice, RuntimeError, Sandbox,
@@ -83,6 +86,12 @@ pub struct NodeConfig {
     pub retry_backoff: Backoff,
     /// What a hook that follows the start of a container gets.
     pub hook_timeout: Duration,
+    /// What the node keeps free.
+    pub eviction: EvictionThresholds,
+    /// How long the node is under pressure after it was last short of something.
+    pub pressure_stays: Duration,
+    /// Between two looks at what is left of memory and disk, and at what pods hold that have a limit.
+    pub housekeeping: Duration,
 }
 
 impl NodeConfig {
@@ -117,6 +126,9 @@ impl NodeConfig {
                 max: Duration::from_secs(30),
             },
             hook_timeout: Duration::from_secs(600),
+            eviction: EvictionThresholds::default(),
+            pressure_stays: Duration::from_secs(300),
+            housekeeping: Duration::from_secs(10),
         }
     }
 }
@@ -181,6 +193,10 @@ pub(crate) struct Shared {
     pub clock: Clock,
     pub machine: Machine,
     pub beats: Beats,
+    /// The pressures that the node is under.
+    pub pressures: watch::Sender<Pressures>,
+    /// The turn to walk through what pods hold on disk.
+    pub walking: Semaphore,
 }
 
 impl Node {
@@ -231,6 +247,8 @@ impl Node {
         let shared = Arc::new(Shared {
             recorder: Recorder::start(api.clone(), clock.clone(), options),
             machine: Machine::look(config.addresses.clone(), &config.root),
+            pressures: watch::Sender::new(pressures_at_start(&config, clock.now())),
+            walking: Semaphore::new(1),
             images: ImageFetcher::new(store),
             config,
             api,
@@ -245,6 +263,7 @@ impl Node {
                 &*shared.api,
                 &shared.machine,
                 &shared.image_list().await,
+                *shared.pressures.borrow(),
                 shared.clock.now(),
             )
             .await
@@ -268,6 +287,8 @@ impl Node {
         };
         let pods = Informer::start(shared.api.clone(), pods, options);
         let workers = Arc::new(Workers::new(shared.clone(), tasks.clone()));
+        let guard = Guard::new(shared.clone(), workers.clone(), node);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(guard.run()));
         let (ready_sender, ready) = watch::channel(false);
         let following = follow(shared.clone(), workers.clone(), pods, ready_sender);
         tasks.spawn(stop.clone().run_until_cancelled_owned(following));
@@ -390,6 +411,7 @@ impl Shared {
             pods_max: self.config.pods_max,
             pod_cidr: self.config.pod_cidr.clone(),
             endpoint_port: self.config.endpoint_port,
+            eviction: self.config.eviction.clone(),
             runtime_version: self.runtime.version(),
             place: self.config.place.clone(),
         }
@@ -503,8 +525,7 @@ async fn clean_folders(shared: &Shared, known: &BTreeSet<String>) {
             .chain(list(&logs))
             .filter(|path| !known.contains(&uid_of(path)))
         {
-            let removed = volumes::unmount_below(&path).and_then(|()| std::fs::remove_dir_all(&path));
-            if let Err(error) = removed {
+            if let Err(error) = remove_folder(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove what is left of a pod");
             }
         }
@@ -517,7 +538,7 @@ async fn clean_folders(shared: &Shared, known: &BTreeSet<String>) {
 }
 
 /// The workers by UID of their pod.
-struct Workers {
+pub(crate) struct Workers {
     shared: Arc<Shared>,
     tasks: TaskTracker,
     state: Mutex<WorkersState>,
@@ -614,7 +635,7 @@ impl Workers {
         let found = state.found.remove(object.uid());
         let (orders, receiver) = watch::channel(Orders {
             object: Some(object.clone()),
-            refresh: 0,
+            ..Orders::default()
         });
         let (config_maps, secrets) = volumes::references(&pod);
         let needs_sources = !(config_maps.is_empty() && secrets.is_empty());
@@ -642,6 +663,42 @@ impl Workers {
                 workers.follow_sources();
             }
         });
+    }
+
+    /// The pods that have begun and not ended, and that were not told to go for others yet.
+    pub(crate) fn staying_pods(&self) -> Vec<Pod> {
+        let state = self.state();
+        let stays = state.running.values().filter_map(|entry| {
+            let orders = entry.orders.borrow();
+            orders.object.clone().filter(|_| orders.eviction.is_none())
+        });
+        // One that has not begun has no status, and one that is held until the next look gets none.
+        let is_here = |object: &Object| {
+            let phase = object.text(&["status", "phase"]);
+            object.at(&["status", "startTime"]).is_some() && !matches!(phase, Some("Succeeded" | "Failed"))
+        };
+        let objects: Vec<Arc<Object>> = stays.filter(|object| is_here(object)).collect();
+        drop(state);
+        // One that cannot be read now could be read before; its worker goes by that.
+        objects
+            .into_iter()
+            .filter_map(|object| Pod::read(object).ok())
+            .collect()
+    }
+
+    /// Tells a pod to go. Gives what is cancelled when it has left its room; `None` where there is no such pod.
+    pub(crate) fn evict(&self, uid: &str, message: String) -> Option<CancellationToken> {
+        let state = self.state();
+        let entry = state.running.get(uid)?;
+        let left = CancellationToken::new();
+        let eviction = Eviction {
+            message,
+            left: left.clone(),
+        };
+        entry
+            .orders
+            .send_modify(|orders| orders.eviction = Some(eviction));
+        Some(left)
     }
 
     /// Follows the config maps and secrets of the pods that run, each by its name, so that volumes made of them change

@@ -29,6 +29,8 @@ pub(crate) struct Observed {
     pub ended_before: bool,
     /// Why it is stopped before it has ended by itself.
     pub cut_short: Option<CutShort>,
+    /// That it came while the node was under pressure: until then nothing of it is started.
+    pub held_until: Option<Timestamp>,
 }
 
 /// Why a pod is stopped for good by its node.
@@ -37,6 +39,10 @@ pub(crate) struct CutShort {
     /// `DeadlineExceeded` or `Evicted`.
     pub reason: &'static str,
     pub message: String,
+    /// What its containers get to stop at most; what the pod says where it is absent.
+    pub grace_seconds: Option<u64>,
+    /// Whether it went for others, and not for what it did itself.
+    pub disrupted: bool,
 }
 
 /// Sandbox, network and volumes of a pod.
@@ -166,6 +172,7 @@ impl Observed {
             removal: Removal::NotYet,
             ended_before: false,
             cut_short: None,
+            held_until: None,
         }
     }
 

@@ -47,6 +47,9 @@ pub(crate) fn plan(pod: &Pod, seen: &Observed, backoff: &Backoff) -> Vec<Step> {
     if seen.ended_before || seen.cut_short.is_some() || has_ended(pod, seen) {
         return plan_end(pod, seen);
     }
+    if let Some(until) = seen.held_until {
+        return vec![Step::WaitUntil(until)];
+    }
     let mut steps = Vec::new();
     let wanted = containers_due(pod, seen)
         .into_iter()
@@ -155,7 +158,8 @@ fn plan_container(
 
 /// Stops what runs: first the ordinary containers together, then sidecars from the last to the first.
 fn plan_stop(pod: &Pod, seen: &Observed, message: &str) -> Vec<Step> {
-    let grace = pod.grace_seconds();
+    let shortened = seen.cut_short.as_ref().and_then(|why| why.grace_seconds);
+    let grace = shortened.map_or(pod.grace_seconds(), |most| most.min(pod.grace_seconds()));
     let mut steps = Vec::new();
     let ordinary = || pod.all_containers().filter(|container| !container.is_sidecar());
     for container in ordinary() {

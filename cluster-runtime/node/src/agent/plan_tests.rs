@@ -441,6 +441,8 @@ fn a_pod_past_its_deadline_fails() {
         seen.cut_short = Some(CutShort {
             reason: "DeadlineExceeded",
             message: "too late".into(),
+            grace_seconds: None,
+            disrupted: false,
         });
     });
     check(&late, &["stop a 30"]);
@@ -449,6 +451,44 @@ fn a_pod_past_its_deadline_fails() {
     assert_eq!(phase_of(&ended.read(), &ended.seen), "Failed");
     let status = status_of(&ended.read(), &ended.seen, &BACKOFF, "");
     assert_eq!(status["reason"], "DeadlineExceeded");
+}
+
+#[test]
+fn an_evicted_pod_has_little_time_and_says_that_it_went_for_others() {
+    let evicted = scene("a").ready().running("a").change(|seen| {
+        seen.cut_short = Some(CutShort {
+            reason: "Evicted",
+            message: "The node was low on resource: memory. ".into(),
+            grace_seconds: Some(1),
+            disrupted: true,
+        });
+    });
+    check(&evicted, &["stop a 1"]);
+    let gone = evicted.ended("a", 137, 0, 0);
+    check(&gone, &["leave"]);
+    let status = status_of(&gone.read(), &gone.seen, &BACKOFF, "");
+    assert_eq!(
+        (&status["phase"], &status["reason"]),
+        (&json!("Failed"), &json!("Evicted"))
+    );
+    let conditions = status["conditions"].as_array().unwrap();
+    let told = conditions
+        .iter()
+        .find(|condition| condition["type"] == "DisruptionTarget");
+    let told = told.unwrap();
+    assert_eq!(told["reason"], "TerminationByKubelet");
+    assert_eq!(told["message"], status["message"]);
+}
+
+#[test]
+fn a_pod_that_comes_under_pressure_waits_for_the_next_look() {
+    let held = scene("a").change(|seen| seen.held_until = Some(at(1010)));
+    check(&held, &["wait 10"]);
+    check(&held.clone().deleted(30), &["remove"]);
+    check(
+        &held.change(|seen| seen.held_until = None),
+        &["ground", "fetch a"],
+    );
 }
 
 #[test]

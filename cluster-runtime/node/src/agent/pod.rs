@@ -64,6 +64,7 @@ pub(crate) struct PodSpec {
     pub enable_service_links: Option<bool>,
     pub readiness_gates: Vec<ReadinessGate>,
     pub runtime_class_name: String,
+    pub priority: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -344,6 +345,7 @@ pub(crate) struct Volume {
     pub downward_api: Option<DownwardVolume>,
     pub projected: Option<ProjectedVolume>,
     pub persistent_volume_claim: Option<ClaimVolume>,
+    pub nfs: Option<NfsVolume>,
     #[serde(flatten)]
     pub others: BTreeMap<String, Value>,
 }
@@ -361,6 +363,14 @@ pub(crate) struct HostPath {
     pub path: String,
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct NfsVolume {
+    pub server: String,
+    pub path: String,
+    pub read_only: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::lookup;
+use super::pressure::{EvictionThresholds, Pressures, Threshold};
 use super::status::time;
 
 /// What the cluster takes the agent for.
@@ -82,6 +83,7 @@ pub(crate) struct Registration {
     pub pods_max: u32,
     pub pod_cidr: Option<String>,
     pub endpoint_port: Option<u16>,
+    pub eviction: EvictionThresholds,
     pub runtime_version: String,
     /// Where the agent works, if it has to be the only one of its name.
     pub place: Option<String>,
@@ -110,12 +112,13 @@ impl Registration {
         api: &dyn Api,
         machine: &Machine,
         images: &[(Vec<String>, u64)],
+        pressures: Pressures,
         now: Timestamp,
     ) -> Result<Arc<Object>, Status> {
         let target = Target::cluster_wide("v1", "nodes", &self.name);
         let mut last = None;
         for _ in 0..ATTEMPTS_MAX {
-            let written = self.write(api, &target, machine, images, now).await;
+            let written = self.write(api, &target, machine, images, pressures, now).await;
             match written {
                 Err(status) if status.is_conflict() || status.is_already_exists() => last = Some(status),
                 other => return other,
@@ -130,6 +133,7 @@ impl Registration {
         target: &Target,
         machine: &Machine,
         images: &[(Vec<String>, u64)],
+        pressures: Pressures,
         now: Timestamp,
     ) -> Result<Arc<Object>, Status> {
         let options = options();
@@ -144,7 +148,7 @@ impl Registration {
             Some(found) if *found == wanted => found,
             Some(_) => api.update(target, wanted, &options).await?,
         };
-        let status = self.status(&node, machine, images, now);
+        let status = self.status(&node, machine, images, pressures, now);
         if node.at(&["status"]) == Some(&status) {
             return Ok(node);
         }
@@ -187,6 +191,7 @@ impl Registration {
         node: &Object,
         machine: &Machine,
         images: &[(Vec<String>, u64)],
+        pressures: Pressures,
         now: Timestamp,
     ) -> Value {
         let before = node
@@ -195,14 +200,24 @@ impl Registration {
             .cloned()
             .unwrap_or_default();
         let mut status = before.clone();
-        let resources = json!({
-            "cpu": (machine.cpu_millis / 1000).to_string(),
-            "memory": format!("{}Ki", machine.memory_bytes / 1024),
-            "ephemeral-storage": format!("{}Ki", machine.storage_bytes / 1024),
-            "pods": self.pods_max.to_string(),
-        });
-        status.insert("capacity".into(), resources.clone());
-        status.insert("allocatable".into(), resources);
+        let resources = |memory_bytes: i64, storage_bytes: i64| {
+            json!({
+                "cpu": (machine.cpu_millis / 1000).to_string(),
+                "memory": format!("{}Ki", memory_bytes / 1024),
+                "ephemeral-storage": format!("{}Ki", storage_bytes / 1024),
+                "pods": self.pods_max.to_string(),
+            })
+        };
+        // What the node keeps free is nobody's to ask for.
+        let left = |bytes: i64, threshold: Threshold| {
+            let kept = threshold.of(u64::try_from(bytes).unwrap_or(0));
+            bytes.saturating_sub_unsigned(kept).max(0)
+        };
+        let (memory, storage) = (machine.memory_bytes, machine.storage_bytes);
+        status.insert("capacity".into(), resources(memory, storage));
+        let memory = left(memory, self.eviction.memory_available);
+        let storage = left(storage, self.eviction.nodefs_available);
+        status.insert("allocatable".into(), resources(memory, storage));
         let mut addresses: Vec<Value> = machine
             .addresses
             .iter()
@@ -242,18 +257,36 @@ impl Registration {
             .cloned()
             .unwrap_or_default();
         let facts = [
-            (
-                "MemoryPressure",
-                "False",
-                "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available",
-            ),
-            (
-                "DiskPressure",
-                "False",
-                "KubeletHasNoDiskPressure",
-                "kubelet has no disk pressure",
-            ),
+            if pressures.memory {
+                (
+                    "MemoryPressure",
+                    "True",
+                    "KubeletHasInsufficientMemory",
+                    "kubelet has insufficient memory available",
+                )
+            } else {
+                (
+                    "MemoryPressure",
+                    "False",
+                    "KubeletHasSufficientMemory",
+                    "kubelet has sufficient memory available",
+                )
+            },
+            if pressures.disk {
+                (
+                    "DiskPressure",
+                    "True",
+                    "KubeletHasDiskPressure",
+                    "kubelet has disk pressure",
+                )
+            } else {
+                (
+                    "DiskPressure",
+                    "False",
+                    "KubeletHasNoDiskPressure",
+                    "kubelet has no disk pressure",
+                )
+            },
             (
                 "PIDPressure",
                 "False",

@@ -187,6 +187,11 @@ fn conditions(pod: &Pod, seen: &Observed, phase: &str, before: &Map<String, Valu
         ("Ready", ready),
         ("ContainersReady", containers_ready),
     ];
+    let mut own = own.to_vec();
+    if let Some(why) = seen.cut_short.as_ref().filter(|why| why.disrupted) {
+        let fact = Fact::because(true, "TerminationByKubelet", why.message.as_str());
+        own.push(("DisruptionTarget", fact));
+    }
     let mut all: Vec<Value> = own
         .iter()
         .map(|(kind, fact)| fact.condition(kind, &old, seen.now, pod.object.generation()))

@@ -16,6 +16,7 @@ use super::container::{Parts, PodFolder, container_spec, sandbox_spec};
 use super::environment::{Surroundings, environment, references};
 use super::files;
 use super::lookup;
+use super::mounts::remove_folder;
 use super::network::HostPort;
 use super::node::Shared;
 use super::patient::Patient;
@@ -387,8 +388,8 @@ pub(crate) async fn forget_container(shared: &Shared, id: &ContainerId) {
     shared.images.store().release(id.as_str());
 }
 
-/// Lets the sandbox of a pod go; what is on disk stays.
-pub(crate) async fn leave_ground(shared: &Shared, pod_uid: &str) -> Result<(), String> {
+/// Lets the sandbox of a pod go; what is in its folders stays.
+async fn leave_ground(shared: &Shared, pod_uid: &str) -> Result<(), String> {
     let containers = shared.containers_of(pod_uid).await;
     shared
         .network
@@ -406,19 +407,11 @@ pub(crate) async fn leave_ground(shared: &Shared, pod_uid: &str) -> Result<(), S
     Ok(())
 }
 
-/// Removes all that a pod has on this machine.
+/// Removes what a pod has on this machine, in these folders and outside of them: all of it, or what one that has ended
+/// has no use for.
 pub(crate) async fn remove_all(shared: &Shared, pod_uid: &str, folders: Vec<PathBuf>) -> Result<(), String> {
     leave_ground(shared, pod_uid).await?;
-    let removed = tokio::task::spawn_blocking(move || {
-        for folder in folders {
-            volumes::unmount_below(&folder)?;
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    });
+    let removed = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|it| remove_folder(it)));
     removed
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))

@@ -20,7 +20,7 @@ const CONTAINER: &[&[&str]] = &[
 ];
 
 /// Resources whose limits hold.
-const LIMITED: &[&str] = &["cpu", "memory"];
+const LIMITED: &[&str] = &["cpu", "ephemeral-storage", "memory"];
 
 /// Paths of the fields that are set and have no effect here.
 pub(crate) fn unhonoured(pod: &Object) -> Vec<String> {

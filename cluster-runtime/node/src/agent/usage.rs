@@ -4,6 +4,7 @@ use std::fs;
 
 use cluster_client::{NodeUsage, PodContainer, Usage};
 
+use super::pressure::Supply;
 use crate::runtime::{Container, Runtime, RuntimeError};
 
 /// Clock ticks of `/proc/stat` are hundredths of a second on every platform of Linux (proc_stat(5), `USER_HZ`).
@@ -49,18 +50,26 @@ fn machine(stat: &str, meminfo: &str) -> Usage {
         .collect();
     let idle: u64 = ticks.iter().skip(3).take(2).sum();
     let busy = ticks.iter().sum::<u64>().saturating_sub(idle);
-    let kib = |name: &str| -> u64 {
+    let memory = memory_of(meminfo);
+    Usage {
+        cpu_nanoseconds: busy.saturating_mul(NANOSECONDS_PER_TICK),
+        working_set_bytes: memory.capacity.saturating_sub(memory.available),
+    }
+}
+
+/// The memory that there is and that programs can still get, from the text of `/proc/meminfo`; nothing where it does not
+/// say.
+pub(super) fn memory_of(meminfo: &str) -> Supply {
+    let bytes = |name: &str| -> Option<u64> {
         let line = meminfo
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-            .unwrap_or_default()
+        let kibibytes: u64 = line?.split_whitespace().next()?.parse().ok()?;
+        Some(kibibytes.saturating_mul(1024))
     };
-    Usage {
-        cpu_nanoseconds: busy.saturating_mul(NANOSECONDS_PER_TICK),
-        working_set_bytes: kib("MemTotal")
-            .saturating_sub(kib("MemAvailable"))
-            .saturating_mul(1024),
+    match (bytes("MemAvailable"), bytes("MemTotal")) {
+        (Some(available), Some(capacity)) => Supply { available, capacity },
+        _ => Supply::default(),
     }
 }
 
@@ -76,5 +85,17 @@ mod tests {
         assert_eq!(used.cpu_nanoseconds, 168 * NANOSECONDS_PER_TICK);
         assert_eq!(used.working_set_bytes, 600 * 1024);
         assert_eq!(machine("", ""), Usage::default());
+    }
+
+    #[test]
+    fn memory_is_what_the_kernel_says_is_available() {
+        let text = "MemTotal:        1000 kB\nMemFree:          100 kB\nMemAvailable:     400 kB\n";
+        let supply = Supply {
+            available: 400 << 10,
+            capacity: 1000 << 10,
+        };
+        assert_eq!(memory_of(text), supply);
+        assert_eq!(memory_of("MemTotal: 1000 kB\n"), Supply::default());
+        assert_eq!(memory_of(""), Supply::default());
     }
 }

@@ -9,14 +9,16 @@ use std::path::{Component, Path, PathBuf};
 use cluster_client::{Api, Target, WriteOptions};
 use cluster_objects::Object;
 use cluster_objects::quantity::Quantity;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::environment::{Fetched, Surroundings, binary_data, field_value, resource_value, text_data};
 use super::lookup;
+use super::mounts::mount_memory;
+use super::nfs::mount_nfs;
 use super::pod::{
-    ClaimVolume, ConfigMapVolume, DownwardVolume, HostPath, KeyToPath, Pod, SecretVolume, TokenProjection,
-    Volume,
+    ClaimVolume, ConfigMapVolume, DownwardVolume, HostPath, KeyToPath, NfsVolume, Pod, SecretVolume,
+    TokenProjection, Volume,
 };
 
 const DEFAULT_MODE: u32 = 0o644;
@@ -67,7 +69,10 @@ async fn prepare_one(
         return host_path(host);
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        return claimed(api, pod, claim).await;
+        return claimed(api, pod, claim, path).await;
+    }
+    if let Some(nfs) = &volume.nfs {
+        return mount_nfs(nfs, &[], &path).await.map(|()| path);
     }
     let group = pod.spec.security_context.fs_group;
     if let Some(empty) = &volume.empty_dir {
@@ -98,63 +103,6 @@ async fn prepare_one(
         Ok(path)
     })
     .await
-}
-
-/// A volume on disk that may not hold any amount.
-#[derive(Clone, Debug)]
-pub(crate) struct LimitedVolume {
-    name: String,
-    bytes_max: u64,
-    /// The limit in the words of the pod.
-    limit: String,
-}
-
-/// The volumes on disk that have a limit.
-pub(crate) fn limited(pod: &Pod) -> Vec<LimitedVolume> {
-    let limit = |volume: &Volume| {
-        let empty = volume
-            .empty_dir
-            .as_ref()
-            .filter(|empty| empty.medium != "Memory")?;
-        let limit = Quantity::from_value(&empty.size_limit).ok()?;
-        let bytes_max = u64::try_from(limit.units()).ok().filter(|bytes| *bytes > 0)?;
-        Some(LimitedVolume {
-            name: volume.name.clone(),
-            bytes_max,
-            limit: empty
-                .size_limit
-                .as_str()
-                .map_or_else(|| empty.size_limit.to_string(), str::to_owned),
-        })
-    };
-    pod.spec.volumes.iter().filter_map(limit).collect()
-}
-
-/// What to say of a volume that holds more than it may.
-pub(crate) fn too_full(limited: &[LimitedVolume], folder: &Path) -> Option<String> {
-    let full = limited
-        .iter()
-        .find(|volume| used(&folder.join(&volume.name)) > volume.bytes_max);
-    full.map(|LimitedVolume { name, limit, .. }| {
-        format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. ")
-    })
-}
-
-/// Bytes on disk below a folder, without following links. What goes meanwhile counts nothing.
-fn used(folder: &Path) -> u64 {
-    const BLOCK_BYTES: u64 = 512;
-    let mut bytes = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            bytes += metadata.blocks() * BLOCK_BYTES;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    bytes
 }
 
 /// Names of config maps and secrets that volumes are made of.
@@ -340,7 +288,8 @@ async fn request_token(api: &dyn Api, pod: &Pod, wanted: &TokenProjection) -> Re
     Ok(answer.text(&["status", "token"]).unwrap_or_default().to_owned())
 }
 
-async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume) -> Result<PathBuf, String> {
+/// Where the volume of a claim is; one that has to be mounted is mounted at `path`.
+async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume, path: PathBuf) -> Result<PathBuf, String> {
     let failed = |status: cluster_objects::Status| status.to_string();
     let target = Target::namespaced("v1", "persistentvolumeclaims", pod.namespace(), &claim.claim_name);
     let found = lookup::get(api, &target).await.map_err(failed)?;
@@ -373,8 +322,15 @@ async fn claimed(api: &dyn Api, pod: &Pod, claim: &ClaimVolume) -> Result<PathBu
             kind: "Directory".to_owned(),
         });
     }
+    if let Some(nfs) = volume.at(&["spec", "nfs"]) {
+        let mut nfs = NfsVolume::deserialize(nfs).map_err(|error| error.to_string())?;
+        nfs.read_only |= claim.read_only;
+        let options = volume.list(&["spec", "mountOptions"]).iter();
+        let options: Vec<String> = options.filter_map(|it| it.as_str().map(str::to_owned)).collect();
+        return mount_nfs(&nfs, &options, &path).await.map(|()| path);
+    }
     Err(format!(
-        "the persistent volume {:?} is neither `hostPath` nor `local`",
+        "the persistent volume {:?} is neither `hostPath`, `local` nor `nfs`",
         volume.name()
     ))
 }
@@ -438,64 +394,6 @@ fn empty_dir(path: &Path, memory: bool, size: Quantity, group: Option<u32>) -> i
         Some(group) if !exists => give_to_group(path, group, false),
         _ => Ok(()),
     }
-}
-
-/// Mounts a file system in memory, unless one is there.
-fn mount_memory(path: &Path, size: Option<Quantity>) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    if let (Some(above), Ok(own)) = (path.parent(), fs::metadata(path))
-        && fs::metadata(above)?.dev() != own.dev()
-    {
-        return Ok(());
-    }
-    let size = size.map_or_else(String::new, |size| format!(",size={}", size.units()));
-    let options = format!("mode=0777{size}");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?;
-    Ok(())
-}
-
-/// Lets go of every mount below a folder: what the pod of that folder had in memory.
-pub(crate) fn unmount_below(folder: &Path) -> io::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape);
-    let mut below: Vec<PathBuf> = points
-        .map(PathBuf::from)
-        .filter(|point| point.starts_with(folder))
-        .collect();
-    // The inner ones first.
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    for point in below {
-        umount2(&point, MntFlags::MNT_DETACH)?;
-    }
-    Ok(())
-}
-
-/// The list of mounts writes spaces and a few others as `\040`.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = std::str::from_utf8(tail.get(..3).unwrap_or_default());
-        match code
-            .ok()
-            .filter(|_| *first == b'\\')
-            .and_then(|code| u8::from_str_radix(code, 8).ok())
-        {
-            Some(byte) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Gives everything below a folder to a group, as `fsGroup` says: readable, and writable where the volume is.
@@ -662,10 +560,5 @@ mod tests {
             assert!(relative(path).is_err(), "{path}");
         }
         assert!(relative("a/b").is_ok());
-    }
-
-    #[test]
-    fn mounts_with_spaces_are_read() {
-        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
     }
 }

@@ -17,8 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::container::PodFolder;
+use super::eviction::newcomer;
 use super::health;
 use super::images::{FetchFailure, Fetched};
 use super::node::Shared;
@@ -29,8 +31,10 @@ use super::observed::{
 use super::patient::Patient;
 use super::plan::{Step, next_level, plan, wait_before_restart};
 use super::pod::{ContainerConfig, Deletion, Pod, Probe};
+use super::pressure::{Pressures, refusal};
 use super::probes::ProbeNews;
 use super::status::{status_of, will_restart};
+use super::storage::{self, PodStorage, StorageLimits};
 use super::tasks::{self, GroundFailure, GroundMade, StartFailure, StartOrder};
 use super::unhonoured::unhonoured;
 use super::volumes::{self, VolumePaths};
@@ -40,8 +44,10 @@ use crate::runtime::{Container, Sandbox};
 const NEWS_WAITING_MAX: usize = 64;
 const START_ERROR: i32 = 128;
 const UNKNOWN_EXIT: i32 = 137;
-/// Nothing tells when a folder grows, so it is looked at, as often as the kubelet does.
-const VOLUMES_MEASURED_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// Measuring what a pod holds takes at most this part of the time.
+const MEASURING_PART: u32 = 50;
+/// What a pod gets to stop that holds too much, or goes for others, as the kubelet gives.
+const EVICTION_GRACE_SECONDS: u64 = 1;
 /// What a pod gets to stop whose object is gone already.
 const ORPHAN_GRACE_SECONDS: u64 = 5;
 
@@ -52,6 +58,16 @@ pub(crate) struct Orders {
     pub object: Option<Arc<Object>>,
     /// Grows when something that its volumes show has changed.
     pub refresh: u64,
+    /// That it goes, for the node is short of something.
+    pub eviction: Option<Eviction>,
+}
+
+/// The word to a pod that it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Eviction {
+    pub message: String,
+    /// Cancelled when the pod has left its room.
+    pub left: CancellationToken,
 }
 
 /// What a task reports.
@@ -80,8 +96,8 @@ enum News {
     Removed(Result<(), String>),
     Written(Result<Option<Arc<Object>>, Status>),
     Refreshed(Result<VolumePaths, volumes::VolumeFailure>),
-    /// What is wrong with the size of a volume.
-    Measured(Option<String>),
+    /// What the pod holds on disk, and how long it took to find out.
+    Measured(PodStorage, std::time::Duration),
     Nothing,
 }
 
@@ -119,9 +135,11 @@ pub(crate) struct Worker {
     /// What runs already is not spoken of before it stands on its ground again.
     adopting: bool,
     refreshed: u64,
-    /// Volumes on disk with a limit, and when they are measured next.
-    limited: Vec<volumes::LimitedVolume>,
-    measured_next: Timestamp,
+    /// What it may hold on disk, and when that is measured next; never while it is being measured.
+    limits: StorageLimits,
+    measured_next: Option<Timestamp>,
+    /// Tells the node, when dropped, that an evicted pod has left its room.
+    leaving: Option<DropGuard>,
 }
 
 impl Worker {
@@ -154,11 +172,18 @@ impl Worker {
             object_gone: false,
             adopting: found.is_some(),
             refreshed: 0,
-            limited: volumes::limited(&pod),
-            measured_next: now,
+            limits: StorageLimits::of(&pod),
+            measured_next: Some(now),
+            leaving: None,
             shared,
             pod,
         };
+        let is_new = found.is_none() && worker.pod.object.at(&["status", "startTime"]).is_none();
+        if is_new && worker.refusal().is_some() {
+            // Decided later: who refused at once would be sent the next pod at once.
+            let wait = SignedDuration::try_from(worker.shared.config.housekeeping);
+            worker.seen.held_until = Some(now + wait.unwrap_or(SignedDuration::ZERO));
+        }
         worker.recall(found);
         worker
     }
@@ -172,6 +197,7 @@ impl Worker {
         loop {
             self.seen.now = self.shared.clock.now();
             self.check_deadline();
+            self.check_held();
             let mut wake = self.write_again;
             if let Some(at) = self.measure() {
                 wake = Some(wake.map_or(at, |wake| wake.min(at)));
@@ -211,34 +237,92 @@ impl Worker {
         let deadline = self.pod.deadline(Some(self.seen.began));
         if self.seen.cut_short.is_none() && deadline.is_some_and(|deadline| deadline <= self.seen.now) {
             let message = "Pod was active on the node longer than the specified deadline";
-            self.cut_short(EventType::Normal, "DeadlineExceeded", message.to_owned());
-        }
-    }
-
-    /// Stops the pod for good.
-    fn cut_short(&mut self, kind: EventType, reason: &'static str, message: String) {
-        self.record(kind, reason, message.clone());
-        self.seen.cut_short = Some(CutShort { reason, message });
-    }
-
-    /// Looks how much the volumes hold that may not hold any amount, now and then. Gives when to look again.
-    fn measure(&mut self) -> Option<Timestamp> {
-        if self.limited.is_empty() || self.seen.cut_short.is_some() || self.pod.deletion.is_some() {
-            return None;
-        }
-        if self.measured_next <= self.seen.now && matches!(self.seen.ground, Ground::Ready { .. }) {
-            self.measured_next = self.seen.now + VOLUMES_MEASURED_EVERY;
-            let (limited, folder) = (self.limited.clone(), self.folder.volumes());
-            self.tasks.spawn(async move {
-                let measured =
-                    tokio::task::spawn_blocking(move || volumes::too_full(&limited, &folder)).await;
-                News::Measured(measured.unwrap_or(None))
+            self.record(EventType::Normal, "DeadlineExceeded", message);
+            self.seen.cut_short = Some(CutShort {
+                reason: "DeadlineExceeded",
+                message: message.to_owned(),
+                grace_seconds: None,
+                disrupted: false,
             });
         }
-        Some(
-            self.measured_next
-                .max(self.seen.now + VOLUMES_MEASURED_EVERY / 10),
-        )
+    }
+
+    /// Why the node does not take the pod as things are.
+    fn refusal(&self) -> Option<String> {
+        let pressures = *self.shared.pressures.borrow();
+        // Most pods come to a node that has room.
+        (pressures != Pressures::default())
+            .then(|| refusal(pressures, newcomer(&self.pod)))
+            .flatten()
+    }
+
+    /// Takes a pod that was held, or refuses it.
+    fn check_held(&mut self) {
+        if self.seen.held_until.is_none_or(|until| until > self.seen.now) {
+            return;
+        }
+        self.seen.held_until = None;
+        if let Some(message) = self.refusal() {
+            self.evict(message, false);
+        }
+    }
+
+    /// Stops the pod for good, for want of room; `disrupted` where it goes for others.
+    fn evict(&mut self, message: String, disrupted: bool) {
+        if self.seen.cut_short.is_some() || self.seen.ended_before {
+            return;
+        }
+        self.record(EventType::Warning, "Evicted", message.clone());
+        self.seen.cut_short = Some(CutShort {
+            reason: "Evicted",
+            message,
+            grace_seconds: Some(EVICTION_GRACE_SECONDS),
+            disrupted,
+        });
+    }
+
+    /// Looks how much a pod holds that may not hold any amount, now and then: nothing tells when a folder grows. Gives when
+    /// to look again.
+    fn measure(&mut self) -> Option<Timestamp> {
+        let idle = self.limits.is_empty() || self.seen.cut_short.is_some() || self.pod.deletion.is_some();
+        if idle || !matches!(self.seen.ground, Ground::Ready { .. }) {
+            return None;
+        }
+        let next = self.measured_next?;
+        if next > self.seen.now {
+            return Some(next);
+        }
+        self.measured_next = None;
+        let mut containers = Vec::new();
+        for (name, instance) in self
+            .seen
+            .containers
+            .iter()
+            .filter(|_| !self.limits.is_of_volumes())
+        {
+            let id = match &instance.state {
+                InstanceState::Running(running) => Some(running.id.clone()),
+                InstanceState::Ended(ended) => ended.id.clone(),
+                _ => None,
+            };
+            containers.extend(id.map(|id| (name.clone(), id)));
+        }
+        let (shared, pod, folder) = (self.shared.clone(), self.pod.clone(), self.folder.clone());
+        self.tasks.spawn(async move {
+            let began = tokio::time::Instant::now();
+            let held = storage::measure(&shared, &pod, &folder, &containers).await;
+            News::Measured(held, began.elapsed())
+        });
+        None
+    }
+
+    fn hear_measured(&mut self, held: &PodStorage, took: std::time::Duration) {
+        let wait = self.shared.config.housekeeping.max(took * MEASURING_PART);
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(60));
+        self.measured_next = Some(self.seen.now + wait);
+        if let Some(message) = self.limits.exceeded(held) {
+            self.evict(message, false);
+        }
     }
 
     fn take_orders(&mut self) {
@@ -261,6 +345,12 @@ impl Worker {
         if orders.refresh != self.refreshed {
             self.refreshed = orders.refresh;
             self.refresh();
+        }
+        if let Some(eviction) = orders.eviction.filter(|_| self.leaving.is_none()) {
+            self.evict(eviction.message, true);
+            // One that has no room has nothing to leave: there the guard is dropped at once.
+            let has_room = !matches!(self.seen.ground, Ground::Absent | Ground::Left);
+            self.leaving = Some(eviction.left.drop_guard()).filter(|_| has_room);
         }
     }
 
@@ -315,8 +405,10 @@ impl Worker {
             Step::LeaveGround => {
                 self.seen.ground = Ground::Left;
                 let (shared, uid) = (self.shared.clone(), self.pod.uid().to_owned());
+                // Logs stay for who asks how it went.
+                let folders = vec![self.folder.volumes()];
                 self.tasks
-                    .spawn(async move { News::Left(tasks::leave_ground(&shared, &uid).await) });
+                    .spawn(async move { News::Left(tasks::remove_all(&shared, &uid, folders).await) });
             }
             Step::Remove => {
                 self.seen.removal = Removal::Running;

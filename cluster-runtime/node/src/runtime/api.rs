@@ -56,6 +56,10 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What a running container uses.
     async fn usage(&self, id: &ContainerId) -> Result<Usage, RuntimeError>;
+
+    /// What the writable layer of a container holds on disk, whether it runs or has ended; a layer in memory holds
+    /// nothing there. It is found by walking, so it is asked for seldom.
+    async fn disk_usage(&self, id: &ContainerId) -> Result<DiskUsage, RuntimeError>;
 }
 
 /// Why a runtime refused.
@@ -377,6 +381,22 @@ pub struct Usage {
     pub working_set_bytes: u64,
     /// Processes and threads.
     pub pids: u64,
+}
+
+/// What something holds on a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and folders; 0 where they are not counted.
+    pub inodes: u64,
+}
+
+impl std::ops::AddAssign for DiskUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.inodes += other.inodes;
+    }
 }
 
 impl ContainerId {

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::api::{
-    Container, ContainerExit, ContainerId, ContainerSpec, Runtime, RuntimeError, Sandbox, SandboxSpec, Usage,
+    Container, ContainerExit, ContainerId, ContainerSpec, DiskUsage, Runtime, RuntimeError, Sandbox,
+    SandboxSpec, Usage,
 };
 use super::docker::{DockerConfig, DockerRuntime, ENGINE_SOCKETS};
 use super::embedded::{EmbeddedConfig, EmbeddedRuntime};
@@ -273,5 +274,9 @@ impl Runtime for RuntimeByClass {
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, RuntimeError> {
         self.of_container(id).await?.usage(id).await
+    }
+
+    async fn disk_usage(&self, id: &ContainerId) -> Result<DiskUsage, RuntimeError> {
+        self.of_container(id).await?.disk_usage(id).await
     }
 }

@@ -15,7 +15,7 @@ mod simulated;
 mod sub_path;
 
 pub use api::{
-    Container, ContainerExit, ContainerId, ContainerSpec, ContainerState, LogLimits, MountSpec,
+    Container, ContainerExit, ContainerId, ContainerSpec, ContainerState, DiskUsage, LogLimits, MountSpec,
     NamespaceMode, ProcessSpec, Resources, Runtime, RuntimeError, Sandbox, SandboxSpec, SeccompProfile,
     Usage, UserSpec,
 };

@@ -11,7 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{oneshot, watch};
 
 use super::api::{
-    Container, ContainerExit, ContainerId, ContainerSpec, Runtime, RuntimeError, Sandbox, SandboxSpec, Usage,
+    Container, ContainerExit, ContainerId, ContainerSpec, DiskUsage, Runtime, RuntimeError, Sandbox,
+    SandboxSpec, Usage,
 };
 
 const SIGKILL: i32 = 9;
@@ -263,5 +264,12 @@ impl Runtime for SimulatedRuntime {
             pids: 1,
             ..Usage::default()
         })
+    }
+    async fn disk_usage(&self, id: &ContainerId) -> Result<DiskUsage, RuntimeError> {
+        let state = self.state();
+        let known = state.containers.contains_key(id);
+        known
+            .then(DiskUsage::default)
+            .ok_or_else(|| RuntimeError::no_container(id))
     }
 }

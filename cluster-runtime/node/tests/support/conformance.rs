@@ -77,6 +77,7 @@ pub async fn check(runtime: &dyn Runtime, spec: impl Fn(&str) -> ContainerSpec) 
     assert!(printed.contains("hi there"), "{printed}");
     assert_eq!(run(runtime, &first.id, &["false"]).await.0, ExecExit::Code(1));
     assert!(runtime.usage(&first.id).await.unwrap().pids > 0);
+    runtime.disk_usage(&first.id).await.unwrap();
 
     let waiting = runtime.wait(&first.id);
     let stopping = runtime.stop_container(&first.id, "SIGTERM", Duration::from_secs(10));
@@ -108,6 +109,10 @@ pub async fn check(runtime: &dyn Runtime, spec: impl Fn(&str) -> ContainerSpec) 
     runtime.remove_container(&first.id).await.unwrap();
     runtime.remove_container(&first.id).await.unwrap();
     assert_eq!(runtime.list().await.unwrap()[0].containers, []);
+    assert!(matches!(
+        runtime.disk_usage(&first.id).await,
+        Err(RuntimeError::NotFound { .. })
+    ));
     assert!(matches!(
         runtime.wait(&first.id).await,
         Err(RuntimeError::NotFound { .. })

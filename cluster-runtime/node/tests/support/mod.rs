@@ -43,6 +43,7 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub store: ImageStore,
     pub cgroup: String,
+    has_small_disk: bool,
     _turn: Turn,
 }
 
@@ -73,15 +74,30 @@ impl Drop for Turn {
 
 impl Lab {
     pub fn new() -> Self {
+        Self::with_disk(None)
+    }
+
+    /// A lab on a disk of its own, which holds so much.
+    pub fn on_small_disk(mebibytes: u32) -> Self {
+        Self::with_disk(Some(mebibytes))
+    }
+
+    fn with_disk(mebibytes: Option<u32>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let turn = Turn::take();
         let dir = tempfile::tempdir().unwrap();
+        if let Some(mebibytes) = mebibytes {
+            let options = std::ffi::CString::new(format!("size={mebibytes}m,mode=0755")).unwrap();
+            let flags = rustix::mount::MountFlags::empty();
+            rustix::mount::mount("tmpfs", dir.path(), "tmpfs", flags, options.as_c_str()).unwrap();
+        }
         let store = ImageStore::open(dir.path().join("images")).unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             dir,
             store,
             cgroup: format!("/tug-test-{}-{number}", std::process::id()),
+            has_small_disk: mebibytes.is_some(),
             _turn: turn,
         }
     }
@@ -160,6 +176,7 @@ impl Lab {
             mounts
                 .lines()
                 .filter(|line| line.contains(&dir))
+                .skip(usize::from(self.has_small_disk))
                 .map(str::to_owned),
         );
         found.extend(groups_below(Path::new("/sys/fs/cgroup"), &self.cgroup));
@@ -271,10 +288,14 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start() -> Self {
-        let lab = Lab::new();
+        Self::start_with(Lab::new(), |_| {}).await
+    }
+
+    /// Starts a node that is configured in another way.
+    pub async fn start_with(lab: Lab, change: impl FnOnce(&mut cluster_node::NodeConfig)) -> Self {
         let api: std::sync::Arc<dyn cluster_client::Api> =
             std::sync::Arc::new(cluster_apiserver::LocalApi::in_memory().await.unwrap());
-        let node = start_node(&lab, api.clone()).await;
+        let node = start_node_with(&lab, api.clone(), change).await;
         Self { lab, api, node }
     }
 
@@ -342,6 +363,26 @@ impl Cluster {
 
     pub async fn until_ready(&self, name: &str) -> std::sync::Arc<cluster_objects::Object> {
         self.until(name, |pod| condition(pod, "Ready") == "True").await
+    }
+
+    /// Waits until the node is as wanted, and gives it.
+    pub async fn until_node(
+        &self,
+        wanted: impl Fn(&cluster_objects::Object) -> bool,
+    ) -> std::sync::Arc<cluster_objects::Object> {
+        use futures::StreamExt;
+        let collection = cluster_client::Collection::all("v1", "nodes");
+        let mut changes = self.api.watch(&collection, &Default::default()).await.unwrap();
+        let found = tokio::time::timeout(SOON, async {
+            loop {
+                let node = self.api.get(&collection.target("n1")).await.unwrap();
+                if wanted(&node) {
+                    return node;
+                }
+                changes.next().await.expect("the watch goes on");
+            }
+        });
+        found.await.expect("the node did not get there")
     }
 
     /// Waits until a pod is gone.
@@ -414,6 +455,14 @@ impl Cluster {
 }
 
 pub async fn start_node(lab: &Lab, api: std::sync::Arc<dyn cluster_client::Api>) -> cluster_node::NodeHandle {
+    start_node_with(lab, api, |_| {}).await
+}
+
+async fn start_node_with(
+    lab: &Lab,
+    api: std::sync::Arc<dyn cluster_client::Api>,
+    change: impl FnOnce(&mut cluster_node::NodeConfig),
+) -> cluster_node::NodeHandle {
     let mut config = cluster_node::NodeConfig::new("n1", lab.dir.path());
     config.shim = lab.config().shim;
     config.cgroup = lab.cgroup.clone();
@@ -423,6 +472,7 @@ pub async fn start_node(lab: &Lab, api: std::sync::Arc<dyn cluster_client::Api>)
         initial: Duration::from_millis(200),
         max: Duration::from_secs(2),
     };
+    change(&mut config);
     let network = std::sync::Arc::new(cluster_node::LoopbackNetwork);
     let node = cluster_node::Node::start(config, api, network).await.unwrap();
     tokio::time::timeout(SOON, node.ready()).await.unwrap();

@@ -47,8 +47,10 @@ impl Worker {
                     });
                 }
             }
-            News::Left(Ok(())) | News::Nothing => {}
+            News::Nothing => {}
+            News::Left(Ok(())) => self.leaving = None,
             News::Left(Err(message)) => {
+                self.leaving = None;
                 tracing::warn!(pod = %self.pod.long_name(), message, "the sandbox of an ended pod stays");
             }
             News::Removed(Ok(())) => self.seen.removal = Removal::Done,
@@ -59,12 +61,7 @@ impl Worker {
                     Removal::Again(self.seen.now + wait.unwrap_or(SignedDuration::from_secs(1)));
             }
             News::Written(written) => self.hear_written(written),
-            News::Measured(None) => {}
-            News::Measured(Some(message)) => {
-                if self.seen.cut_short.is_none() {
-                    self.cut_short(EventType::Warning, "Evicted", message);
-                }
-            }
+            News::Measured(held, took) => self.hear_measured(&held, took),
             News::Refreshed(Ok(volumes)) => self.volumes = volumes,
             News::Refreshed(Err(failure)) => {
                 self.record(EventType::Warning, "FailedMount", failure.to_string());

@@ -6,7 +6,8 @@ impl Worker {
     pub(super) fn write(&mut self) {
         let due = self.write_again.is_none_or(|at| at <= self.seen.now);
         let removed = matches!(self.seen.removal, Removal::Running | Removal::Done);
-        if self.writing || self.object_gone || self.adopting || removed || !due {
+        let held = self.seen.held_until.is_some();
+        if self.writing || self.object_gone || self.adopting || held || removed || !due {
             return;
         }
         let (shared, backoff) = (&self.shared, &self.shared.config.restart_backoff);

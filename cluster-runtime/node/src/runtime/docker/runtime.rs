@@ -23,8 +23,8 @@ use nix::unistd::Pid;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::api::{
-    Container, ContainerExit, ContainerId, ContainerSpec, NamespaceMode, Runtime, RuntimeError, Sandbox,
-    SandboxSpec, Usage,
+    Container, ContainerExit, ContainerId, ContainerSpec, DiskUsage, NamespaceMode, Runtime, RuntimeError,
+    Sandbox, SandboxSpec, Usage,
 };
 use super::super::entry::Entry;
 use super::super::sub_path;
@@ -300,6 +300,24 @@ impl Runtime for DockerRuntime {
             memory_bytes: used,
             working_set_bytes: used.saturating_sub(inactive.copied().unwrap_or(0)),
             pids: stats.pids_stats.and_then(|pids| pids.current).unwrap_or(0),
+        })
+    }
+
+    async fn disk_usage(&self, id: &ContainerId) -> Result<DiskUsage, RuntimeError> {
+        self.entry(id)?;
+        let options = InspectContainerOptions { size: true };
+        let name = self.inner.names.container(id.as_str());
+        let found = self
+            .inner
+            .engine
+            .docker
+            .inspect_container(&name, Some(options))
+            .await;
+        let found = found.map_err(|error| RuntimeError::machine("measure the container", words(&error)))?;
+        let bytes = found.size_rw.and_then(|bytes| u64::try_from(bytes).ok());
+        Ok(DiskUsage {
+            bytes: bytes.unwrap_or(0),
+            inodes: 0,
         })
     }
 }

@@ -16,6 +16,8 @@ use nix::unistd::Pid;
 use super::super::api::Usage;
 
 const REMOVAL_TRIES: u32 = 40;
+/// A shim lets its mounts go as it ends, which takes long where many end at once.
+const EMPTY_TRIES: u32 = 400;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// The control group trees of this machine.
@@ -148,10 +150,14 @@ impl Cgroups {
         last
     }
 
-    /// Removes a group from every tree where nothing is in it.
-    pub(super) fn remove_if_empty(&self, group: &str) {
-        for attempt in 0..REMOVAL_TRIES {
+    /// Removes a group from every tree where nothing is in it. Who is about to leave is waited for, as long as the group is
+    /// of no use.
+    pub(super) fn remove_if_empty(&self, group: &str, is_of_use: impl Fn() -> bool) {
+        for attempt in 0..EMPTY_TRIES {
             if attempt > 0 {
+                if is_of_use() {
+                    return;
+                }
                 // A process that has ended leaves its group a moment later, also when its parent knows already.
                 thread::sleep(REMOVAL_PAUSE);
             }

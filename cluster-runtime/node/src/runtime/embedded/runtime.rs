@@ -26,8 +26,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::api::{
-    Container, ContainerExit, ContainerId, ContainerSpec, MountSpec, NamespaceMode, Runtime, RuntimeError,
-    Sandbox, SandboxSpec, Usage,
+    Container, ContainerExit, ContainerId, ContainerSpec, DiskUsage, MountSpec, NamespaceMode, Runtime,
+    RuntimeError, Sandbox, SandboxSpec, Usage,
 };
 use super::super::entry::Entry;
 use super::cgroup::Cgroups;
@@ -39,6 +39,7 @@ use super::protocol::{Answer, ExecAnswer, ExecCommand, Request, StartAnswer, Sta
 use super::start::ShimSpec;
 use super::streams::{ExecControl, Streams, attend_command, reader, resize_as_asked, writer};
 use super::terminal::Terminal;
+use crate::disk_usage::disk_usage;
 
 const KILLED: i32 = 137;
 const RESIZES_WAITING_MAX: usize = 8;
@@ -306,8 +307,9 @@ impl Runtime for EmbeddedRuntime {
         if is_last {
             let inner = self.inner.clone();
             blocking(move || {
-                inner.cgroups.remove_if_empty(&inner.shim_cgroup());
-                inner.cgroups.remove_if_empty(&inner.config.cgroup);
+                let is_of_use = || !inner.state().sandboxes.is_empty();
+                inner.cgroups.remove_if_empty(&inner.shim_cgroup(), is_of_use);
+                inner.cgroups.remove_if_empty(&inner.config.cgroup, is_of_use);
             })
             .await;
         }
@@ -505,6 +507,12 @@ impl Runtime for EmbeddedRuntime {
             .cgroups
             .usage(&group)
             .map_err(|error| RuntimeError::machine("measure the container", error))
+    }
+
+    async fn disk_usage(&self, id: &ContainerId) -> Result<DiskUsage, RuntimeError> {
+        self.entry(id)?;
+        let upper = self.inner.container_folder(id).join("upper");
+        Ok(blocking(move || disk_usage(&upper)).await)
     }
 }
 
