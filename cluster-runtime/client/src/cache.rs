@@ -1,5 +1,6 @@
 //! The local copy of a collection, with indexes; it decides what changed and does no IO.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -134,29 +135,25 @@ impl Cache {
             entries: HashMap::new(),
         };
         for (key, object) in &self.objects {
-            index.insert(key, object);
+            for value in (index.keys_of)(object) {
+                put_entry(&mut index.entries, &value, key, object);
+            }
         }
         self.indexes.insert(name, index);
     }
 
-    /// Stores an object and tells what changed; `None` where the cache shows this revision already.
+    /// Stores an object and tells what changed: nothing where the cache shows this revision already.
     pub(crate) fn put(&mut self, object: Arc<Object>) -> Vec<Change> {
         let key = ObjectKey::of(&object);
-        let old = self.objects.get(&key).cloned();
-        if let Some(old) = &old {
-            if same_revision(old, &object) {
-                return Vec::new();
+        let old = match self.objects.entry(key.clone()) {
+            Entry::Occupied(known) if same_revision(known.get(), &object) => return Vec::new(),
+            Entry::Occupied(mut known) => Some(known.insert(object.clone())),
+            Entry::Vacant(place) => {
+                place.insert(object.clone());
+                None
             }
-            self.unindex(&key, old);
-        }
-        if let Some(uid) = controller_uid(&object) {
-            let owned = self.by_controller.entry(uid.to_owned()).or_default();
-            owned.insert(key.clone(), object.clone());
-        }
-        for index in self.indexes.values_mut() {
-            index.insert(&key, &object);
-        }
-        self.objects.insert(key, object.clone());
+        };
+        self.reindex(&key, old.as_deref(), &object);
         match old {
             Some(old) if old.uid() == object.uid() => vec![Change::Updated { old, new: object }],
             Some(old) => vec![Change::Deleted(old), Change::Added(object)],
@@ -191,6 +188,30 @@ impl Cache {
         changes
     }
 
+    /// Puts an object into the indexes, and takes the one that it was out where it is no more. Hardly ever is that.
+    fn reindex(&mut self, key: &ObjectKey, old: Option<&Object>, object: &Arc<Object>) {
+        let uid = controller_uid(object);
+        if let Some(before) = old.and_then(controller_uid)
+            && uid != Some(before)
+        {
+            remove_entry(&mut self.by_controller, before, key);
+        }
+        if let Some(uid) = uid {
+            put_entry(&mut self.by_controller, uid, key, object);
+        }
+        for index in self.indexes.values_mut() {
+            let values = (index.keys_of)(object);
+            for before in old.map(&index.keys_of).unwrap_or_default() {
+                if !values.contains(&before) {
+                    remove_entry(&mut index.entries, &before, key);
+                }
+            }
+            for value in values {
+                put_entry(&mut index.entries, &value, key, object);
+            }
+        }
+    }
+
     fn unindex(&mut self, key: &ObjectKey, old: &Object) {
         if let Some(uid) = controller_uid(old) {
             remove_entry(&mut self.by_controller, uid, key);
@@ -203,19 +224,17 @@ impl Cache {
     }
 }
 
-impl Index {
-    fn insert(&mut self, key: &ObjectKey, object: &Arc<Object>) {
-        for value in (self.keys_of)(object) {
-            let entry = self.entries.entry(value).or_default();
-            entry.insert(key.clone(), object.clone());
-        }
-    }
-}
-
 /// The UID of the managing owner, without reading the references as a whole: this is done for every change.
 fn controller_uid(object: &Object) -> Option<&str> {
     let owners = object.list(&["metadata", "ownerReferences"]);
     owners.iter().find(|owner| owner["controller"] == true)?["uid"].as_str()
+}
+
+fn put_entry(entries: &mut HashMap<String, Objects>, value: &str, key: &ObjectKey, object: &Arc<Object>) {
+    match entries.get_mut(value) {
+        Some(objects) => drop(objects.insert(key.clone(), object.clone())),
+        None => drop(entries.insert(value.to_owned(), Objects::from([(key.clone(), object.clone())]))),
+    }
 }
 
 fn remove_entry(entries: &mut HashMap<String, Objects>, value: &str, key: &ObjectKey) {
