@@ -38,7 +38,7 @@ pub(crate) struct Tables {
 #[derive(Debug)]
 pub(crate) struct TablesView {
     pub(crate) revision: Revision,
-    /// Name, the revision that nothing before is known of, and the table.
+    /// Name, the revision that nothing before is known of, and the table; by name.
     pub(crate) tables: Vec<(Arc<str>, Revision, TableView)>,
 }
 
@@ -117,9 +117,11 @@ impl Tables {
     /// Shares all tables as they are now, without copying.
     pub(crate) fn view(&self) -> TablesView {
         let table = |(name, table): (&Arc<str>, &Table)| (name.clone(), table.compacted(), table.view());
+        let mut tables: Vec<_> = self.tables.iter().map(table).collect();
+        tables.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         TablesView {
             revision: self.revision,
-            tables: self.tables.iter().map(table).collect(),
+            tables,
         }
     }
 

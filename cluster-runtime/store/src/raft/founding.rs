@@ -102,7 +102,7 @@ impl RaftStore {
         let write = tokio::task::spawn_blocking(move || {
             let sealer = key.map(Sealer::new).transpose()?;
             // Who watches starts anew after a restore.
-            let frames = write_frames(writer, json!(BACKUP), &view, Past::Nothing, sealer.as_ref())?;
+            let frames = write_frames(writer, json!(BACKUP), &view, Past::Nothing, sealer.as_ref(), None)?;
             let mut writer = frames.file;
             writer.flush()?;
             Ok((writer, view.revision))
@@ -320,7 +320,7 @@ fn found(
     let sealer: Option<Arc<Sealer>> = config.sealer()?;
     let log = serde_json::to_value(&meta)?;
     // Who watched the group before begins anew.
-    write_snapshot(path, log, tables, Past::Nothing, sealer.as_deref())?;
+    write_snapshot(path, log, tables, Past::Nothing, sealer.as_deref(), None)?;
     remove_others(&directory.snapshots(), Some(path))?;
     let (sender, done) = mpsc::channel();
     wal.set_committed(position);

@@ -20,7 +20,7 @@ use crate::raft::health::Health;
 use crate::raft::types::{Membership, Snapshot, SnapshotFile, SnapshotMeta, StorageError, TypeConfig};
 use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
-use crate::snapshot::{Past, read_snapshot, remove_others, snapshot_path, write_snapshot};
+use crate::snapshot::{Before, Past, read_snapshot, remove_others, snapshot_path, write_snapshot};
 use crate::tables::TablesView;
 
 /// Below this, one thread decodes faster than several are started.
@@ -155,14 +155,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
-        let current = self
-            .snapshots
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Ok(current.as_ref().map(|(meta, path)| Snapshot {
-            meta: meta.clone(),
-            snapshot: Box::new(SnapshotFile { path: path.clone() }),
+        Ok(self.snapshots.current().map(|(meta, path)| Snapshot {
+            meta,
+            snapshot: Box::new(SnapshotFile { path }),
         }))
     }
 }
@@ -210,7 +205,11 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                 return Err(io::Error::other("a snapshot is built only once"));
             };
             let log = serde_json::to_value(&meta)?;
-            let bytes = write_snapshot(&path, log, &view, past, snapshots.sealer.as_deref())?;
+            let before = snapshots.current();
+            // What cannot be copied is written.
+            let before = before.and_then(|(_, path)| Before::open(&path, snapshots.sealer.clone()).ok());
+            let sealer = snapshots.sealer.as_deref();
+            let bytes = write_snapshot(&path, log, &view, past, sealer, before)?;
             snapshots.replace(meta, &path, bytes)
         };
         let outcome = blocking(work).await;
@@ -249,6 +248,13 @@ impl Snapshots {
         }
     }
 
+    fn current(&self) -> Option<(SnapshotMeta, PathBuf)> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Makes a snapshot on disk the current one, and removes the one before.
     fn replace(&self, meta: SnapshotMeta, path: &Path, bytes: u64) -> io::Result<()> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -259,12 +265,7 @@ impl Snapshots {
 
     /// The one that is there, or one of nothing.
     fn before(&self) -> Snapshot {
-        let current = self
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let (meta, path) = current.unwrap_or_default();
+        let (meta, path) = self.current().unwrap_or_default();
         Snapshot {
             meta,
             snapshot: Box::new(SnapshotFile { path }),

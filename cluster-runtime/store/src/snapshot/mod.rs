@@ -11,6 +11,7 @@
 //! Frames are those of the log, each sealed where there is a key. A reader goes through the events to come to the newest state, and can then show
 //! and watch the past that they tell. Only the newest events are written.
 
+mod before;
 mod read;
 mod write;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Revision;
 
+pub(crate) use before::Before;
 pub(crate) use read::{Bodies, ReadSnapshotError, read_snapshot, read_snapshot_from};
 pub(crate) use write::{Frames, Past, write_frames, write_snapshot};
 

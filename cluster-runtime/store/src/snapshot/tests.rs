@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cluster_objects::Object;
 use serde_json::json;
 
-use crate::snapshot::{Past, read_snapshot, write_snapshot};
+use crate::seal::{Sealer, StorageKey};
+use crate::snapshot::{Before, Past, read_snapshot, write_snapshot};
 use crate::tables::Tables;
 use crate::{Change, Key, Limits, ListAnswer, Precondition, Revision, Transaction, Write};
 
@@ -26,6 +27,10 @@ fn put(tables: &mut Tables, key: Key, text: &str) {
 
 /// Tables of which the older past is no longer kept.
 fn filled() -> Tables {
+    filled_with("x")
+}
+
+fn filled_with(letter: &str) -> Tables {
     let limits = Limits {
         history_events_max: 300,
         ..Limits::default()
@@ -37,7 +42,7 @@ fn filled() -> Tables {
         if step % 11 == 0 {
             commit(&mut tables, key, Change::Delete);
         } else {
-            put(&mut tables, key, &"x".repeat(step * 10));
+            put(&mut tables, key, &letter.repeat(step * 10));
         }
     }
     put(&mut tables, Key::new("namespaces", "", "default"), "");
@@ -54,7 +59,15 @@ fn list(tables: &Tables, table: &str, at: Revision) -> ListAnswer {
 }
 
 fn write(tables: &Tables, path: &Path) {
-    let bytes = write_snapshot(path, json!({"index": 7}), &tables.view(), Past::Newest, None).unwrap();
+    let bytes = write_snapshot(
+        path,
+        json!({"index": 7}),
+        &tables.view(),
+        Past::Newest,
+        None,
+        None,
+    )
+    .unwrap();
     assert_eq!(bytes, fs::metadata(path).unwrap().len());
 }
 
@@ -132,8 +145,8 @@ fn a_snapshot_without_the_past_shows_the_present() {
         dir.path().join("usual.snapshot"),
     );
     let tables = filled();
-    let bytes = write_snapshot(&small, json!({}), &tables.view(), Past::Nothing, None).unwrap();
-    assert!(bytes < write_snapshot(&usual, json!({}), &tables.view(), Past::Newest, None).unwrap());
+    let bytes = write_snapshot(&small, json!({}), &tables.view(), Past::Nothing, None, None).unwrap();
+    assert!(bytes < write_snapshot(&usual, json!({}), &tables.view(), Past::Newest, None, None).unwrap());
     let (_, read) = read_snapshot(&small, Limits::default(), None).unwrap();
     let newest = tables.revision();
     assert_eq!(read.revision(), newest);
@@ -176,4 +189,85 @@ fn err_any_damage_is_noticed() {
     }
     fs::write(&path, [&whole[..], &whole[..]].concat()).unwrap();
     assert!(read_snapshot(&path, Limits::default(), None).is_err(), "twice");
+}
+
+/// The bytes of a snapshot without the past, written beside one before.
+fn written_after(tables: &Tables, before: Option<Before>) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("after.snapshot");
+    write_snapshot(&path, json!({}), &tables.view(), Past::Nothing, None, before).unwrap();
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn what_has_not_changed_is_copied_from_the_snapshot_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("before.snapshot");
+    // The same objects at the same revisions, with other texts: so it shows which were copied.
+    let other = filled_with("y");
+    fs::write(&path, written_after(&other, None)).unwrap();
+    let sealer = Arc::new(Sealer::new(StorageKey::new(1, [7; 32])).unwrap());
+    let sealed = dir.path().join("sealed.snapshot");
+    write_snapshot(
+        &sealed,
+        json!({}),
+        &other.view(),
+        Past::Nothing,
+        Some(&sealer),
+        None,
+    )
+    .unwrap();
+    let mut tables = filled();
+    for (path, sealer) in [(&path, None), (&sealed, Some(sealer))] {
+        let before = Before::open(path, sealer).unwrap();
+        assert!(written_after(&tables, Some(before)) == written_after(&other, None));
+    }
+    put(&mut tables, Key::new("configmaps", "n0", "o21"), "changed");
+    put(&mut tables, Key::new("configmaps", "n9", "new"), "new");
+    put(&mut tables, Key::new("pods", "n0", "new"), "in a new table");
+    let gone = Key::new("secrets", "n1", "o70");
+    assert!(!list(&tables, "secrets", tables.revision()).objects.is_empty());
+    commit(&mut tables, gone.clone(), Change::Delete);
+    let after = dir.path().join("after.snapshot");
+    fs::write(
+        &after,
+        written_after(&tables, Some(Before::open(&path, None).unwrap())),
+    )
+    .unwrap();
+    let (_, read) = read_snapshot(&after, Limits::default(), None).unwrap();
+    let mut copied = 0;
+    for name in ["configmaps", "namespaces", "pods", "secrets"] {
+        let (expected, found) = (
+            list(&tables, name, tables.revision()),
+            list(&read, name, read.revision()),
+        );
+        assert_eq!(expected.objects.len(), found.objects.len(), "{name}");
+        for (expected, found) in expected.objects.iter().zip(&found.objects) {
+            let text = |object: &Object| object.text(&["data", "value"]).unwrap_or_default().to_owned();
+            assert_eq!(expected.resource_version(), found.resource_version());
+            assert_eq!(text(expected).replace('x', "y"), text(found), "{}", found.key());
+            copied += usize::from(text(found).starts_with('y'));
+        }
+    }
+    assert!(copied > 300, "{copied} were copied");
+}
+
+#[test]
+fn err_a_damaged_snapshot_before_costs_nothing_but_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("before.snapshot");
+    let mut tables = filled();
+    write(&tables, &path);
+    put(&mut tables, Key::new("configmaps", "n0", "o21"), "changed");
+    let expected = written_after(&tables, None);
+    let whole = fs::read(&path).unwrap();
+    for at in (0..whole.len()).step_by(whole.len() / 40) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        for bytes in [&damaged[..], &whole[..at]] {
+            fs::write(&path, bytes).unwrap();
+            let before = Before::open(&path, None).unwrap();
+            assert_eq!(written_after(&tables, Some(before)), expected, "damaged at {at}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::codec::{put_bytes, put_key, put_number, put_object};
 use crate::directory::sync_directory;
 use crate::seal::Sealer;
-use crate::snapshot::{END, EVENTS, HEADER, OBJECTS, SEALED, SnapshotHeader, TABLE};
+use crate::snapshot::{Before, END, EVENTS, HEADER, OBJECTS, SEALED, SnapshotHeader, TABLE};
 use crate::table::TableView;
 use crate::tables::TablesView;
 use crate::wal::frame;
@@ -33,17 +33,19 @@ pub(crate) enum Past {
     Nothing,
 }
 
-/// Writes the tables into a file; when this returns, the file is durable under its name.
+/// Writes the tables into a file; when this returns, the file is durable under its name. What is in the snapshot before
+/// and has not changed since is copied from there.
 pub(crate) fn write_snapshot(
     path: &Path,
     log: serde_json::Value,
     view: &TablesView,
     past: Past,
     sealer: Option<&Sealer>,
+    before: Option<Before>,
 ) -> io::Result<u64> {
     let temporary = path.with_extension("tmp");
     let create = || {
-        let frames = write_frames(File::create(&temporary)?, log, view, past, sealer)?;
+        let frames = write_frames(File::create(&temporary)?, log, view, past, sealer, before)?;
         frames.file.sync_all()?;
         Ok(frames.bytes)
     };
@@ -65,6 +67,7 @@ pub(crate) fn write_frames<'a, W: Write>(
     view: &TablesView,
     past: Past,
     sealer: Option<&'a Sealer>,
+    mut before: Option<Before>,
 ) -> io::Result<Frames<'a, W>> {
     let mut frames = Frames::new(file, sealer);
     let header = SnapshotHeader {
@@ -88,7 +91,7 @@ pub(crate) fn write_frames<'a, W: Write>(
         frames.end()?;
     }
     let mut objects = 0;
-    for (number, ((.., table), at)) in view.tables.iter().zip(begins).enumerate() {
+    for (number, ((name, _, table), at)) in view.tables.iter().zip(begins).enumerate() {
         let begin = |frames: &mut Frames<'_, W>| {
             frames.begin(OBJECTS);
             put_number(&mut frames.buffer, number as u64);
@@ -101,7 +104,13 @@ pub(crate) fn write_frames<'a, W: Write>(
             put_bytes(&mut frames.buffer, place.name.as_bytes());
             put_number(&mut frames.buffer, stored.revision().0);
             put_number(&mut frames.buffer, stored.bytes() as u64);
-            put_bytes(&mut frames.buffer, &stored.text());
+            let copied = before
+                .as_mut()
+                .and_then(|before| before.text(name, place, stored.revision()));
+            match copied {
+                Some(text) => put_bytes(&mut frames.buffer, text),
+                None => put_bytes(&mut frames.buffer, &stored.text()),
+            }
             if frames.buffer.len() > FRAME_BYTES {
                 frames.end()?;
                 begin(&mut frames);
