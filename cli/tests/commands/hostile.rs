@@ -61,7 +61,8 @@ fn err_templates_that_go_on_for_too_long() {
     for template in [
         "{{ range until 1000 }}{{ range until 1000 }}x{{ end }}{{ end }}",
         "{{ range 1000000000000 }}{{ end }}",
-        "{{ define \"r\" }}{{ if . }}{{ include \"r\" (sub . 1) }}{{ include \"r\" (sub . 1) }}{{ end }}{{ end }}{{ include \"r\" 40 }}",
+        // No call is like another: what such a one gave would be known.
+        "{{ define \"r\" }}{{ if lt (len .) 40 }}{{ include \"r\" (print . 0) }}{{ include \"r\" (print . 1) }}{{ end }}{{ end }}{{ include \"r\" \"\" }}",
         "{{ define \"r\" }}{{ if . }}{{ template \"r\" (sub . 1) }}{{ template \"r\" (sub . 1) }}{{ end }}{{ end }}{{ template \"r\" 40 }}",
         "{{ range 1000000 }}{{ $x := regexMatch \"(a*)*b\" (repeat 1000 \"a\") }}{{ end }}",
         "{{ $l := list 1 }}{{ range 40 }}{{ $l = list $l $l }}{{ end }}{{ toYaml $l }}",

@@ -82,11 +82,7 @@ impl Deployments {
         let Ok(present) = self.context.api.get(&target).await else {
             return Outcome::default();
         };
-        let ours = present
-            .controller()
-            .is_some_and(|owner| owner.uid == deployment.uid());
-        let template = |object: &Object| object.at(&["spec", "template"]).cloned().unwrap_or(Value::Null);
-        if ours && template::same(&template(deployment), &template(&present)) {
+        if is_wanted(deployment, &present) {
             return Outcome::default();
         }
         let collisions = deployment
@@ -98,6 +94,16 @@ impl Deployments {
         };
         self.context.execute(deployment, vec![step]).await
     }
+}
+
+/// Whether a replica set is the one that a deployment wants: its own, or nobody's, which it will adopt.
+fn is_wanted(deployment: &Object, set: &Object) -> bool {
+    let is_ours = match set.controller() {
+        Some(owner) => owner.uid == deployment.uid(),
+        None => claim::selector_of(deployment).matches(set.labels()),
+    };
+    let template = |object: &Object| object.at(&["spec", "template"]).cloned().unwrap_or(Value::Null);
+    is_ours && template::same(&template(deployment), &template(set))
 }
 
 impl Reconcile for Deployments {
@@ -166,4 +172,35 @@ fn deployments_of_set(deployments: &Informer, change: &Change) -> Vec<ObjectKey>
 fn deployment_of_pod(deployments: &Informer, sets: &Informer, pod: &Object) -> Option<Arc<Object>> {
     let set = sets.get_key(&claim::owner_key(pod, "ReplicaSet")?)?;
     deployments.get_key(&claim::owner_key(&set, "Deployment")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_the_wanted_name_is_ours_nobodys_or_an_obstacle() {
+        let made = |value: Value| Object::from_value(value).unwrap();
+        let template =
+            |image: &str| json!({"metadata": {"labels": {"app": "web"}}, "spec": {"image": image}});
+        let deployment = made(json!({
+            "metadata": {"name": "web", "uid": "new"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template("a")},
+        }));
+        let check = |owner: Option<&str>, label: &str, image: &str, expected: bool| {
+            let owners = owner
+                .map(|uid| json!([{"kind": "Deployment", "name": "web", "uid": uid, "controller": true}]));
+            let set = made(json!({
+                "metadata": {"labels": {"app": label}, "ownerReferences": owners},
+                "spec": {"template": template(image)},
+            }));
+            assert_eq!(is_wanted(&deployment, &set), expected, "{set:?}");
+        };
+        check(Some("new"), "web", "a", true);
+        check(Some("new"), "web", "b", false);
+        check(Some("old"), "web", "a", false);
+        check(None, "web", "a", true);
+        check(None, "web", "b", false);
+        check(None, "other", "a", false);
+    }
 }
