@@ -189,7 +189,7 @@ mod tests {
         }));
         let check = |owner: Option<&str>, label: &str, image: &str, expected: bool| {
             let owners = owner
-                .map(|uid| json!([{"kind": "Deployment", "name": "web", "uid": uid, "controller": true}]));
+                .map(|uid| json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": uid, "controller": true}]));
             let set = made(json!({
                 "metadata": {"labels": {"app": label}, "ownerReferences": owners},
                 "spec": {"template": template(image)},
