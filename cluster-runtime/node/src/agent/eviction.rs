@@ -94,7 +94,12 @@ impl Guard {
         let short = shortages(&config.eviction, &supplies(&config.root));
         let stays = SignedDuration::try_from(config.pressure_stays).unwrap_or(SignedDuration::MAX);
         let pressures = self.history.note(&short, self.shared.clock.now(), stays);
-        let before = self.shared.pressures.send_replace(pressures);
+        let mut before = pressures;
+        // Those who wait for news hear of changes alone: each would write the node's status.
+        self.shared.pressures.send_if_modified(|known| {
+            before = std::mem::replace(known, pressures);
+            before != pressures
+        });
         let events = [
             (
                 before.memory,
