@@ -378,7 +378,12 @@ impl<'t> Lexer<'t> {
         loop {
             let rest = &self.text.as_bytes()[self.at..];
             match memchr::memchr3(quote, b'\\', b'\n', rest).map(|at| &rest[at..]) {
-                Some([b'\\', after, tail @ ..]) if *after != b'\n' => self.at = self.text.len() - tail.len(),
+                Some([b'\\', after, tail @ ..]) if *after != b'\n' => {
+                    // Past the whole character, which may be of several bytes.
+                    let escaped = self.text.len() - tail.len() - 1;
+                    let character = self.text[escaped..].chars().next();
+                    self.at = escaped + character.map_or(1, char::len_utf8);
+                }
                 Some([last, tail @ ..]) if *last == quote => {
                     self.at = self.text.len() - tail.len();
                     return self.emit(kind);
