@@ -3,6 +3,7 @@
 mod certificates;
 mod cipher;
 mod keys;
+mod lanes;
 mod montgomery;
 mod passwords;
 mod primes;

@@ -1,10 +1,16 @@
 //! Large random primes.
 //!
-//! The search is a function of the random numbers it starts from, so that two can go on at the same time.
+//! What a search finds is a function of the random numbers it starts from, whoever takes part in it.
+
+use std::array;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use num_bigint::BigUint;
-use num_traits::{ToPrimitive as _, Zero as _};
+use num_traits::{One as _, ToPrimitive as _, Zero as _};
 
+use super::lanes::{self, LANES};
 use super::montgomery::Modulus;
 use crate::fault::Fault;
 use crate::surroundings::Scope;
@@ -14,7 +20,7 @@ const WINDOW: usize = 1 << 14;
 /// Odd primes below this sort candidates out before the costly test.
 const SMALL_MAX: usize = 1 << 16;
 /// Rounds of the Miller-Rabin test with random bases, after the one with base two; for random candidates of 1024 bits
-/// five already leave less than 2^-100.
+/// five already leave less than 2^-100. At most [`LANES`].
 const ROUNDS: usize = 5;
 
 /// A random number of exactly so many bits, the two highest of them set.
@@ -40,59 +46,121 @@ pub(super) fn random_below(scope: &mut Scope, bound: &BigUint) -> Result<BigUint
     }
 }
 
-fn small_primes() -> Vec<usize> {
+/// The odd primes below [`SMALL_MAX`].
+static SMALL: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut composite = vec![false; SMALL_MAX];
     let mut primes = Vec::new();
     for number in (3..SMALL_MAX).step_by(2) {
         if composite[number] {
             continue;
         }
-        primes.push(number);
+        primes.push(number as u64);
         for multiple in (number.saturating_mul(number)..SMALL_MAX).step_by(2 * number) {
             composite[multiple] = true;
         }
     }
     primes
-}
+});
 
-/// The random numbers that a search starts from.
-struct Start {
+/// A search for the first prime not far above a random number. Several threads may work on it.
+struct Search {
     base: BigUint,
     witnesses: Vec<BigUint>,
+    /// How far above the base the candidates are, in rising order.
+    candidates: Vec<usize>,
+    /// The first candidate that nobody has looked at.
+    next: AtomicUsize,
+    /// How far above the base the first prime is that was found.
+    found: AtomicUsize,
 }
 
-impl Start {
+impl Search {
     fn draw(scope: &mut Scope, bits: u64) -> Result<Self, Fault> {
         let mut base = random_number(scope, bits)?;
         base.set_bit(0, true);
-        let witnesses = witnesses(scope, bits)?;
-        Ok(Start { base, witnesses })
+        Ok(Search {
+            witnesses: witnesses(scope, bits)?,
+            candidates: candidates(&base),
+            base,
+            next: AtomicUsize::new(0),
+            found: AtomicUsize::new(usize::MAX),
+        })
     }
 
-    /// The first prime not far above the base; `None`, hardly ever, where there is none.
-    fn search<const N: usize>(&self, small: &[usize]) -> Option<BigUint> {
-        // Which of the numbers above the base have a small divisor.
-        let mut composite = vec![false; WINDOW];
-        for prime in small {
-            let rest = (&self.base % *prime).to_usize().unwrap_or(0);
-            for multiple in ((prime - rest) % prime..WINDOW).step_by(*prime) {
+    /// Looks at candidates until there is nothing left to look at.
+    fn work<const N: usize>(&self) {
+        loop {
+            let from = self.next.fetch_add(LANES, Ordering::Relaxed);
+            let offsets = self.candidates.iter().skip(from).take(LANES);
+            let offsets: Vec<usize> = offsets.copied().collect();
+            // Those that are looked at meanwhile come before these.
+            if offsets
+                .first()
+                .is_none_or(|first| *first > self.found.load(Ordering::Relaxed))
+            {
+                return;
+            }
+            let likely = likely::<N>(&self.base, &offsets);
+            if let Some(found) = likely
+                .into_iter()
+                .find(|offset| is_confirmed::<N>(&(&self.base + *offset), &self.witnesses))
+            {
+                self.found.fetch_min(found, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What was found; `None`, hardly ever, where there is none.
+    fn prime(self) -> Option<BigUint> {
+        let found = self.found.into_inner();
+        (found != usize::MAX).then(|| self.base + found)
+    }
+}
+
+/// How far above an odd number those of the same length are that have no small divisor.
+fn candidates(base: &BigUint) -> Vec<usize> {
+    let mut composite = vec![false; WINDOW];
+    // Four of the small primes make a word: a large number is divided once for all of them.
+    for primes in SMALL.chunks(4) {
+        let rest = (base % primes.iter().product::<u64>()).to_u64().unwrap_or(0);
+        for prime in primes {
+            let first = (prime - rest % prime) % prime;
+            for multiple in (first as usize..WINDOW).step_by(*prime as usize) {
                 composite[multiple] = true;
             }
         }
-        (0..WINDOW)
-            .step_by(2)
-            .filter(|offset| !composite[*offset])
-            .map(|offset| &self.base + offset)
-            .take_while(|candidate| candidate.bits() == self.base.bits())
-            .find(|candidate| is_prime::<N>(candidate, &self.witnesses))
     }
+    (0..WINDOW)
+        .step_by(2)
+        .filter(|offset| !composite[*offset])
+        .take_while(|offset| (base + *offset).bits() == base.bits())
+        .collect()
+}
+
+/// Which numbers above the base pass the test to the base two.
+fn likely<const N: usize>(base: &BigUint, offsets: &[usize]) -> Vec<usize> {
+    let candidates = array::from_fn(|lane| base + offsets.get(lane).or(offsets.last()).unwrap_or(&0));
+    let passed = lanes::pass_base_two(&candidates, N);
+    let is_likely = |lane: usize| match passed {
+        Some(passed) => passed[lane],
+        None => passes_base_two::<N>(&candidates[lane]),
+    };
+    let each = offsets.iter().enumerate();
+    each.filter(|(lane, _)| is_likely(*lane))
+        .map(|(_, offset)| *offset)
+        .collect()
+}
+
+fn passes_base_two<const N: usize>(number: &BigUint) -> bool {
+    Modulus::<N>::new(number).is_some_and(|modulus| modulus.passes_base_two(number))
 }
 
 /// A random prime of so many bits, which are more than those of the small primes and at most those of `N` words.
 pub(super) fn prime<const N: usize>(scope: &mut Scope, bits: u64) -> Result<BigUint, Fault> {
-    let small = small_primes();
     loop {
-        if let Some(found) = Start::draw(scope, bits)?.search::<N>(&small) {
+        let search = Search::draw(scope, bits)?;
+        search.work::<N>();
+        if let Some(found) = search.prime() {
             return Ok(found);
         }
     }
@@ -100,19 +168,18 @@ pub(super) fn prime<const N: usize>(scope: &mut Scope, bits: u64) -> Result<BigU
 
 /// Two random primes of so many bits each, searched for at the same time.
 pub(super) fn prime_pair<const N: usize>(scope: &mut Scope, bits: u64) -> Result<(BigUint, BigUint), Fault> {
-    let small = small_primes();
     loop {
-        let (one, other) = (Start::draw(scope, bits)?, Start::draw(scope, bits)?);
-        let (one, other) = std::thread::scope(|threads| {
-            let one = threads.spawn(|| one.search::<N>(&small));
-            let other = other.search::<N>(&small);
-            (
-                one.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                other,
-            )
+        let (one, other) = (Search::draw(scope, bits)?, Search::draw(scope, bits)?);
+        // Who is ready helps the other.
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                one.work::<N>();
+                other.work::<N>();
+            });
+            other.work::<N>();
+            one.work::<N>();
         });
-        if let (Some(one), Some(other)) = (one, other) {
+        if let (Some(one), Some(other)) = (one.prime(), other.prime()) {
             return Ok((one, other));
         }
     }
@@ -125,19 +192,25 @@ pub(super) fn witnesses(scope: &mut Scope, bits: u64) -> Result<Vec<BigUint>, Fa
 
 /// Whether a large odd number of at most `N` words is prime, as far as these random bases can tell.
 pub(super) fn is_prime<const N: usize>(number: &BigUint, witnesses: &[BigUint]) -> bool {
+    passes_base_two::<N>(number) && is_confirmed::<N>(number, witnesses)
+}
+
+/// Whether a large odd number of at most `N` words passes the test of Miller and Rabin to these bases.
+fn is_confirmed<const N: usize>(number: &BigUint, witnesses: &[BigUint]) -> bool {
+    let bases = witnesses.iter().map(|witness| witness % number);
+    let bases: Vec<BigUint> = bases.filter(|base| !base.is_zero()).collect();
+    if let Some(passed) = lanes::passes(number, &bases, N) {
+        return passed;
+    }
     let Some(modulus) = Modulus::<N>::new(number) else {
         return false;
     };
-    if !modulus.passes_base_two(number) {
-        return false;
-    }
     let less = number - 1u8;
     let twos = less.trailing_zeros().unwrap_or(0);
     let odd = &less >> twos;
-    witnesses.iter().all(|witness| {
-        let witness = witness % number;
-        let mut power = modulus.power(&witness, &odd);
-        if witness.is_zero() || power == BigUint::from(1u8) || power == less {
+    bases.iter().all(|base| {
+        let mut power = modulus.power(base, &odd);
+        if power.is_one() || power == less {
             return true;
         }
         (1..twos).any(|_| {
