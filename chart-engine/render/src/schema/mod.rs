@@ -2,6 +2,7 @@
 
 mod compile;
 mod json;
+mod patterns;
 mod quick;
 mod report;
 mod words;

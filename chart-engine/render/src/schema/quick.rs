@@ -5,6 +5,7 @@
 //! when the schema is beyond doubt well-formed and the values surely keep it; rare keywords, odd numbers and everything
 //! that is wrong are left to the validator, which also finds the words for it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ops::{BitAnd, Not};
@@ -14,6 +15,7 @@ use jsonschema::Draft;
 
 use super::compile::draft_named;
 use super::json::Json;
+use super::patterns::Patterns;
 
 /// How many nodes and comparisons are looked at before the validator is asked after all.
 const STEPS_MAX: u64 = 2_000_000;
@@ -40,8 +42,9 @@ pub(super) fn surely_valid(schema: &[u8], values: &Map) -> bool {
     }
     let judge = Judge {
         root: &root,
-        old: draft == Draft::Draft7,
+        draft,
         followed: RefCell::default(),
+        patterns: Patterns::default(),
         steps: Cell::new(0),
     };
     judge.is_well_formed(&root, true, 0) && judge.map(&root, values, 0) == Verdict::Yes
@@ -92,11 +95,10 @@ const TYPES: [&str; 7] = [
 
 /// Keywords with a meaning of their own that are left to the validator. All others that are not known here mean nothing
 /// to any draft.
-const RARE: [&str; 23] = [
+const RARE: [&str; 19] = [
     "$anchor",
     "$dynamicAnchor",
     "$dynamicRef",
-    "$id",
     "$recursiveAnchor",
     "$recursiveRef",
     "$vocabulary",
@@ -105,29 +107,54 @@ const RARE: [&str; 23] = [
     "contentEncoding",
     "contentMediaType",
     "contentSchema",
-    "dependencies",
     "dependentRequired",
     "dependentSchemas",
     "id",
     "maxContains",
     "minContains",
     "multipleOf",
-    "pattern",
-    "patternProperties",
     "prefixItems",
     "propertyNames",
 ];
 
+/// Formats that say something of a text. All others, as `int32`, mean nothing to any draft.
+const FORMATS: [&str; 19] = [
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "idn-email",
+    "idn-hostname",
+    "ipv4",
+    "ipv6",
+    "iri",
+    "iri-reference",
+    "json-pointer",
+    "regex",
+    "relative-json-pointer",
+    "time",
+    "uri",
+    "uri-reference",
+    "uri-template",
+    "uuid",
+];
+
 struct Judge<'j> {
     root: &'j Json<'j>,
-    /// Whether a reference replaces what stands beside it.
-    old: bool,
+    draft: Draft,
     /// What references lead to, and was found well-formed.
     followed: RefCell<HashSet<*const Json<'j>>>,
+    patterns: Patterns<'j>,
     steps: Cell<u64>,
 }
 
 impl<'j> Judge<'j> {
+    /// Whether a reference replaces what stands beside it, and formats are more than remarks.
+    fn is_old(&self) -> bool {
+        self.draft == Draft::Draft7
+    }
+
     /// Counts a step; tells whether there are any left.
     fn step(&self) -> bool {
         self.steps.set(self.steps.get() + 1);
@@ -157,7 +184,12 @@ impl<'j> Judge<'j> {
     ) -> bool {
         let is_schema = |schema: &'j Json<'j>| self.is_well_formed(schema, false, depth);
         match keyword {
-            "$schema" => is_root,
+            // Within the schema it changes nothing where it names the same draft.
+            "$schema" => {
+                is_root || matches!(argument, Json::String(uri) if draft_named(uri) == Ok(self.draft))
+            }
+            // At the root it changes nothing for references into the schema itself.
+            "$id" => is_root && matches!(argument, Json::String(id) if is_plain_address(id)),
             "$ref" => self.is_reference_well_formed(argument, depth),
             "title" | "description" | "$comment" | "format" => matches!(argument, Json::String(_)),
             "readOnly" | "writeOnly" | "deprecated" | "uniqueItems" => matches!(argument, Json::Bool(_)),
@@ -178,6 +210,21 @@ impl<'j> Judge<'j> {
             "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
                 matches!(argument, Json::Number(number) if *number >= 0.0 && number.fract() == 0.0)
             }
+            "pattern" => matches!(argument, Json::String(pattern) if self.patterns.has(pattern)),
+            "patternProperties" => match argument {
+                Json::Object(schemas) => schemas
+                    .iter()
+                    .all(|(pattern, schema)| self.patterns.has(pattern) && is_schema(schema)),
+                _ => false,
+            },
+            // Later drafts have other keywords for it.
+            "dependencies" => match argument {
+                Json::Object(needs) if self.is_old() => needs.iter().all(|(_, need)| match need {
+                    Json::Array(names) => self.are_names(names, |_| true),
+                    schema => is_schema(schema),
+                }),
+                _ => false,
+            },
             "properties" | "definitions" | "$defs" => match argument {
                 Json::Object(schemas) => schemas.iter().all(|(_, schema)| is_schema(schema)),
                 _ => false,
@@ -264,14 +311,14 @@ impl<'j> Judge<'j> {
             } else {
                 verdict = verdict & found;
             }
-            if verdict == Verdict::No && !self.old {
+            if verdict == Verdict::No && !self.is_old() {
                 return verdict;
             }
         }
         match of_reference {
             None => verdict,
             // What stands beside the reference means nothing: it matters here only if it says no.
-            Some(found) if self.old && verdict != Verdict::Yes => found & Verdict::Unsure,
+            Some(found) if self.is_old() && verdict != Verdict::Yes => found & Verdict::Unsure,
             Some(found) => found & verdict,
         }
     }
@@ -326,7 +373,7 @@ impl<'j> Judge<'j> {
             _ => match subject {
                 Subject::Map(map) => self.table(schema, keyword, argument, map, depth),
                 Subject::Value(Value::List(items)) => self.list(keyword, argument, items, depth),
-                Subject::Value(Value::String(text)) => Self::text(keyword, argument, text),
+                Subject::Value(Value::String(text)) => self.text(keyword, argument, text),
                 Subject::Value(Value::Int(_) | Value::Float(_)) => Self::number(keyword, argument, subject),
                 Subject::Value(_) => Verdict::Yes,
             },
@@ -349,14 +396,43 @@ impl<'j> Judge<'j> {
                 };
                 self.all(map.iter().map(of), argument.len())
             }
+            ("patternProperties", Json::Object(schemas)) => {
+                let of = |(pattern, schema): &'j (Cow<'j, str>, Json<'j>)| {
+                    let of = map
+                        .iter()
+                        .map(|(key, value)| match self.patterns.is_found(pattern, key) {
+                            Some(true) => self.value(schema, value, depth),
+                            Some(false) => Verdict::Yes,
+                            None => Verdict::Unsure,
+                        });
+                    self.all(of, 1)
+                };
+                schemas.iter().map(of).fold(Verdict::Yes, BitAnd::bitand)
+            }
             ("additionalProperties", Json::Bool(true)) => Verdict::Yes,
             ("additionalProperties", additional) => {
                 let known = schema.get("properties");
-                let others = map
-                    .iter()
-                    .filter(|(key, _)| known.is_none_or(|known| known.get(key).is_none()));
+                let patterns = match schema.get("patternProperties") {
+                    Some(Json::Object(patterns)) => &patterns[..],
+                    _ => &[],
+                };
+                let is_other = |key: &str| {
+                    known.is_none_or(|known| known.get(key).is_none())
+                        && !patterns
+                            .iter()
+                            .any(|(pattern, _)| self.patterns.is_found(pattern, key) == Some(true))
+                };
+                let others = map.iter().filter(|(key, _)| is_other(key));
                 let of = others.map(|(_, value)| self.value(additional, value, depth));
-                self.all(of, known.map_or(0, Json::len))
+                self.all(of, known.map_or(0, Json::len) + patterns.len())
+            }
+            ("dependencies", Json::Object(needs)) => {
+                let of = |(key, need): &'j (Cow<'j, str>, Json<'j>)| match need {
+                    _ if !map.contains_key(&**key) => Verdict::Yes,
+                    Json::Array(_) => self.table(schema, "required", need, map, depth),
+                    need => self.map(need, map, depth),
+                };
+                self.all(needs.iter().map(of), 1)
             }
             ("required", Json::Array(names)) => {
                 let is_there =
@@ -390,16 +466,23 @@ impl<'j> Judge<'j> {
             ("items", schema) => self.all(items.iter().map(|item| self.value(schema, item, depth)), 0),
             ("minItems", Json::Number(least)) => (as_f64(items.len()) >= *least).into(),
             ("maxItems", Json::Number(most)) => (as_f64(items.len()) <= *most).into(),
-            ("uniqueItems", Json::Bool(true)) if items.len() > 1 => Verdict::Unsure,
+            ("uniqueItems", Json::Bool(true)) => are_different(items),
             _ => Verdict::Yes,
         }
     }
 
-    fn text(keyword: &str, argument: &Json<'_>, text: &str) -> Verdict {
+    fn text(&self, keyword: &str, argument: &'j Json<'j>, text: &str) -> Verdict {
         match (keyword, argument) {
             ("minLength", Json::Number(least)) => (as_f64(text.chars().count()) >= *least).into(),
             ("maxLength", Json::Number(most)) => (as_f64(text.chars().count()) <= *most).into(),
-            ("format", _) => Verdict::Unsure,
+            ("pattern", Json::String(pattern)) => {
+                let found = self.patterns.is_found(pattern, text);
+                found.map_or(Verdict::Unsure, Verdict::from)
+            }
+            // Later drafts take it for a remark.
+            ("format", Json::String(format)) if self.is_old() && FORMATS.contains(&&**format) => {
+                Verdict::Unsure
+            }
             _ => Verdict::Yes,
         }
     }
@@ -449,6 +532,32 @@ impl<'j> Judge<'j> {
             _ => Verdict::No,
         }
     }
+}
+
+/// Whether a text is an absolute address without a fragment, beyond doubt.
+fn is_plain_address(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    text.strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .is_some_and(|rest| {
+            rest.starts_with(|first: char| first.is_ascii_alphabetic()) && rest.bytes().all(plain)
+        })
+}
+
+/// Whether no two items are the same, which is told of texts alone.
+fn are_different(items: &[Value]) -> Verdict {
+    if items.len() < 2 {
+        return Verdict::Yes;
+    }
+    let mut known = HashSet::new();
+    for item in items {
+        match item {
+            Value::String(text) if known.insert(text.as_str()) => {}
+            Value::String(_) => return Verdict::No,
+            _ => return Verdict::Unsure,
+        }
+    }
+    Verdict::Yes
 }
 
 /// Whether one of them says yes.
@@ -572,9 +681,34 @@ mod tests {
         r#"{"$schema": "http://json-schema.org/draft-06/schema#", "if": {}, "then": false}"#,
         r#"{"$schema": "http://example.com/other"}"#,
         r#"{"properties": {"a": {"$schema": "http://json-schema.org/draft-07/schema#"}}}"#,
+        r#"{"properties": {"a": {"$schema": "http://json-schema.org/schema#", "type": "integer"}}}"#,
+        r#"{"properties": {"a": {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "integer"}}}"#,
+        r#"{"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"$schema": "https://json-schema.org/draft-07/schema", "type": "integer"}}}"#,
         r#"{"form": true, "properties": {"a": {"hidden": {"value": false}}}}"#,
         r#"{"definitions": {"n": {"type": "integr"}}}"#,
         r#"{"properties": {"a": 1}}"#,
+        r#"{"properties": {"a": {"pattern": "^[a-z]{2}$|^$"}}}"#,
+        r#"{"properties": {"a": {"pattern": "[[a]"}}}"#,
+        r#"{"properties": {"a": {"pattern": "x{2,1}"}}}"#,
+        r#"{"properties": {"a": {"pattern": "**"}}}"#,
+        r#"{"properties": {"a": {"pattern": "^x{,2}$"}}}"#,
+        r#"{"properties": {"a": {"pattern": "\\d"}}}"#,
+        r#"{"properties": {"a": {"not": {"pattern": "^x$"}}}}"#,
+        r#"{"patternProperties": {"^a$": {"type": "integer"}}}"#,
+        r#"{"patternProperties": {"^a": {"type": "integer"}}, "additionalProperties": false}"#,
+        r#"{"patternProperties": {"^a": {}, "b": {"type": "string"}}, "properties": {"c": {}}, "additionalProperties": {"type": "string"}}"#,
+        r#"{"patternProperties": {"(": {}}}"#,
+        r#"{"patternProperties": {"a": 1}}"#,
+        r#"{"dependencies": {"a": ["b"]}}"#,
+        r#"{"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": ["b"]}}"#,
+        r#"{"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": {"maxProperties": 1}}}"#,
+        r#"{"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": ["b", "b"]}}"#,
+        r#"{"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": 1}}"#,
+        r#"{"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"format": "int32"}}}"#,
+        r#"{"$schema": "https://json-schema.org/draft/2019-09/schema", "properties": {"a": {"format": "ipv4"}}}"#,
+        r##"{"$id": "https://example.com/values.json", "properties": {"a": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}"##,
+        r##"{"$id": "#x", "properties": {"a": {"type": "integer"}}}"##,
+        r##"{"properties": {"a": {"$id": "https://example.com/a", "$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}"##,
     ];
 
     const VALUES: &[&str] = &[
@@ -594,6 +728,13 @@ mod tests {
         "a: {a: {a: {}}}",
         "{a: 1, b: x}",
         "{a: 1, b: 2, c: 3}",
+        "a: xy",
+        "a: ''",
+        "a: xx",
+        "{a: x, b: x, c: []}",
+        "{ab: 1, bc: x}",
+        "a: [x, z]",
+        "a: [x, x]",
     ];
 
     #[test]
@@ -627,6 +768,22 @@ mod tests {
             (
                 r#"{"properties": {"a": {"not": {"type": "string"}}}, "form": true}"#,
                 "a: 1",
+            ),
+            (
+                r#"{"properties": {"a": {"uniqueItems": true}, "b": {"$schema": "http://json-schema.org/schema#"}}}"#,
+                "{a: [x, z], b: 1}",
+            ),
+            (
+                r#"{"patternProperties": {"^a$": {"pattern": "^[a-z]+$"}}, "additionalProperties": false}"#,
+                "a: x",
+            ),
+            (
+                r#"{"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"a": ["b"]}}"#,
+                "{a: x, b: y}",
+            ),
+            (
+                r#"{"$id": "https://example.com/values.json", "properties": {"a": {"format": "ipv4"}}}"#,
+                "a: 10.0.0.1",
             ),
             (
                 r##"{"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"$ref": "#/definitions/n"}}, "definitions": {"n": {"items": {"$ref": "#/definitions/n"}}}}"##,
