@@ -15,9 +15,13 @@ use mimalloc::MiMalloc;
 /// Bytes from which on a piece is large.
 const LARGE: usize = 1 << 20;
 
-/// `mi_option_arena_eager_commit` of mimalloc 3: whether a whole gigabyte is asked for at once. It would all count
-/// where memory is limited (`ulimit -d`), used or not.
+/// `mi_option_arena_eager_commit` of mimalloc 3: whether all that it asks the system for counts where memory is limited
+/// (`ulimit -d`), used or not.
 const ARENA_EAGER_COMMIT: mi_option_t = 4;
+
+/// `mi_option_arena_reserve` of mimalloc 3: how much it asks the system for at first, in KiB; it asks for more and more
+/// by and by. To keep books of the gigabyte that it would begin with costs a short command a tenth of its pages.
+const ARENA_RESERVE: mi_option_t = 23;
 
 /// mimalloc for small pieces, the system for large ones: the layout tells whose a piece is.
 pub(crate) struct BySize;
@@ -34,7 +38,10 @@ unsafe impl GlobalAlloc for BySize {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !IS_SET.load(Ordering::Relaxed) {
             IS_SET.store(true, Ordering::Relaxed);
-            unsafe { mi_option_set(ARENA_EAGER_COMMIT, 0) };
+            unsafe {
+                mi_option_set(ARENA_EAGER_COMMIT, 0);
+                mi_option_set(ARENA_RESERVE, 32 << 10);
+            }
         }
         if layout.size() < LARGE {
             unsafe { MiMalloc.alloc(layout) }
