@@ -105,7 +105,7 @@ impl Object {
     pub fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter()
-            .try_fold(self.0.get(*first)?, |value, key| value.get(key))
+            .try_fold(self.0.get(*first)?, |value, key| value.as_object()?.get(*key))
     }
 
     /// The value at a path of keys, made as maps on the way where absent or of another type.
