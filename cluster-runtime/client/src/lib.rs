@@ -7,10 +7,12 @@ mod api;
 mod backoff;
 mod cache;
 mod events;
+mod gate;
 pub mod http;
 mod informer;
 mod informers;
 mod node;
+mod routed;
 mod work_queue;
 
 pub use api::{
@@ -20,10 +22,12 @@ pub use api::{
 pub use backoff::{Backoff, Clock, Jitter};
 pub use cache::{Change, ObjectKey};
 pub use events::{EventType, Recorder, RecorderOptions};
+pub use gate::Gate;
 pub use informer::{Informer, InformerOptions};
 pub use informers::Informers;
 pub use node::{
     ByteStream, Connection, ExecExit, ExecRequest, ExecSession, LogRequest, NodeStreams, NodeUsage,
     PodContainer, TerminalSize, Usage,
 };
+pub use routed::{Route, RoutedApi, Verb};
 pub use work_queue::{Work, WorkQueue, WorkQueueOptions};

@@ -88,7 +88,7 @@ impl AgentParts {
             life,
         });
         remote.connect().await?;
-        let api: Arc<dyn Api> = Arc::new(OwnApi::of_agent(remote));
+        let api = OwnApi::of_agent(remote);
         let times = TimingWatch::start(api.clone());
         times.known().await;
         let place = dir.place()?;

@@ -6,11 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cluster_apiserver::LocalApi;
 use cluster_client::http::{ConnectError, HttpApi, HttpConfig};
-use cluster_client::{
-    Api, Collection, DeleteOptions, Deleted, Discovery, List, ListOptions, Patch, Target, WatchOptions,
-    WatchStream, WriteOptions,
-};
-use cluster_objects::{Object, Status};
+use cluster_client::{Api, Route, RoutedApi, Verb, WriteOptions};
+use cluster_objects::Status;
 use cluster_store::RaftStore;
 use tokio::sync::Mutex;
 
@@ -79,111 +76,40 @@ impl OwnApi {
         local: LocalApi,
         agent: &str,
         remote: Arc<RemoteApi>,
-    ) -> Self {
+    ) -> Arc<dyn Api> {
         let here = Here {
             store,
             api: Arc::new(local),
             agent: agent.to_owned(),
         };
-        Self {
+        Arc::new(RoutedApi(Self {
             here: Some(here),
             remote,
-        }
+        }))
     }
 
     /// For the parts of an agent.
-    pub(crate) fn of_agent(remote: Arc<RemoteApi>) -> Self {
-        Self { here: None, remote }
+    pub(crate) fn of_agent(remote: Arc<RemoteApi>) -> Arc<dyn Api> {
+        Arc::new(RoutedApi(Self { here: None, remote }))
     }
+}
 
-    async fn reader(&self) -> Result<Arc<dyn Api>, Status> {
-        match &self.here {
+#[async_trait]
+impl Route for OwnApi {
+    async fn route(&self, verb: Verb) -> Result<Arc<dyn Api>, Status> {
+        let here = self.here.as_ref();
+        match here.filter(|here| !verb.is_write() || here.store.leadership().borrow().is_self) {
             Some(here) => Ok(here.api.clone()),
             None => self.remote.api().await,
         }
     }
 
-    /// Where writes are taken.
-    async fn writer(&self) -> Result<Arc<dyn Api>, Status> {
-        match &self.here {
-            Some(here) if here.store.leadership().borrow().is_self => Ok(here.api.clone()),
-            _ => self.remote.api().await,
-        }
-    }
-
     /// Over HTTPS the server would take the program's name for the owner of fields.
-    fn named(&self, options: &WriteOptions) -> WriteOptions {
+    fn options(&self, options: &WriteOptions) -> WriteOptions {
         let mut options = options.clone();
         if let Some(here) = self.here.as_ref().filter(|_| options.field_manager.is_empty()) {
             options.field_manager.clone_from(&here.agent);
         }
         options
-    }
-}
-
-#[async_trait]
-impl Api for OwnApi {
-    async fn get(&self, target: &Target) -> Result<Arc<Object>, Status> {
-        self.reader().await?.get(target).await
-    }
-
-    async fn list(&self, collection: &Collection, options: &ListOptions) -> Result<List, Status> {
-        self.reader().await?.list(collection, options).await
-    }
-
-    async fn watch(&self, collection: &Collection, options: &WatchOptions) -> Result<WatchStream, Status> {
-        self.reader().await?.watch(collection, options).await
-    }
-
-    async fn create(
-        &self,
-        collection: &Collection,
-        object: Object,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer().await?;
-        writer.create(collection, object, &self.named(options)).await
-    }
-
-    async fn post(
-        &self,
-        target: &Target,
-        body: Object,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer().await?;
-        writer.post(target, body, &self.named(options)).await
-    }
-
-    async fn update(
-        &self,
-        target: &Target,
-        object: Object,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer().await?;
-        writer.update(target, object, &self.named(options)).await
-    }
-
-    async fn patch(
-        &self,
-        target: &Target,
-        patch: Patch,
-        options: &WriteOptions,
-    ) -> Result<Arc<Object>, Status> {
-        let writer = self.writer().await?;
-        writer.patch(target, patch, &self.named(options)).await
-    }
-
-    async fn delete(&self, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
-        self.writer().await?.delete(target, options).await
-    }
-
-    async fn discovery(&self) -> Result<Arc<Discovery>, Status> {
-        self.reader().await?.discovery().await
-    }
-
-    async fn raw(&self, path: &str) -> Result<Vec<u8>, Status> {
-        self.reader().await?.raw(path).await
     }
 }

@@ -146,7 +146,7 @@ impl ServerParts {
         let remote = Arc::new(RemoteApi::new(dir.own_kubeconfig()));
         let api = |agent: &str| -> Arc<dyn Api> {
             let local = LocalApi::new(engine.clone(), agent);
-            Arc::new(OwnApi::of_server(store.clone(), local, agent, remote.clone()))
+            OwnApi::of_server(store.clone(), local, agent, remote.clone())
         };
         let times = TimingWatch::start(api("tug-server"));
         let reception = Reception {

@@ -1,6 +1,5 @@
 //! The controllers and the scheduler together, on an API with a memory store.
 
-mod counting;
 mod daemon_sets;
 mod deployments;
 mod garbage;
