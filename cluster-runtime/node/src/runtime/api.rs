@@ -427,6 +427,25 @@ impl Default for LogLimits {
     }
 }
 
+impl ContainerSpec {
+    /// The container that runs since `started`, as the process `pid`.
+    pub(crate) fn running(&self, started: Timestamp, pid: i32) -> Container {
+        Container {
+            id: self.id.clone(),
+            sandbox: self.sandbox.clone(),
+            name: self.name.clone(),
+            attempt: self.attempt,
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            stop_signal: self.stop_signal.clone(),
+            log: self.log.clone(),
+            started,
+            pid,
+            exit: None,
+        }
+    }
+}
+
 impl Container {
     /// Whether it runs.
     pub fn is_running(&self) -> bool {

@@ -138,19 +138,7 @@ impl Runtime for SimulatedRuntime {
                 reason: "no command specified".to_owned(),
             });
         }
-        let container = Container {
-            id: spec.id.clone(),
-            sandbox: spec.sandbox,
-            name: spec.name,
-            attempt: spec.attempt,
-            image: spec.image,
-            image_id: spec.image_id,
-            stop_signal: spec.stop_signal,
-            log: spec.log,
-            started: Timestamp::now(),
-            pid: 1,
-            exit: None,
-        };
+        let container = spec.running(Timestamp::now(), 1);
         let entry = Entry {
             container: container.clone(),
             exit: watch::channel(None).0,

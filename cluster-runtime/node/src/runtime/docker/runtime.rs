@@ -458,19 +458,7 @@ impl Inner {
                 ),
             })?;
         }
-        let mut container = Container {
-            id: spec.id.clone(),
-            sandbox: spec.sandbox.clone(),
-            name: spec.name.clone(),
-            attempt: spec.attempt,
-            image: spec.image.clone(),
-            image_id: spec.image_id.clone(),
-            stop_signal: spec.stop_signal.clone(),
-            log: spec.log.clone(),
-            started: Timestamp::now(),
-            pid: 0,
-            exit: None,
-        };
+        let mut container = spec.running(Timestamp::now(), 0);
         let kept = Kept {
             container: container.clone(),
             log_limits: spec.log_limits,

@@ -16,13 +16,15 @@ mod cgroup;
 mod exec;
 mod executor;
 mod family;
-
+mod found;
 mod namespaces;
 mod paths;
 mod processes;
 mod protocol;
 mod runtime;
+mod sandboxes;
 mod shim;
+mod shims;
 mod spec;
 mod start;
 mod streams;

@@ -60,3 +60,11 @@ impl ShortPath {
         &self.path
     }
 }
+
+/// Removes a folder, which somebody else may be doing too.
+pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

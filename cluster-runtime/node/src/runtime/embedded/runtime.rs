@@ -4,48 +4,34 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster_client::{ExecExit, ExecRequest, ExecSession, TerminalSize};
-use jiff::Timestamp;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
-use rustix::fs::{FlockOperation, fcntl_lock};
-use rustix::io::Errno;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::api::{
-    Container, ContainerExit, ContainerId, ContainerSpec, DiskUsage, MountSpec, NamespaceMode, Runtime,
-    RuntimeError, Sandbox, SandboxSpec, Usage,
+    Container, ContainerExit, ContainerId, ContainerSpec, DiskUsage, NamespaceMode, Runtime, RuntimeError,
+    Sandbox, SandboxSpec, Usage,
 };
 use super::super::entry::Entry;
 use super::cgroup::Cgroups;
-use super::family::kill_family;
-use super::namespaces;
-use super::paths::{EXIT, LOCK, SANDBOX, SHIM_LOG, SOCKET, SPEC, STARTED, ShortPath, read_json, write_json};
+use super::paths::{STARTED, read_json};
 use super::processes::{Processes, holder, holder_id, is_shared, make_holder_root};
-use super::protocol::{Answer, ExecAnswer, ExecCommand, Request, StartAnswer, Started, send};
-use super::start::ShimSpec;
+use super::protocol::{Answer, ExecAnswer, ExecCommand, Request, Started, send};
+use super::shims::connect;
 use super::streams::{ExecControl, Streams, attend_command, reader, resize_as_asked, writer};
 use super::terminal::Terminal;
 use crate::disk_usage::disk_usage;
 
-const KILLED: i32 = 137;
 const RESIZES_WAITING_MAX: usize = 8;
-/// How long a shim may take to end when its container has ended.
-const SHIMS_END_MAX: Duration = Duration::from_secs(10);
-const SHIMS_END_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where the embedded runtime keeps its state, and how it starts helpers.
 #[derive(Clone, Debug)]
@@ -73,14 +59,14 @@ pub struct EmbeddedRuntime {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: EmbeddedConfig,
-    cgroups: Cgroups,
+pub(super) struct Inner {
+    pub(super) config: EmbeddedConfig,
+    pub(super) cgroups: Cgroups,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     sandboxes: HashMap<String, Sandbox>,
     containers: HashMap<ContainerId, Entry>,
 }
@@ -259,7 +245,7 @@ impl EmbeddedRuntime {
                 return Err(error);
             }
         };
-        let container = container_of(&spec, &started);
+        let container = spec.running(started.started, started.pid);
         let exit = self.inner.watch(&spec.id, &spec.sandbox, folder, Some(child));
         self.inner.state().containers.insert(
             spec.id,
@@ -516,353 +502,29 @@ impl Runtime for EmbeddedRuntime {
     }
 }
 
-/// What is on disk when the runtime is opened; containers with whether their shim lives.
-struct Found {
-    sandboxes: Vec<Sandbox>,
-    containers: Vec<(Container, bool)>,
-}
-
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn container_folder(&self, id: &ContainerId) -> PathBuf {
+    pub(super) fn container_folder(&self, id: &ContainerId) -> PathBuf {
         self.config.root.join("containers").join(id.as_str())
     }
 
-    fn sandbox_folder(&self, id: &str) -> PathBuf {
+    pub(super) fn sandbox_folder(&self, id: &str) -> PathBuf {
         self.config.root.join("sandboxes").join(id)
     }
 
-    fn pod_cgroup(&self, sandbox: &str) -> String {
+    pub(super) fn pod_cgroup(&self, sandbox: &str) -> String {
         format!("{}/pod{sandbox}", self.config.cgroup)
     }
 
-    fn shim_cgroup(&self) -> String {
+    pub(super) fn shim_cgroup(&self) -> String {
         format!("{}/shims", self.config.cgroup)
     }
 
-    fn cgroup_of(&self, sandbox: &str, id: &ContainerId) -> String {
+    pub(super) fn cgroup_of(&self, sandbox: &str, id: &ContainerId) -> String {
         format!("{}/{id}", self.pod_cgroup(sandbox))
-    }
-
-    // ---- sandboxes ----
-
-    fn make_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
-        let folder = self.sandbox_folder(&spec.id);
-        let made = self.try_make_sandbox(&folder, spec);
-        if made.is_err() {
-            namespaces::remove(&folder);
-            let _ = umount2(&folder.join("shm"), MntFlags::MNT_DETACH);
-            let _ = fs::remove_dir_all(&folder);
-        }
-        made
-    }
-
-    fn try_make_sandbox(&self, folder: &Path, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
-        let failed = |error: io::Error| RuntimeError::machine("make the sandbox", error);
-        let shm = folder.join("shm");
-        fs::create_dir_all(&shm).map_err(failed)?;
-        namespaces::create(folder, &spec)?;
-        if spec.ipc == NamespaceMode::Own {
-            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            mount(
-                Some("shm"),
-                &shm,
-                Some("tmpfs"),
-                flags,
-                Some("mode=1777,size=65536k"),
-            )
-            .map_err(|errno| failed(errno.into()))?;
-        }
-        let own_network = spec.network == NamespaceMode::Own;
-        let netns = own_network.then(|| namespaces::pins(folder)[0].clone());
-        let sandbox = Sandbox {
-            spec,
-            created: Timestamp::now(),
-            netns,
-            containers: Vec::new(),
-        };
-        write_json(&folder.join(SANDBOX), &sandbox).map_err(failed)?;
-        Ok(sandbox)
-    }
-
-    fn unmake_sandbox(&self, id: &str) -> Result<(), RuntimeError> {
-        let folder = self.sandbox_folder(id);
-        if !folder.exists() {
-            return Ok(());
-        }
-        namespaces::remove(&folder);
-        let _ = umount2(&folder.join("shm"), MntFlags::MNT_DETACH);
-        let failed = |error: io::Error| RuntimeError::machine("remove the sandbox", error);
-        self.cgroups.remove(&self.pod_cgroup(id)).map_err(failed)?;
-        remove_folder(&folder).map_err(failed)
-    }
-
-    // ---- shims ----
-
-    fn spawn(&self, what: &str, folder: &Path, control: StdUnixStream) -> io::Result<Child> {
-        let errors = File::options()
-            .create(true)
-            .append(true)
-            .open(folder.join(SHIM_LOG))?;
-        // The shim and what it forks hold the lock until they have ended or have become the command.
-        errors.try_lock_shared()?;
-        Command::new(&self.config.shim.program)
-            .args(&self.config.shim.args)
-            .arg(what)
-            .arg(folder)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(control)))
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-    }
-
-    async fn start_shim(
-        &self,
-        folder: &Path,
-        spec: &ContainerSpec,
-        sandbox: SandboxSpec,
-        processes: Processes,
-    ) -> Result<(Started, Child), RuntimeError> {
-        let failed = |error: io::Error| RuntimeError::machine("start the shim", error);
-        fs::create_dir_all(folder).map_err(failed)?;
-        let sandbox_folder = self.sandbox_folder(&sandbox.id);
-        let mut container = spec.clone();
-        if !container
-            .mounts
-            .iter()
-            .any(|mount| mount.target == Path::new("/dev/shm"))
-        {
-            let own = sandbox.ipc == NamespaceMode::Own;
-            container.mounts.push(MountSpec {
-                source: if own {
-                    sandbox_folder.join("shm")
-                } else {
-                    "/dev/shm".into()
-                },
-                target: "/dev/shm".into(),
-                ..MountSpec::default()
-            });
-        }
-        let shim_spec = ShimSpec {
-            cgroup: self.cgroup_of(&spec.sandbox, &spec.id),
-            shim_cgroup: self.shim_cgroup(),
-            container,
-            sandbox,
-            sandbox_folder,
-            processes,
-        };
-        write_json(&folder.join(SPEC), &shim_spec).map_err(failed)?;
-        let (ours, theirs) = StdUnixStream::pair().map_err(failed)?;
-        let mut child = self.spawn("run", folder, theirs).map_err(failed)?;
-        ours.set_nonblocking(true).map_err(failed)?;
-        let mut line = String::new();
-        let reading = UnixStream::from_std(ours).map_err(failed)?;
-        BufReader::new(reading)
-            .read_line(&mut line)
-            .await
-            .map_err(failed)?;
-        match serde_json::from_str(&line) {
-            Ok(StartAnswer::Started(started)) => Ok((started, child)),
-            Ok(StartAnswer::Failed(reason)) => {
-                let _ = child.wait().await;
-                Err(RuntimeError::Start { reason })
-            }
-            Err(_) => {
-                let status = child.wait().await.map_err(failed)?;
-                let said = fs::read_to_string(folder.join(SHIM_LOG)).unwrap_or_default();
-                self.give_up(&spec.sandbox, &spec.id);
-                Err(RuntimeError::machine(
-                    "start the container",
-                    format!("the shim ended ({status}) {said}"),
-                ))
-            }
-        }
-    }
-
-    /// Watches a container whose shim lives.
-    fn watch(
-        self: &Arc<Self>,
-        id: &ContainerId,
-        sandbox: &str,
-        folder: PathBuf,
-        child: Option<Child>,
-    ) -> watch::Receiver<Option<ContainerExit>> {
-        let (sender, exit) = watch::channel(None);
-        let (cgroups, group) = (self.cgroups.clone(), self.cgroup_of(sandbox, id));
-        tokio::spawn(async move {
-            let exit = watch_shim(&folder).await;
-            if let Some(mut child) = child {
-                let _ = child.wait().await;
-            }
-            let exit = match exit {
-                Some(exit) => exit,
-                None => blocking(move || bury(&folder, &cgroups, &group)).await,
-            };
-            sender.send_replace(Some(exit));
-        });
-        exit
-    }
-
-    /// Removes what is left of a container that has ended.
-    ///
-    /// A command whose start began before the end makes the control group of the container anew when it joins it:
-    /// such commands are ended first, and the lock keeps others out.
-    fn remove_remains(&self, sandbox: &str, id: &ContainerId) -> io::Result<()> {
-        let folder = self.container_folder(id);
-        let lock = match File::options().append(true).open(folder.join(SHIM_LOG)) {
-            Ok(lock) => lock,
-            // Somebody else is removing it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return remove_folder(&folder),
-            Err(error) => return Err(error),
-        };
-        let group = self.cgroup_of(sandbox, id);
-        let until = Instant::now() + SHIMS_END_MAX;
-        while let Err(error) = lock.try_lock() {
-            if Instant::now() > until {
-                return Err(error.into());
-            }
-            self.cgroups.kill(&group);
-            thread::sleep(SHIMS_END_PAUSE);
-        }
-        self.cgroups.remove(&group)?;
-        remove_folder(&folder)
-    }
-
-    /// Removes what a shim left that is gone.
-    fn give_up(&self, sandbox: &str, id: &ContainerId) {
-        if let Err(error) = self.cgroups.remove(&self.cgroup_of(sandbox, id)) {
-            tracing::warn!(container = %id, %error, "the control group of a lost container stays");
-        }
-    }
-
-    // ---- finding again ----
-
-    fn find(&self) -> io::Result<Found> {
-        let mut found = Found {
-            sandboxes: Vec::new(),
-            containers: Vec::new(),
-        };
-        for folder in folders(&self.config.root.join("sandboxes"))? {
-            match read_json::<Sandbox>(&folder.join(SANDBOX)) {
-                Ok(Some(sandbox)) if namespaces::are_kept(&folder, &sandbox.spec) => {
-                    found.sandboxes.push(sandbox);
-                }
-                _ => {
-                    let id = folder
-                        .file_name()
-                        .unwrap_or_default()
-                        .to_string_lossy()
-                        .into_owned();
-                    if let Err(error) = self.unmake_sandbox(&id) {
-                        tracing::warn!(sandbox = id, %error, "a half-made sandbox stays");
-                    }
-                }
-            }
-        }
-        for folder in folders(&self.config.root.join("containers"))? {
-            let known = |id: &str| found.sandboxes.iter().any(|sandbox| sandbox.spec.id == id);
-            match self.find_container(&folder)? {
-                Some((container, alive)) if alive || known(&container.sandbox) => {
-                    found.containers.push((container, alive));
-                }
-                _ => fs::remove_dir_all(&folder)?,
-            }
-        }
-        Ok(found)
-    }
-
-    /// What a folder says of its container; `None` when it never ran.
-    fn find_container(&self, folder: &Path) -> io::Result<Option<(Container, bool)>> {
-        let spec = read_json::<ShimSpec>(&folder.join(SPEC)).unwrap_or_default();
-        let Some(spec) = spec else { return Ok(None) };
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join(LOCK))?;
-        let tried = fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive);
-        let mut alive = matches!(tried, Err(Errno::AGAIN | Errno::ACCESS));
-        let mut started = read_json::<Started>(&folder.join(STARTED))?;
-        if alive && started.is_none() {
-            // The agent before this one ended while the container was being started. Nobody is told of it any more.
-            let holder = fs::read_to_string(folder.join(LOCK))?;
-            if let Ok(pid) = holder.trim().parse() {
-                kill_family(pid);
-            }
-            fcntl_lock(&lock, FlockOperation::LockExclusive)?;
-            alive = false;
-            started = None;
-        }
-        let Some(started) = started else {
-            self.give_up(&spec.container.sandbox, &spec.container.id);
-            return Ok(None);
-        };
-        let mut container = container_of(&spec.container, &started);
-        if !alive {
-            container.exit = Some(bury(folder, &self.cgroups, &spec.cgroup));
-        }
-        Ok(Some((container, alive)))
-    }
-}
-
-/// Sees to it that nothing is left of a container whose shim is gone, and gives its exit: what the shim wrote, or a
-/// guess.
-fn bury(folder: &Path, cgroups: &Cgroups, group: &str) -> ContainerExit {
-    if let Err(error) = cgroups.remove(group) {
-        tracing::warn!(group, %error, "a control group stays");
-    }
-    if let Ok(Some(exit)) = read_json(&folder.join(EXIT)) {
-        return exit;
-    }
-    let exit = ContainerExit {
-        code: KILLED,
-        signal: None,
-        oom_killed: false,
-        finished: Timestamp::now(),
-        unseen: true,
-    };
-    if let Err(error) = write_json(&folder.join(EXIT), &exit) {
-        tracing::warn!(folder = %folder.display(), %error, "the exit of a lost container is not written down");
-    }
-    exit
-}
-
-/// Waits until the shim is gone; gives what it said about the end of its container.
-async fn watch_shim(folder: &Path) -> Option<ContainerExit> {
-    let stream = connect(folder).await.ok()?;
-    send(&stream, &Request::Watch, &[]).ok()?;
-    let mut lines = BufReader::new(stream).lines();
-    let mut told = None;
-    while let Ok(Some(line)) = lines.next_line().await {
-        if let Ok(Answer::Exited(exit)) = serde_json::from_str(&line) {
-            told = Some(exit);
-        }
-    }
-    told
-}
-
-async fn connect(folder: &Path) -> io::Result<UnixStream> {
-    let path = ShortPath::new(folder, SOCKET)?;
-    UnixStream::connect(path.as_path()).await
-}
-
-fn container_of(spec: &ContainerSpec, started: &Started) -> Container {
-    Container {
-        id: spec.id.clone(),
-        sandbox: spec.sandbox.clone(),
-        name: spec.name.clone(),
-        attempt: spec.attempt,
-        image: spec.image.clone(),
-        image_id: spec.image_id.clone(),
-        stop_signal: spec.stop_signal.clone(),
-        log: spec.log.clone(),
-        started: started.started,
-        pid: started.pid,
-        exit: None,
     }
 }
 
@@ -882,21 +544,7 @@ fn signal_number(text: &str) -> Result<i32, RuntimeError> {
     })
 }
 
-/// Removes a folder, which somebody else may be doing too.
-fn remove_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn folders(parent: &Path) -> io::Result<Vec<PathBuf>> {
-    fs::read_dir(parent)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
