@@ -37,6 +37,7 @@ mod role;
 mod running;
 mod serve;
 mod server_list;
+mod stop_signals;
 mod task;
 mod timing;
 mod tls;

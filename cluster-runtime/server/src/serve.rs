@@ -11,7 +11,6 @@ use cluster_objects::Status;
 use cluster_store::{OpenError, StoreError};
 use nix::unistd::setsid;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ask::AskError;
 use crate::control::{READY, StopPods};
@@ -22,6 +21,7 @@ use crate::options::{ClusterOptions, OptionsError};
 use crate::pki::PkiError;
 use crate::role;
 use crate::running::Parts;
+use crate::stop_signals::StopSignals;
 use crate::token::Role;
 
 /// Why a server could not be started.
@@ -167,8 +167,8 @@ pub enum ServeError {
 /// Runs a server until it is told to stop.
 ///
 /// Prints one line on stdout, `ready` or why not, for whoever waits for it; what it says afterwards goes to the log.
-/// SIGTERM and SIGINT stop it and leave its containers running, SIGUSR1 stops them as well. `program` is this
-/// program, which containers are run by.
+/// SIGTERM and SIGINT stop it and leave its containers running, SIGUSR1 stops them as well; while it starts, each of the three
+/// ends it at once, and containers stay. `program` is this program, which containers are run by.
 pub fn serve(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Result<(), ServeError> {
     // Whoever started it may go away with its terminal; a leader of a session already is what it would become.
     let _ = setsid();
@@ -219,9 +219,17 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
     if is_new {
         dir.save_settings(&settings)?;
     }
+    let mut signals = StopSignals::listen()?;
     let mut is_first = true;
     loop {
-        let parts = Parts::start(dir, &settings, options, listener, program.clone()).await?;
+        // A start may wait for long, for servers of other machines for one; what it has done by then is as after a crash.
+        let parts = tokio::select! {
+            parts = Parts::start(dir, &settings, options, listener, program.clone()) => parts?,
+            _ = signals.next() => {
+                tracing::info!("told to stop while it was starting");
+                return Ok(());
+            }
+        };
         let url = format!("https://{}", entrance(&settings));
         let process = ServerProcess {
             pid: std::process::id(),
@@ -242,7 +250,7 @@ async fn run(dir: &ClusterDir, options: &ClusterOptions, program: PathBuf) -> Re
             announce(READY);
         }
         let next = tokio::select! {
-            pods = stop_signal() => Next::Stop(pods?),
+            pods = signals.next() => Next::Stop(pods),
             error = parts.failed() => Next::Fail(error),
             settings = role::changed(dir.clone(), settings.clone(), parts.api()) => Next::Become(settings),
         };
@@ -291,16 +299,4 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeErro
     TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })
-}
-
-/// Waits for the signal to stop.
-async fn stop_signal() -> io::Result<StopPods> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut stop_pods = signal(SignalKind::user_defined1())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => StopPods::Keep,
-        _ = interrupt.recv() => StopPods::Keep,
-        _ = stop_pods.recv() => StopPods::Stop,
-    })
 }

@@ -471,10 +471,13 @@ fn servers_come_and_go_while_pods_run() {
         lab: machines.get(2),
         program: kubectl,
     };
-    until("the first is an agent", LIMIT, || {
-        let status = machines.get(0).tug(["cluster", "status", "-o", "json"]).json();
-        (status["role"] == "agent").then_some(())
-    });
+    let until_agent = |lab: &Lab| {
+        until("the machine is an agent", LIMIT, || {
+            let status = lab.tug(["cluster", "status", "-o", "json"]).json();
+            (status["role"] == "agent").then_some(())
+        });
+    };
+    until_agent(machines.get(0));
     other.ok("create configmap after --from-literal=a=b");
     let after = other.ok("get pods -o jsonpath={range.items[*]}{.metadata.uid}:{.status.containerStatuses[0].restartCount},{end}");
     assert_eq!(after, before);
@@ -484,6 +487,10 @@ fn servers_come_and_go_while_pods_run() {
         "{}",
         status.stderr
     );
+    // Its role is written down before it is that: to stop in between is to stop.
+    machines.get(2).tug(["cluster", "demote", "m2"]).ok();
+    until_agent(machines.get(1));
+    machines.get(1).tug(["cluster", "stop"]).ok();
 }
 
 #[test]
