@@ -29,6 +29,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const HEARD_MAX: Duration = Duration::from_secs(2);
 /// A member that lives is heard of several times meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(700);
+/// How often it has to be heard of anew.
+const LOOKS: usize = 4;
 
 /// Takes an address that the cluster knows the machine by, which it may not have any more.
 pub(crate) async fn listen_as_known(
@@ -97,19 +99,23 @@ pub(crate) async fn check_alone(
         });
         join_all(questions).await.into_iter().flatten().min()
     };
-    if heard().await.is_none_or(|(ago, _)| ago >= HEARD_MAX) {
+    let Some((_, mut by)) = heard().await.filter(|(ago, _)| *ago < HEARD_MAX) else {
         return Ok(());
+    };
+    // It may be what was heard of this machine's server before it was ended; where packets are lost, that comes late, too.
+    // One that lives is heard of all the time.
+    for _ in 0..LOOKS {
+        sleep(LOOK_AGAIN).await;
+        match heard().await {
+            Some((ago, other)) if ago < LOOK_AGAIN => by = other,
+            _ => return Ok(()),
+        }
     }
-    // It may be what was heard of this machine's server before it was ended.
-    sleep(LOOK_AGAIN).await;
-    match heard().await {
-        Some((ago, by)) if ago < LOOK_AGAIN => Err(ServeError::Served {
-            member,
-            by,
-            folder: dir.path().to_owned(),
-        }),
-        _ => Ok(()),
-    }
+    Err(ServeError::Served {
+        member,
+        by,
+        folder: dir.path().to_owned(),
+    })
 }
 
 /// Keeps the list of the other servers for the next start.
