@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use test_support::{Lab, peer, repository, skip, until};
+use test_support::{Engine, Lab, peer, repository, skip, until};
 
 const PORT: u16 = 30090;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -183,8 +183,11 @@ volumes: {seeded: , bare: }
 fn start(lab: &Lab, name: &str, arguments: &[&str]) -> (std::process::Child, PathBuf) {
     let said = lab.folder().join(name);
     let file = std::fs::File::create(&said).unwrap();
-    let mut command = lab.command(test_support::tug());
+    // Whoever runs the tests in the background ignores interrupts, and so would what they start.
+    let mut command = lab.command("env");
     command
+        .arg("--default-signal=INT")
+        .arg(test_support::tug())
         .args(arguments)
         .stderr(file.try_clone().unwrap())
         .stdout(file);
@@ -419,22 +422,16 @@ fn images_are_built_by_an_engine_and_pods_follow_them() {
     if !load_box(&lab) {
         return;
     }
-    let engine = PathBuf::from("/usr/sbin/dockerd");
-    if !engine.exists() {
-        return skip("there is no dockerd");
-    }
     // It makes the lab's loopback, which the engine leaves alone.
     lab.tug(["cluster", "start"]).ok();
-    let socket = format!("unix://{}", lab.folder().join("docker.sock").display());
-    let engine = Engine::start(&lab, engine, &socket);
+    let Some(engine) = Engine::start(&lab, &[]) else {
+        return;
+    };
     let with_engine = |program: PathBuf, arguments: &[&str]| {
         let mut command = lab.command(program);
-        command.args(arguments).env("DOCKER_HOST", &socket);
+        command.args(arguments).env("DOCKER_HOST", engine.host());
         lab.run(command)
     };
-    until("the engine answers", LIMIT, || {
-        (with_engine(docker.clone(), &["version"]).code == 0).then_some(())
-    });
     let image = lab.folder().join("image.tar").display().to_string();
     with_engine(docker.clone(), &["load", "-i", &image]).ok();
     let file = write(&lab, "compose.yaml", BUILT);
@@ -450,37 +447,6 @@ fn images_are_built_by_an_engine_and_pods_follow_them() {
         assert_eq!(read.ok(), note);
     }
     drop(engine);
-}
-
-/// A Docker engine with its own data, ended when dropped.
-struct Engine(std::process::Child);
-
-impl Engine {
-    fn start(lab: &Lab, program: PathBuf, socket: &str) -> Self {
-        let folder = |name: &str| lab.folder().join(name);
-        let mut command = lab.command(program);
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
-        command
-            .env("PATH", path)
-            .args(["--host", socket])
-            .arg("--data-root")
-            .arg(folder("engine"))
-            .arg("--exec-root")
-            .arg(folder("exec"))
-            .arg("--pidfile")
-            .arg(folder("docker.pid"))
-            .stdout(std::fs::File::create(folder("engine.log")).unwrap())
-            .stderr(std::fs::File::create(folder("engine.err")).unwrap());
-        Self(lab.inside(move || command.spawn()).unwrap())
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        signal(&self.0, "-TERM");
-        // It has been told to end.
-        let _ = self.0.wait();
-    }
 }
 
 /// The address where the shop of six services answers.

@@ -3,9 +3,11 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use test_support::{Kubectl, Lab, Registry, peer, repository, skip, tug, until};
+use test_support::{Engine, Kubectl, Lab, Registry, peer, repository, skip, tug, until};
 
 const LIMIT: Duration = Duration::from_secs(120);
+/// What Docker's engine is told so that it leaves networks alone.
+const NO_NETWORKS: [&str; 4] = ["--bridge", "none", "--iptables=false", "--ip6tables=false"];
 
 /// Ends with the test.
 struct Running(Child);
@@ -27,21 +29,9 @@ enum Runtime {
 
 /// A laboratory with a cluster. It must end before the engine does, which is why [`Shop::close`] is to be called.
 struct Shop {
+    _engine: Option<Engine>,
     kubectl: Kubectl,
     _registry: Registry,
-    _engine: Option<Engine>,
-}
-
-/// Docker's daemon; its containers end with it.
-struct Engine(Child);
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("kill")
-            .arg(self.0.id().to_string())
-            .status();
-        let _ = self.0.wait();
-    }
 }
 
 impl Shop {
@@ -50,54 +40,29 @@ impl Shop {
         let kubectl = Kubectl::open()?;
         let engine = match runtime {
             Runtime::Embedded => None,
-            Runtime::Docker => Some(engine(&kubectl)?),
+            Runtime::Docker => Some(Engine::start(&kubectl.lab, &NO_NETWORKS)?),
         };
         let lab = &kubectl.lab;
         // The cluster brings the loopback of the laboratory up.
         let mut start = lab.command(tug());
         start.args(["cluster", "start"]);
-        if runtime == Runtime::Docker {
-            let socket = lab.folder().join("engine.sock").display().to_string();
+        if let Some(engine) = &engine {
             start
                 .args(["--runtime", "docker"])
-                .env("DOCKER_HOST", format!("unix://{socket}"));
+                .env("DOCKER_HOST", engine.host());
         }
         lab.run(start).ok();
         let registry = registry(&kubectl.lab)?;
         Some(Self {
+            _engine: engine,
             kubectl,
             _registry: registry,
-            _engine: engine,
         })
     }
 
     fn close(self) {
         self.kubectl.lab.tug(["cluster", "delete"]).ok();
     }
-}
-
-/// Docker's engine in the laboratory.
-fn engine(kubectl: &Kubectl) -> Option<Engine> {
-    let Some(daemon) = peer("dockerd") else {
-        skip("Docker's engine is not installed");
-        return None;
-    };
-    let lab = &kubectl.lab;
-    let path = |name: &str| lab.folder().join(name).display().to_string();
-    let mut start = lab.command(daemon);
-    start
-        .args(["--data-root", &path("engine"), "--exec-root", &path("engine-run")])
-        .args(["--pidfile", &path("engine.pid"), "--host"])
-        .arg(format!("unix://{}", path("engine.sock")))
-        .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(lab.folder().join("engine.log")).unwrap());
-    let engine = Engine(lab.inside(move || start.spawn()).unwrap());
-    let socket = lab.folder().join("engine.sock");
-    until("the engine answers", LIMIT, || {
-        std::os::unix::net::UnixStream::connect(&socket).ok()
-    });
-    Some(engine)
 }
 
 /// A registry that holds the images; `None`, with a word, where something is not installed.

@@ -3,6 +3,7 @@
 //! Start with [`Lab::open`]; everything that it starts ends with it.
 
 mod client;
+mod engine;
 mod http;
 mod kubectl;
 mod lab;
@@ -13,6 +14,7 @@ mod registry;
 mod shop;
 mod wait;
 
+pub use engine::Engine;
 pub use http::get;
 pub use kubectl::Kubectl;
 pub use lab::Lab;

@@ -33,7 +33,10 @@ pub fn repository() -> &'static Path {
 /// A program on the path.
 pub fn peer(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
+    // Daemons are where only administrators look.
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path)
+        .chain(system)
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
 }

@@ -104,5 +104,7 @@ impl Drop for Engine {
         let pid = rustix::process::Pid::from_child(&self.daemon);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.daemon.wait();
+        // It makes its data folder a mount, and leaves that behind.
+        let _ = rustix::mount::unmount(self.folder.join("engine"), rustix::mount::UnmountFlags::DETACH);
     }
 }
