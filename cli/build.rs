@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -10,6 +11,10 @@ fn main() {
     // start; that takes as long as rendering a small chart. Stack, heap and libraries keep their random places.
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         println!("cargo::rustc-link-arg-bin=tug=-no-pie");
+        if let Some(folder) = folder_of_unwinder() {
+            println!("cargo::rustc-link-search=native={}", folder.display());
+            println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+        }
     }
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");
     let charts = Path::new(&manifest).join("../charts");
@@ -26,6 +31,22 @@ fn main() {
     text.push(']');
     let out = std::env::var_os("OUT_DIR").expect("cargo says where to write");
     fs::write(Path::new(&out).join("bundled_charts.rs"), text).expect("the folder of outputs can be written");
+}
+
+/// Where the compiler of C has the library that unwinds stacks in a form to be put into the binary: to load it with each
+/// start takes a tenth of rendering a small chart. `None` where it has none, as in cross compilation: it is loaded then.
+fn folder_of_unwinder() -> Option<PathBuf> {
+    let is_own = std::env::var_os("HOST") == std::env::var_os("TARGET");
+    if !is_own || std::env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {
+        return None;
+    }
+    let asked = Command::new("cc")
+        .arg("-print-file-name=libgcc_eh.a")
+        .output()
+        .ok()?;
+    let path = PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim());
+    // The name alone comes back where there is none.
+    path.is_absolute().then(|| path.parent().map(Path::to_owned))?
 }
 
 /// Adds the files below a folder.

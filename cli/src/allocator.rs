@@ -9,8 +9,9 @@ use std::ptr;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use libmimalloc_sys::{mi_option_set, mi_option_t};
+use libmimalloc_sys::{mi_option_set, mi_option_t, mi_reserve_os_memory_ex};
 use mimalloc::MiMalloc;
+use rustix::process::{Resource, getrlimit};
 
 /// Bytes from which on a piece is large.
 const LARGE: usize = 1 << 20;
@@ -19,15 +20,32 @@ const LARGE: usize = 1 << 20;
 /// (`ulimit -d`), used or not.
 const ARENA_EAGER_COMMIT: mi_option_t = 4;
 
-/// `mi_option_arena_reserve` of mimalloc 3: how much it asks the system for at first, in KiB; it asks for more and more
-/// by and by. To keep books of the gigabyte that it would begin with costs a short command a tenth of its pages.
+/// `mi_option_purge_delay` of mimalloc 3: after how many milliseconds what is not used goes back to the system; never where
+/// it is negative.
+const PURGE_DELAY: mi_option_t = 15;
+
+/// `mi_option_arena_reserve` of mimalloc 3: how much it asks the system for when it has no more, in KiB; it asks for more
+/// and more by and by. To keep books of the gigabyte that it would begin with costs a short command a tenth of its pages.
 const ARENA_RESERVE: mi_option_t = 23;
+
+/// Bytes that it is given at first, its least, unless memory is limited: a short command need not ask the system for each
+/// of its pages.
+const FIRST: usize = 32 << 20;
 
 /// mimalloc for small pieces, the system for large ones: the layout tells whose a piece is.
 pub(crate) struct BySize;
 
 /// Whether mimalloc was told how to work; the first piece is asked for before there is a second thread.
 static IS_SET: AtomicBool = AtomicBool::new(false);
+
+/// For the end of the program: what it has goes back with the process, not piece by piece before.
+#[expect(
+    unsafe_code,
+    reason = "options of mimalloc are set by C; it reads them at any time, from any thread"
+)]
+pub(crate) fn keep_until_exit() {
+    unsafe { mi_option_set(PURGE_DELAY, -1) };
+}
 
 #[expect(
     unsafe_code,
@@ -41,6 +59,10 @@ unsafe impl GlobalAlloc for BySize {
             unsafe {
                 mi_option_set(ARENA_EAGER_COMMIT, 0);
                 mi_option_set(ARENA_RESERVE, 32 << 10);
+                if getrlimit(Resource::Data).current.is_none() {
+                    // Where it fails there is less to come by, which then is asked for.
+                    mi_reserve_os_memory_ex(FIRST, true, false, false, ptr::null_mut());
+                }
             }
         }
         if layout.size() < LARGE {

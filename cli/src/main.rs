@@ -72,7 +72,9 @@ fn main() -> ExitCode {
     let is_server = matches!(command, commands::Command::Server(_));
     start_tracing(settings.debug, settings.console.color_errors(), is_server);
     let console = settings.console.clone();
-    match commands::run(command, &settings) {
+    let outcome = commands::run(command, &settings);
+    allocator::keep_until_exit();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&console, &failure),
     }
