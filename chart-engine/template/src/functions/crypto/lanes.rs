@@ -23,17 +23,22 @@ pub(super) fn pass_base_two(numbers: &[BigUint; LANES], words: usize) -> Option<
 }
 
 /// Whether an odd number of at most `words` words of 64 bits passes the strong test of Miller and Rabin to all of the
-/// bases, at most [`LANES`], which are less than it and not zero.
+/// bases, at most [`LANES`], which are less than it and not zero. The number is one more than `odd`, doubled `twos` times.
 ///
 /// `None` where the processor or the length is not one for it.
-pub(super) fn passes(number: &BigUint, bases: &[BigUint], words: usize) -> Option<bool> {
+pub(super) fn passes(
+    number: &BigUint,
+    (odd, twos): (&BigUint, u64),
+    bases: &[BigUint],
+    words: usize,
+) -> Option<bool> {
     #[cfg(target_arch = "x86_64")]
     if ifma::is_there() {
         // Every number passes to the base one.
         let bases = std::array::from_fn(|lane| bases.get(lane).cloned().unwrap_or_else(BigUint::one));
-        return ifma::passes(number, &bases, words);
+        return ifma::passes(number, (odd, twos), &bases, words);
     }
-    let _ = (number, bases, words);
+    let _ = (number, odd, twos, bases, words);
     None
 }
 
@@ -75,11 +80,16 @@ mod ifma {
     }
 
     #[expect(unsafe_code, reason = "as above")]
-    pub(super) fn passes(number: &BigUint, bases: &[BigUint; LANES], words: usize) -> Option<bool> {
+    pub(super) fn passes(
+        number: &BigUint,
+        less: (&BigUint, u64),
+        bases: &[BigUint; LANES],
+        words: usize,
+    ) -> Option<bool> {
         // SAFETY: as above.
         match words {
-            16 => Some(unsafe { passes_of::<20>(number, bases) }),
-            32 => Some(unsafe { passes_of::<40>(number, bases) }),
+            16 => Some(unsafe { passes_of::<20>(number, less, bases) }),
+            32 => Some(unsafe { passes_of::<40>(number, less, bases) }),
             _ => None,
         }
     }
@@ -102,13 +112,13 @@ mod ifma {
     impl<const L: usize> Moduli<L> {
         #[target_feature(enable = "avx512f,avx512ifma")]
         fn new(numbers: &[BigUint; LANES]) -> Self {
-            let r = BigUint::from(1u8) << (DIGIT * L);
+            let one = BigUint::from(1u8);
             let words = numbers.each_ref().map(BigUint::to_u64_digits);
             let inverse = words.map(|words| negated_inverse(words[0]) & DIGIT_MAX);
             Moduli {
                 digits: digits(numbers),
                 inverse: lanes(inverse),
-                one: array::from_fn(|lane| &r % &numbers[lane]),
+                one: numbers.each_ref().map(|number| residue::<L>(&one, number)),
                 numbers: numbers.clone(),
             }
         }
@@ -153,6 +163,11 @@ mod ifma {
         }
     }
 
+    /// A number multiplied by R, modulo the modulus.
+    fn residue<const L: usize>(number: &BigUint, modulus: &BigUint) -> BigUint {
+        (number << (DIGIT * L)) % modulus
+    }
+
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn pass_base_two_of<const L: usize>(numbers: &[BigUint; LANES]) -> __mmask8 {
         let moduli = Moduli::<L>::new(numbers);
@@ -168,13 +183,13 @@ mod ifma {
     }
 
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn passes_of<const L: usize>(number: &BigUint, bases: &[BigUint; LANES]) -> bool {
+    fn passes_of<const L: usize>(
+        number: &BigUint,
+        (odd, twos): (&BigUint, u64),
+        bases: &[BigUint; LANES],
+    ) -> bool {
         let moduli = Moduli::<L>::new(&array::from_fn(|_| number.clone()));
-        let less = number - 1u8;
-        let twos = less.trailing_zeros().unwrap_or(0);
-        let odd = &less >> twos;
-        let r = BigUint::from(1u8) << (DIGIT * L);
-        let bases = digits(&array::from_fn(|lane| &bases[lane] * &r % number));
+        let bases = digits(&bases.each_ref().map(|base| residue::<L>(base, number)));
         let mut power = bases;
         for bit in (0..odd.bits() - 1).rev() {
             power = moduli.multiply(&power, &power, 0);
@@ -226,6 +241,7 @@ mod ifma {
 #[cfg(test)]
 mod tests {
     use super::super::montgomery::Modulus;
+    use super::super::primes::without_twos;
     use super::*;
 
     /// Odd numbers with all their bits in use, from a generator of pseudo-random ones.
@@ -248,6 +264,11 @@ mod tests {
             println!("skipped: the processor has no AVX-512 IFMA");
         }
         are_there
+    }
+
+    fn are_passed(number: &BigUint, bases: &[BigUint], words: usize) -> Option<bool> {
+        let (odd, twos) = without_twos(&(number - 1u8));
+        passes(number, (&odd, twos), bases, words)
     }
 
     #[test]
@@ -282,8 +303,8 @@ mod tests {
             let expected = std::array::from_fn(|lane| lane == 4);
             assert_eq!(passed, expected, "{bits}");
             let bases = numbers::<15>(bits);
-            assert_eq!(passes(&near(bits, offset), &bases, words), Some(true));
-            assert_eq!(passes(&near(bits, offset + 2), &bases, words), Some(false));
+            assert_eq!(are_passed(&near(bits, offset), &bases, words), Some(true));
+            assert_eq!(are_passed(&near(bits, offset + 2), &bases, words), Some(false));
         }
     }
 
@@ -296,8 +317,8 @@ mod tests {
         let prime = (BigUint::from(1u8) << 511u32) + 111u8;
         let number = &prime * ((BigUint::from(1u8) << 512u32) + 75u8);
         let mut bases = vec![BigUint::one(); 6];
-        assert_eq!(passes(&number, &bases, 16), Some(true));
+        assert_eq!(are_passed(&number, &bases, 16), Some(true));
         bases[5] = BigUint::from(3u8);
-        assert_eq!(passes(&number, &bases, 16), Some(false));
+        assert_eq!(are_passed(&number, &bases, 16), Some(false));
     }
 }

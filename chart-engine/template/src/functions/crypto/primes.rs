@@ -199,15 +199,14 @@ pub(super) fn is_prime<const N: usize>(number: &BigUint, witnesses: &[BigUint]) 
 fn is_confirmed<const N: usize>(number: &BigUint, witnesses: &[BigUint]) -> bool {
     let bases = witnesses.iter().map(|witness| witness % number);
     let bases: Vec<BigUint> = bases.filter(|base| !base.is_zero()).collect();
-    if let Some(passed) = lanes::passes(number, &bases, N) {
+    let less = number - 1u8;
+    let (odd, twos) = without_twos(&less);
+    if let Some(passed) = lanes::passes(number, (&odd, twos), &bases, N) {
         return passed;
     }
     let Some(modulus) = Modulus::<N>::new(number) else {
         return false;
     };
-    let less = number - 1u8;
-    let twos = less.trailing_zeros().unwrap_or(0);
-    let odd = &less >> twos;
     bases.iter().all(|base| {
         let mut power = modulus.power(base, &odd);
         if power.is_one() || power == less {
@@ -218,6 +217,12 @@ fn is_confirmed<const N: usize>(number: &BigUint, witnesses: &[BigUint]) -> bool
             power == less
         })
     })
+}
+
+/// An even number as an odd one that was doubled so many times.
+pub(super) fn without_twos(number: &BigUint) -> (BigUint, u64) {
+    let twos = number.trailing_zeros().unwrap_or(0);
+    (number >> twos, twos)
 }
 
 #[cfg(test)]
