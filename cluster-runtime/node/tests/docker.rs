@@ -12,8 +12,8 @@ use cluster_node::runtime::{
     SandboxSpec,
 };
 use support::conformance::{self, run};
-use support::engine::Engine;
 use support::{Lab, SOON, container, sandbox};
+use test_support::Engine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A lab with an engine and a runtime on it. The engine ends before the lab's folder goes.
@@ -25,7 +25,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Option<Self> {
-        Self::on(Engine::docker).await
+        Self::on(|folder| Engine::docker(folder, Engine::NO_NETWORKS)).await
     }
 
     async fn on(engine: fn(&Path) -> Option<Engine>) -> Option<Self> {

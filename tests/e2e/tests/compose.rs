@@ -424,7 +424,7 @@ fn images_are_built_by_an_engine_and_pods_follow_them() {
     }
     // It makes the lab's loopback, which the engine leaves alone.
     lab.tug(["cluster", "start"]).ok();
-    let Some(engine) = Engine::start(&lab, &[]) else {
+    let Some(engine) = Engine::docker_in(&lab, &[]) else {
         return;
     };
     let with_engine = |program: PathBuf, arguments: &[&str]| {

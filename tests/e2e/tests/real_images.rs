@@ -6,8 +6,6 @@ use std::time::Duration;
 use test_support::{Engine, Kubectl, Lab, Registry, peer, repository, skip, tug, until};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// What Docker's engine is told so that it leaves networks alone.
-const NO_NETWORKS: [&str; 4] = ["--bridge", "none", "--iptables=false", "--ip6tables=false"];
 
 /// Ends with the test.
 struct Running(Child);
@@ -40,7 +38,7 @@ impl Shop {
         let kubectl = Kubectl::open()?;
         let engine = match runtime {
             Runtime::Embedded => None,
-            Runtime::Docker => Some(Engine::start(&kubectl.lab, &NO_NETWORKS)?),
+            Runtime::Docker => Some(Engine::docker_in(&kubectl.lab, Engine::NO_NETWORKS)?),
         };
         let lab = &kubectl.lab;
         // The cluster brings the loopback of the laboratory up.

@@ -8,7 +8,6 @@
 
 pub mod archive;
 pub mod conformance;
-pub mod engine;
 pub mod registry;
 
 use std::path::{Path, PathBuf};
