@@ -85,6 +85,10 @@ fn enable(
         return Ok(());
     }
     rename(chart);
+    if !needs_values(chart, vec![&values], Vec::new()) {
+        set_enabled(chart);
+        return Ok(());
+    }
     let values = coalesce(&chart.scope(), values, Nulls::Remove, &mut Vec::new())?;
     for dependency in &mut chart.metadata.dependencies {
         dependency.enabled = decide(dependency, &values, path, warnings);
@@ -112,6 +116,38 @@ fn enable(
         enable(subchart, values.clone(), &path, warnings)?;
     }
     Ok(())
+}
+
+/// Whether it takes values to tell which subcharts take part: where a condition or a tag may speak against one, or where
+/// something else is in the place of a subchart's values.
+///
+/// `tops` are the values of the charts above, which Helm lays over the chart as they are, and `inner` the parts of them that
+/// are the chart's own.
+fn needs_values<'c>(chart: &'c Chart, mut tops: Vec<&'c Map>, mut inner: Vec<&'c Map>) -> bool {
+    tops.push(&chart.values);
+    inner.extend(&tops);
+    // Under its alias a chart takes other values.
+    let is_special =
+        |dependency: &Dependency| !(dependency.condition.is_empty() && dependency.alias.is_empty());
+    chart.metadata.dependencies.iter().any(is_special)
+        || tops.iter().any(|values| values.contains_key("tags"))
+        || chart.dependencies.iter().any(|subchart| {
+            let inner = inner.iter().filter_map(|values| values.get(subchart.name()));
+            inner.clone().any(|values| values.as_map().is_none())
+                || needs_values(subchart, tops.clone(), inner.filter_map(Value::as_map).collect())
+        })
+}
+
+/// Lets all subcharts take part.
+fn set_enabled(chart: &mut Chart) {
+    for dependency in &mut chart.metadata.dependencies {
+        dependency.enabled = true;
+    }
+    let inner = chart.dependencies.iter_mut();
+    for subchart in inner.filter(|subchart| !subchart.metadata.dependencies.is_empty()) {
+        rename(subchart);
+        set_enabled(subchart);
+    }
 }
 
 /// Puts the subcharts in the order of `Chart.yaml`, once per entry and under its alias, behind those that it does not
@@ -223,7 +259,9 @@ fn import_values(chart: &mut Chart, warnings: &mut Vec<DependencyWarning>) -> Re
     if chart.metadata.dependencies.is_empty() {
         return Ok(());
     }
-    let mut values = coalesce(&chart.scope(), Map::new(), Nulls::Keep, &mut Vec::new())?;
+    // Over no values its own come out as they are.
+    let own = std::mem::take(&mut chart.values);
+    let mut values = coalesce(&chart.scope(), own, Nulls::Keep, &mut Vec::new())?;
     let mut imported = Map::new();
     for dependency in &mut chart.metadata.dependencies {
         for import in &mut dependency.import_values {
@@ -360,6 +398,48 @@ mod tests {
             "{mq: {log: {enabled: false}}}",
             &["db", "queue", "queue.log"],
         );
+    }
+
+    #[test]
+    fn without_conditions_all_take_part_unless_values_have_tags_or_do_not_fit() {
+        let tagged = |values: &str| {
+            chart(&[
+                (
+                    "Chart.yaml",
+                    "apiVersion: v2\nname: web\nversion: 1.0.0\ndependencies: [{name: mq, version: 1.x, tags: [queues]}]\n",
+                ),
+                ("values.yaml", values),
+                (
+                    "charts/mq/Chart.yaml",
+                    "apiVersion: v2\nname: mq\nversion: 1.0.0\ndependencies: [{name: log, version: 1.x, tags: [logs]}]\n",
+                ),
+                (
+                    "charts/mq/charts/log/Chart.yaml",
+                    "apiVersion: v2\nname: log\nversion: 1.0.0\n",
+                ),
+            ])
+        };
+        for (values, user, wanted) in [
+            ("{}", "{mq: {log: {a: 1}}}", Ok(&["mq", "mq.log"][..])),
+            ("{}", "{tags: {logs: false}}", Ok(&["mq"])),
+            ("tags: {queues: false}", "{}", Ok(&[])),
+            ("{}", "{mq: 5}", Err("type mismatch on mq: %!t(float64=5)")),
+            ("mq: {log: x}", "{}", Err("type mismatch on log: %!t(string=x)")),
+            ("log: x", "{}", Err("type mismatch on log: %!t(string=x)")),
+        ] {
+            let mut chart = tagged(values);
+            let done = chart.process_dependencies(&map_from_yaml(user).unwrap());
+            let found = done.map(|_| names(&chart)).map_err(|error| error.to_string());
+            let wanted = wanted
+                .map(|names| names.iter().map(|name| (*name).to_owned()).collect())
+                .map_err(str::to_owned);
+            assert_eq!(found, wanted, "{values} {user}");
+            let mut all = chart.metadata.dependencies.iter();
+            assert!(
+                all.all(|dependency| dependency.enabled || found.is_err()),
+                "{values} {user}"
+            );
+        }
     }
 
     #[test]
