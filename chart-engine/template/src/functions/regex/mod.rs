@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex_automata::meta::{Config, Regex};
+use regex_automata::util::captures::Captures;
+use regex_automata::util::syntax;
 
 use super::{Entry, Outcome, integer, made, takes, text};
 use crate::fault::Fault;
@@ -18,6 +20,8 @@ use crate::value::{Element, List, Text, Value};
 const CACHED_MAX: usize = 1024;
 /// How large a compiled expression may be.
 const COMPILED_BYTES_MAX: usize = 4 << 20;
+/// How deep groups may nest.
+const NESTED_MAX: u32 = 200;
 
 const TWO: &[Type] = &[Type::String, Type::String];
 const THREE: &[Type] = &[Type::String, Type::String, Type::String];
@@ -117,11 +121,10 @@ fn compiled(scope: &Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
     let compiled = re2::translate(&key.to_str())
         .map_err(broken)
         .and_then(|translated| {
-            let regex = RegexBuilder::new(&translated)
-                .size_limit(COMPILED_BYTES_MAX)
-                .nest_limit(200)
-                .build();
-            regex
+            Regex::builder()
+                .configure(engines())
+                .syntax(syntax::Config::new().utf8(false).nest_limit(NESTED_MAX))
+                .build(&translated)
                 .map(Rc::new)
                 .map_err(|_| broken(format!("expression too large: `{key}`")))
         });
@@ -132,13 +135,25 @@ fn compiled(scope: &Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
     compiled
 }
 
+/// How expressions are compiled: texts in charts are short, so what takes long to make and searches faster is left out.
+fn engines() -> Config {
+    Config::new()
+        .utf8_empty(false)
+        .nfa_size_limit(Some(COMPILED_BYTES_MAX))
+        .dfa(false)
+        .onepass(false)
+        // The usual number is that of the processors, which the system is asked for by opening files.
+        .pool_capacity(1)
+}
+
 type Refuse = fn(&Broken) -> Fault;
 
 fn find(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
     let regex = expression(scope, args, refuse)?;
-    let found = regex.find(text(&args[1]));
+    let whole = text(&args[1]);
+    let found = regex.find(whole);
     Ok(Value::String(found.map_or_else(Text::default, |found| {
-        Text::from(found.as_bytes())
+        Text::from(&whole[found.range()])
     })))
 }
 
@@ -150,9 +165,10 @@ fn at_most(count: &Value) -> usize {
 fn find_all(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
     let regex = expression(scope, args, refuse)?;
     let mut found = Vec::new();
-    for found_one in regex.find_iter(text(&args[1])).take(at_most(&args[2])) {
+    let whole = text(&args[1]);
+    for found_one in regex.find_iter(whole).take(at_most(&args[2])) {
         scope.spend(1)?;
-        found.push(Text::from(found_one.as_bytes()));
+        found.push(Text::from(&whole[found_one.range()]));
     }
     scope.items(found.len())?;
     if found.is_empty() {
@@ -165,14 +181,16 @@ fn replace_with(
     scope: &mut Scope,
     args: &[Value],
     regex: &Regex,
-    expand: impl Fn(&mut Vec<u8>, &Captures<'_>),
+    expand: impl Fn(&mut Vec<u8>, &Captures),
 ) -> Outcome {
     let whole = text(&args[1]);
     let mut out = Vec::with_capacity(whole.len());
     let mut from = 0;
     for captures in regex.captures_iter(whole) {
         scope.spend(1)?;
-        let Some(found) = captures.get(0) else { continue };
+        let Some(found) = captures.get_match() else {
+            continue;
+        };
         out.extend_from_slice(&whole[from..found.start()]);
         expand(&mut out, &captures);
         from = found.end();
@@ -187,7 +205,10 @@ fn replace_with(
 fn replace_all(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
     let regex = expression(scope, args, refuse)?;
     let template = Expansion::parse(&super::string(&args[2]));
-    replace_with(scope, args, &regex, |out, captures| template.write(out, captures))
+    let whole = text(&args[1]);
+    replace_with(scope, args, &regex, |out, captures| {
+        template.write(out, captures, whole);
+    })
 }
 
 fn replace_literal(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Outcome {
@@ -276,17 +297,17 @@ impl Expansion {
         Expansion { parts }
     }
 
-    fn write(&self, out: &mut Vec<u8>, captures: &Captures<'_>) {
+    fn write(&self, out: &mut Vec<u8>, captures: &Captures, whole: &[u8]) {
         for part in &self.parts {
             let found = match part {
                 Part::Text(text) => {
                     out.extend_from_slice(text.as_bytes());
                     continue;
                 }
-                Part::Group(group) => captures.get(*group),
-                Part::Named(name) => captures.name(name),
+                Part::Group(group) => captures.get_group(*group),
+                Part::Named(name) => captures.get_group_by_name(name),
             };
-            out.extend_from_slice(found.map_or(b"", |found| found.as_bytes()));
+            out.extend_from_slice(found.map_or(b"", |found| &whole[found.range()]));
         }
     }
 }

@@ -288,7 +288,7 @@ impl<'e> Translator<'e> {
         let class = format!(r"\{}{{{plain}}}", if negated { 'P' } else { 'p' });
         let spelled = plain.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let starts_upper = plain.starts_with(|c: char| c.is_ascii_uppercase());
-        if !spelled || !starts_upper || regex::Regex::new(&class).is_err() {
+        if !spelled || !starts_upper || regex_automata::util::syntax::parse(&class).is_err() {
             return Err(fault("invalid character class range", &rest[..len]));
         }
         self.at += len;
