@@ -1,6 +1,7 @@
 //! Reading the texts of a set on several threads.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,6 +17,8 @@ use crate::syntax::{self, Definition, Source, SyntaxError, Tables};
 pub struct Reading<'t> {
     /// With their names.
     texts: Vec<(&'t str, &'t str)>,
+    /// Which comes when: the longest first, so that nobody is left with one when all others are done.
+    order: Vec<usize>,
     next: AtomicUsize,
     numbers: Arc<Names<u32, Cow<'static, str>>>,
     depth_max: usize,
@@ -38,8 +41,11 @@ pub(crate) struct Tree {
 
 impl<'t> Reading<'t> {
     pub(crate) fn new(texts: Vec<(&'t str, &'t str)>, functions: &Functions, limits: &Limits) -> Reading<'t> {
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_unstable_by_key(|index| Reverse(texts[*index].1.len()));
         Reading {
             texts,
+            order,
             next: AtomicUsize::new(0),
             numbers: Arc::clone(functions.numbers()),
             depth_max: limits.syntax_depth_max,
@@ -51,10 +57,11 @@ impl<'t> Reading<'t> {
         let mut read = Vec::new();
         let mut tables = Tables::default();
         loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some((name, text)) = self.texts.get(index) else {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(&index) = self.order.get(turn) else {
                 return read;
             };
+            let (name, text) = self.texts[index];
             let tree = Tree::read(name, text, &self.numbers, self.depth_max, &mut tables);
             read.push(ReadText { index, tree });
         }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Op, Program, Variables};
-use crate::functions::{Action, Functions};
+use crate::functions::{Action, Functions, Names};
 use crate::signature::Type;
-use crate::syntax::{Branches, List, NodeId, Number, Source, Span, Syntax};
+use crate::syntax::{Branches, List, NodeId, Number, Path, Source, Span, Syntax};
 use crate::value::{Integer, Text, Value};
 
 /// Compiles the body of a named template.
@@ -22,6 +22,7 @@ pub(crate) fn compile(name: &Arc<str>, source: &Rc<Source>, body: List, function
         nodes: Vec::new(),
         constants: Vec::new(),
         names: Vec::new(),
+        places: Names::default(),
         texts: Vec::new(),
         types: Vec::new(),
         scope: vec![("$", 0)],
@@ -63,6 +64,8 @@ struct Compiler<'s> {
     nodes: Vec<NodeId>,
     constants: Vec<Value>,
     names: Vec<Text>,
+    /// Where each of them stands.
+    places: Names<u32, &'s str>,
     texts: Vec<Rc<str>>,
     types: Vec<Type>,
     scope: Vec<(&'s str, u32)>,
@@ -115,16 +118,13 @@ impl<'s> Compiler<'s> {
         index(self.texts.len() - 1)
     }
 
-    fn name(&mut self, name: &str) -> u32 {
-        if let Some(known) = self
-            .names
-            .iter()
-            .position(|known| known.as_bytes() == name.as_bytes())
-        {
-            return index(known);
+    fn name(&mut self, name: &'s str) -> u32 {
+        let next = index(self.names.len());
+        let place = *self.places.entry(name).or_insert(next);
+        if place == next {
+            self.names.push(name.into());
         }
-        self.names.push(name.into());
-        index(self.names.len() - 1)
+        place
     }
 
     fn constant(&mut self, value: Value) {
@@ -405,7 +405,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// The variable that a path begins with; gives the fields after it.
-    fn variable(&mut self, path: Span) -> std::str::Split<'s, char> {
+    fn variable(&mut self, path: Span) -> Path<'s> {
         let mut names = self.source.names(path);
         let name = names.next().unwrap_or_default();
         match self.slot(name) {

@@ -1,6 +1,6 @@
 //! Text to tokens.
 //!
-//! Spaces inside an action are tokens too: `.a .b` and `.a.b` differ by nothing else.
+//! Spaces inside an action leave a mark on the token after them: `.a .b` and `.a.b` differ by nothing else.
 //!
 //! Reading is most of what rendering a small chart costs, as few of its templates are used: so the lexer goes by bytes,
 //! and tokens are copied, not owned.
@@ -15,7 +15,6 @@ pub(super) enum TokenKind {
     Text,
     LeftDelim,
     RightDelim,
-    Space,
     Assign,
     Declare,
     Pipe,
@@ -51,6 +50,8 @@ pub(super) enum TokenKind {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
+    /// Whether there are spaces before it, inside its action.
+    pub(super) spaced: bool,
     pub(super) start: u32,
     pub(super) end: u32,
     pub(super) line: u32,
@@ -109,6 +110,7 @@ pub(super) struct Lexer<'t> {
     start_line: u32,
     in_action: bool,
     parens: u32,
+    spaced: bool,
     /// Why the text went on with no token.
     pub(super) message: String,
 }
@@ -128,6 +130,7 @@ impl<'t> Lexer<'t> {
             start_line: 1,
             in_action: false,
             parens: 0,
+            spaced: false,
             message: String::new(),
         }
     }
@@ -185,6 +188,7 @@ impl<'t> Lexer<'t> {
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let token = Token {
             kind,
+            spaced: std::mem::take(&mut self.spaced),
             start: place(self.start),
             end: place(self.at),
             line: self.start_line,
@@ -299,7 +303,21 @@ impl<'t> Lexer<'t> {
     }
 
     fn inside_action(&mut self) -> Step {
-        if let Some(trim) = self.right_delim_ahead() {
+        let delim = loop {
+            if let Some(trim) = self.right_delim_ahead() {
+                break Some(trim);
+            }
+            match self.byte() {
+                Some(byte) if is_space_byte(byte) => {
+                    self.at += 1;
+                    self.line += u32::from(byte == b'\n');
+                    self.spaced = true;
+                }
+                _ => break None,
+            }
+        };
+        self.skip();
+        if let Some(trim) = delim {
             if self.parens > 0 {
                 return self.fail("unclosed left paren");
             }
@@ -310,7 +328,6 @@ impl<'t> Lexer<'t> {
             return self.fail("unclosed action");
         };
         match c {
-            c if is_space(c) => self.space(),
             '=' => self.emit(TokenKind::Assign),
             ':' if self.peek() == Some('=') => {
                 self.bump();
@@ -344,33 +361,6 @@ impl<'t> Lexer<'t> {
                 "unrecognized character in action: {}",
                 describe_char(Some(c))
             )),
-        }
-    }
-
-    fn space(&mut self) -> Step {
-        // The last space may belong to a trimming `-}}`.
-        loop {
-            let last = self.at - 1;
-            if ends_trimming(&self.text.as_bytes()[last..]) {
-                if last == self.start {
-                    self.at = last;
-                    if self.text.as_bytes()[last] == b'\n' {
-                        self.line -= 1;
-                    }
-                    return self.right_delim(true);
-                }
-                if self.text.as_bytes()[last] == b'\n' {
-                    self.line -= 1;
-                }
-                self.at = last;
-                return self.emit(TokenKind::Space);
-            }
-            match self.peek() {
-                Some(c) if is_space(c) => {
-                    self.bump();
-                }
-                _ => return self.emit(TokenKind::Space),
-            }
         }
     }
 

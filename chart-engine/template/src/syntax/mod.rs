@@ -8,4 +8,4 @@ mod unquote;
 
 pub(crate) use number::{parse_float, parse_integer};
 pub(crate) use parser::{Definition, SyntaxError, Tables, parse};
-pub(crate) use tree::{Branches, List, NodeId, Number, Source, Span, Syntax};
+pub(crate) use tree::{Branches, List, NodeId, Number, Path, Source, Span, Syntax};

@@ -196,24 +196,12 @@ impl<'t> Parser<'t> {
         token
     }
 
-    fn peek_past_space(&mut self) -> TokenKind {
-        while self.peek() == TokenKind::Space {
-            self.next();
-        }
-        self.peek()
-    }
-
-    fn next_past_space(&mut self) -> Token {
-        self.peek_past_space();
-        self.next()
-    }
-
     fn back(&mut self, token: Token) {
         self.waiting.put_back(token);
     }
 
     fn expect(&mut self, kind: TokenKind, context: &str) -> Parsed<Token> {
-        let token = self.next_past_space();
+        let token = self.next();
         if token.kind == kind {
             Ok(token)
         } else {
@@ -312,7 +300,7 @@ impl<'t> Parser<'t> {
         while self.peek() != TokenKind::End {
             if self.peek() == TokenKind::LeftDelim {
                 let delim = self.next();
-                if self.peek_past_space() == TokenKind::Define {
+                if self.peek() == TokenKind::Define {
                     self.next();
                     self.definition()?;
                     continue;
@@ -329,7 +317,7 @@ impl<'t> Parser<'t> {
     }
 
     fn definition(&mut self) -> Parsed<()> {
-        let token = self.next_past_space();
+        let token = self.next();
         let name = match token.kind {
             TokenKind::String | TokenKind::RawString => self.unquoted(&token)?,
             _ => return Err(self.unexpected(&token, "define clause")),
@@ -360,7 +348,7 @@ impl<'t> Parser<'t> {
 
     fn list(&mut self) -> Parsed<(List, Ending)> {
         let from = self.open.len();
-        while self.peek_past_space() != TokenKind::End {
+        while self.peek() != TokenKind::End {
             match self.text_or_action()? {
                 Item::Node(node) => self.open.push(node),
                 Item::Ending(ending) => return Ok((self.close(from), ending)),
@@ -372,7 +360,7 @@ impl<'t> Parser<'t> {
     }
 
     fn text_or_action(&mut self) -> Parsed<Item> {
-        let token = self.next_past_space();
+        let token = self.next();
         match token.kind {
             TokenKind::Text => {
                 let text = Syntax::Text { end: token.end };
@@ -389,14 +377,14 @@ impl<'t> Parser<'t> {
     }
 
     fn action(&mut self) -> Parsed<Item> {
-        let token = self.next_past_space();
+        let token = self.next();
         let node = match token.kind {
             TokenKind::Block => self.block()?,
             TokenKind::Break => self.jump(&token, "{{break}}", Syntax::Break)?,
             TokenKind::Continue => self.jump(&token, "{{continue}}", Syntax::Continue)?,
             TokenKind::Else => {
                 // `else if` and `else with` are read on by the block that they continue.
-                if !matches!(self.peek_past_space(), TokenKind::If | TokenKind::With) {
+                if !matches!(self.peek(), TokenKind::If | TokenKind::With) {
                     self.expect(TokenKind::RightDelim, "else")?;
                 }
                 return Ok(Item::Ending(Ending::Else));
@@ -420,7 +408,7 @@ impl<'t> Parser<'t> {
     }
 
     fn jump(&mut self, token: &Token, word: &str, syntax: Syntax) -> Parsed<NodeId> {
-        let next = self.next_past_space();
+        let next = self.next();
         if next.kind != TokenKind::RightDelim {
             return Err(self.unexpected(&next, word));
         }
@@ -493,9 +481,9 @@ impl<'t> Parser<'t> {
     }
 
     fn template(&mut self) -> Parsed<NodeId> {
-        let token = self.next_past_space();
+        let token = self.next();
         let name = self.template_name(&token, "template clause")?;
-        let pipe = if self.peek_past_space() == TokenKind::RightDelim {
+        let pipe = if self.peek() == TokenKind::RightDelim {
             self.next();
             None
         } else {
@@ -506,7 +494,7 @@ impl<'t> Parser<'t> {
     }
 
     fn block(&mut self) -> Parsed<NodeId> {
-        let token = self.next_past_space();
+        let token = self.next();
         let name = self.template_name(&token, "block clause")?;
         let pipe = self.pipeline("block clause", TokenKind::RightDelim)?;
         let body = self.named_body("block clause")?;
@@ -524,33 +512,20 @@ impl<'t> Parser<'t> {
     // Expressions.
 
     fn pipeline(&mut self, context: &str, end: TokenKind) -> Parsed<NodeId> {
-        self.peek_past_space();
         let pos = self.look(0).start;
         let (declared, assign) = self.declarations(context)?;
         let from = self.open.len();
         loop {
-            let token = self.next_past_space();
-            use TokenKind as K;
-            match token.kind {
-                kind if kind == end => break,
-                K::Bool
-                | K::CharConstant
-                | K::Complex
-                | K::Dot
-                | K::Field
-                | K::Identifier
-                | K::Number
-                | K::Nil
-                | K::RawString
-                | K::String
-                | K::Variable
-                | K::LeftParen => {
-                    self.back(token);
-                    let command = self.command()?;
-                    self.open.push(command);
-                }
-                _ => return Err(self.unexpected(&token, context)),
+            let token = self.next();
+            if token.kind == end {
+                break;
             }
+            if !begins_operand(token.kind) {
+                return Err(self.unexpected(&token, context));
+            }
+            self.back(token);
+            let command = self.command()?;
+            self.open.push(command);
         }
         let commands = self.close(from);
         if commands.is_empty() {
@@ -587,17 +562,16 @@ impl<'t> Parser<'t> {
     fn declarations(&mut self, context: &str) -> Parsed<(List, bool)> {
         let from = self.open.len();
         let mut assigns = false;
-        while self.peek_past_space() == TokenKind::Variable {
-            // `$x := ...` declares, `$x ...` uses: the token after the spaces tells.
-            let spaced = usize::from(self.look(1).kind == TokenKind::Space);
-            let next = self.look(1 + spaced);
+        while self.peek() == TokenKind::Variable {
+            // `$x := ...` declares, `$x ...` uses: the token after it tells.
+            let next = self.look(1);
             let comma = next.kind == TokenKind::Char && self.value(&next) == ",";
             let assign = next.kind == TokenKind::Assign;
             if !comma && !assign && next.kind != TokenKind::Declare {
                 break;
             }
             let variable = self.next();
-            self.next_past_space();
+            self.next();
             let Token { start, end, .. } = variable;
             let path = Span { start, end };
             let declared = self.node(start, Syntax::Variable { path });
@@ -611,10 +585,7 @@ impl<'t> Parser<'t> {
                 return Err(self.error(format!("too many declarations in {context}")));
             }
             use TokenKind as K;
-            if !matches!(
-                self.peek_past_space(),
-                K::Variable | K::RightDelim | K::RightParen
-            ) {
+            if !matches!(self.peek(), K::Variable | K::RightDelim | K::RightParen) {
                 return Err(self.error("range can only initialize variables"));
             }
         }
@@ -622,17 +593,18 @@ impl<'t> Parser<'t> {
     }
 
     fn command(&mut self) -> Parsed<NodeId> {
-        self.peek_past_space();
         let pos = self.look(0).start;
         let from = self.open.len();
         loop {
-            self.peek_past_space();
             if let Some(operand) = self.operand()? {
                 self.open.push(operand);
             }
             let token = self.next();
             match token.kind {
-                TokenKind::Space => continue,
+                kind if token.spaced && begins_operand(kind) => {
+                    self.back(token);
+                    continue;
+                }
                 TokenKind::RightDelim | TokenKind::RightParen => self.back(token),
                 TokenKind::Pipe => {}
                 _ => return Err(self.unexpected(&token, "operand")),
@@ -650,13 +622,13 @@ impl<'t> Parser<'t> {
         let Some(node) = self.term()? else {
             return Ok(None);
         };
-        if self.peek() != TokenKind::Field {
+        if !self.is_field_next() {
             return Ok(Some(node));
         }
         let Token { start: pos, .. } = self.look(0);
         let mut end = pos;
         // Without a space between, the fields are one part of the text.
-        while self.peek() == TokenKind::Field {
+        while self.is_field_next() {
             end = self.next().end;
         }
         let syntax = match self.source.syntax(node) {
@@ -685,8 +657,14 @@ impl<'t> Parser<'t> {
         Ok(Some(self.node(pos, syntax)))
     }
 
+    /// Whether a field comes next, without a space between.
+    fn is_field_next(&mut self) -> bool {
+        let next = self.look(0);
+        next.kind == TokenKind::Field && !next.spaced
+    }
+
     fn term(&mut self) -> Parsed<Option<NodeId>> {
-        let token = self.next_past_space();
+        let token = self.next();
         let text = self.value(&token);
         let Token { start, end, .. } = token;
         let path = Span { start, end };
@@ -748,6 +726,25 @@ impl<'t> Parser<'t> {
         };
         number.map_err(|message| self.error(message))
     }
+}
+
+fn begins_operand(kind: TokenKind) -> bool {
+    use TokenKind as K;
+    matches!(
+        kind,
+        K::Bool
+            | K::CharConstant
+            | K::Complex
+            | K::Dot
+            | K::Field
+            | K::Identifier
+            | K::Number
+            | K::Nil
+            | K::RawString
+            | K::String
+            | K::Variable
+            | K::LeftParen
+    )
 }
 
 fn index(len: usize) -> u32 {
