@@ -28,7 +28,7 @@ pub(crate) fn directory(settings: &Settings) -> ClusterDir {
 /// What the machine gives a server whatever else is chosen.
 pub(crate) fn options(settings: &Settings) -> ClusterOptions {
     ClusterOptions {
-        nft: settings.nft.clone(),
+        nft: settings.nft(),
         engine: settings.engine.clone(),
         eviction: settings.eviction.clone(),
         ..ClusterOptions::default()
@@ -46,7 +46,7 @@ pub(crate) fn ensure_running(settings: &Settings, options: &ClusterOptions) -> R
             "started a cluster of one node at {api}, data in {}",
             settings.cluster_dir.display()
         ));
-        if settings.nft.is_none() {
+        if options.nft.is_none() {
             console.say(
                 "`nft` is not installed: a proxy in user space balances services, and pods reach nothing outside \
                  this host (Debian: apt install nftables, then tug cluster stop and start)",

@@ -18,6 +18,7 @@ mod go_time;
 mod holder;
 mod judge;
 mod limits;
+mod mathematics;
 mod output;
 mod plan_text;
 mod pod_logs;
@@ -27,6 +28,7 @@ mod settings;
 mod table;
 mod terminal;
 
+use std::iter;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -80,28 +82,38 @@ fn main() -> ExitCode {
     }
 }
 
-/// `tug` with only the commands that compute and end.
-///
-/// Making the arguments of all commands takes as long as rendering a small chart.
+/// One command without the others: making the arguments of all of them takes as long as rendering a small chart.
 #[derive(Parser)]
-#[command(name = "tug")]
-struct QuickTug {
+struct Alone<A: clap::Args> {
     #[command(flatten)]
     global: GlobalArgs,
-    #[command(subcommand)]
-    command: commands::QuickCommand,
+    #[command(flatten)]
+    arguments: A,
 }
 
-/// Reads the arguments; everything but a plain call of a quick command, help and faults too, is told by the whole `tug`.
-fn parse() -> Result<Tug, clap::Error> {
-    let first = std::env::args_os().nth(1).unwrap_or_default();
-    if commands::QuickCommand::has(&first)
-        && let Ok(QuickTug { global, command }) = QuickTug::try_parse()
-    {
-        let command = command.into();
-        return Ok(Tug { global, command });
+impl<A: clap::Args> Alone<A> {
+    /// Nothing where the arguments ask for help or are wrong, of which the whole `tug` has more to say.
+    fn parse(command: fn(A) -> commands::Command) -> Option<Tug> {
+        let mut words = std::env::args_os();
+        let program = words.next()?;
+        let words = iter::once(program).chain(words.skip(1));
+        let Self { global, arguments } = Self::try_parse_from(words).ok()?;
+        let command = command(arguments);
+        Some(Tug { global, command })
     }
-    Tug::try_parse()
+}
+
+/// Reads the arguments.
+fn parse() -> Result<Tug, clap::Error> {
+    use commands::Command;
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    let alone = match first.to_str() {
+        Some("template") => Alone::parse(Command::Template),
+        Some("lint") => Alone::parse(Command::Lint),
+        Some("show") => Alone::parse(Command::Show),
+        _ => None,
+    };
+    alone.map_or_else(Tug::try_parse, Ok)
 }
 
 /// Prints what clap says, in our manner; help and version are no failures.

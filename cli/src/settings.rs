@@ -142,8 +142,8 @@ pub(crate) struct Settings {
     pub(crate) program_path: Option<String>,
     /// Data folder of the bundled cluster: `--data-dir`, else `TUG_DATA_DIR`, else `/var/lib/tug`.
     pub(crate) cluster_dir: PathBuf,
-    /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
-    pub(crate) nft: Option<PathBuf>,
+    /// `TUG_NFT`, see [`Settings::nft`].
+    nft: Option<String>,
     /// The socket of the container engine: `DOCKER_HOST` where that is one of this machine.
     pub(crate) engine: Option<PathBuf>,
     /// What nodes keep free: `TUG_EVICTION_HARD`.
@@ -197,7 +197,6 @@ impl Settings {
         flags: GlobalArgs,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
-        let nft = find_nft(environment("TUG_NFT"), environment("PATH"));
         let engine =
             environment("DOCKER_HOST").and_then(|address| address.strip_prefix("unix://").map(PathBuf::from));
         let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
@@ -333,7 +332,7 @@ impl Settings {
                 .data_dir
                 .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
                 .unwrap_or_else(|| CLUSTER_DIR.into()),
-            nft,
+            nft: environment("TUG_NFT"),
             engine,
             eviction,
             driver: environment("HELM_DRIVER"),
@@ -349,17 +348,18 @@ impl Settings {
             ),
         })
     }
-}
 
-fn find_nft(wish: Option<String>, path: Option<String>) -> Option<PathBuf> {
-    if let Some(wish) = wish {
-        return Some(wish).filter(|wish| !wish.is_empty()).map(PathBuf::from);
+    /// The `nft` program: `TUG_NFT` (empty for none), else the first on the path or where administrators have it.
+    pub(crate) fn nft(&self) -> Option<PathBuf> {
+        if let Some(wish) = &self.nft {
+            return Some(wish).filter(|wish| !wish.is_empty()).map(PathBuf::from);
+        }
+        let path = self.program_path.as_deref().unwrap_or_default();
+        let folders = std::env::split_paths(path).chain(ADMINISTRATOR_PATH.iter().map(PathBuf::from));
+        folders
+            .map(|folder| folder.join("nft"))
+            .find(|program| program.is_file())
     }
-    let path = path.unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(ADMINISTRATOR_PATH.iter().map(PathBuf::from));
-    folders
-        .map(|folder| folder.join("nft"))
-        .find(|program| program.is_file())
 }
 
 fn color_choice(environment: &impl Fn(&str) -> Option<String>) -> ColorChoice {

@@ -96,31 +96,6 @@ pub(crate) enum Command {
     Server(server::ServerArgs),
 }
 
-/// The commands that are parsed without the others.
-#[derive(clap::Subcommand)]
-pub(crate) enum QuickCommand {
-    Template(template::TemplateArgs),
-    Lint(lint::LintArgs),
-    Show(show::ShowArgs),
-}
-
-impl QuickCommand {
-    /// Whether a word is one of them.
-    pub(crate) fn has(word: &std::ffi::OsStr) -> bool {
-        ["template", "lint", "show"].iter().any(|name| word == *name)
-    }
-}
-
-impl From<QuickCommand> for Command {
-    fn from(command: QuickCommand) -> Self {
-        match command {
-            QuickCommand::Template(arguments) => Command::Template(arguments),
-            QuickCommand::Lint(arguments) => Command::Lint(arguments),
-            QuickCommand::Show(arguments) => Command::Show(arguments),
-        }
-    }
-}
-
 /// Runs a command.
 pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> {
     match command {
