@@ -198,7 +198,7 @@ fn render_with(
             set,
             go: &go,
             jinja: &jinja,
-            read,
+            read: reading.whole(read),
         };
         let files = execute(templates, options, on_fault);
         let verdict = match helper {
@@ -253,7 +253,7 @@ struct Templates<'c> {
     set: TemplateSet,
     go: &'c [Source<'c>],
     jinja: &'c [jinja::Source],
-    /// Those in Go's language, in any order.
+    /// Those in Go's language.
     read: Vec<ReadText>,
 }
 
@@ -289,12 +289,11 @@ fn execute(
         mut set,
         go: sources,
         jinja,
-        mut read,
+        read,
     }: Templates<'_>,
     options: &RenderOptions,
     on_fault: OnFault<'_>,
 ) -> Result<BTreeMap<String, String>, RenderError> {
-    read.sort_unstable_by_key(|text| text.index);
     let faults: Vec<_> = read.into_iter().filter_map(|text| set.add(text).err()).collect();
     let whole = faults.is_empty();
     for fault in faults {

@@ -817,12 +817,16 @@ impl<'s> Machine<'s> {
             .filter(|(at, _)| !middle.contains(at));
         let trace = kept.map(|(_, frame)| {
             let Program {
-                source, nodes, name, ..
+                file,
+                source,
+                nodes,
+                name,
+                ..
             } = &*frame.program;
             let node = nodes[frame.at.saturating_sub(1).min(nodes.len() - 1)];
             let (line, column) = source.position(node);
             let place = Place {
-                file: source.name.to_string(),
+                file: file.to_string(),
                 line,
                 column,
                 text: source

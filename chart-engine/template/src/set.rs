@@ -11,9 +11,9 @@ use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::memo::Memo;
 use crate::program::Template;
-use crate::reading::{ReadText, Reading, Tree};
+use crate::reading::{ReadText, Reading, read};
 use crate::surroundings::{Scope, Surroundings, System};
-use crate::syntax::Tables;
+use crate::syntax::{Tables, Tree};
 use crate::value::{Text, Value};
 
 /// How many texts given to `tpl` are kept compiled.
@@ -61,15 +61,17 @@ pub(crate) struct Parsed {
 
 impl From<Tree> for Parsed {
     fn from(tree: Tree) -> Parsed {
-        let source = Rc::new(tree.source);
-        let mut templates: Vec<_> = tree
-            .definitions
-            .into_iter()
-            .map(|definition| Rc::new(Template::new(&source, definition)))
-            .collect();
+        let Tree {
+            file,
+            source,
+            definitions,
+            ..
+        } = tree;
+        let template = |definition| Rc::new(Template::new(&file, &source, definition));
+        let mut templates: Vec<_> = definitions.into_iter().map(template).collect();
         let at = templates
             .iter()
-            .position(|template| template.name == source.name)
+            .position(|template| template.name == file)
             .unwrap_or(0);
         let main = templates.swap_remove(at);
         Parsed {
@@ -145,7 +147,7 @@ impl TemplateSet {
 
     fn compile(&self, name: &str, text: &str) -> Result<Parsed, TemplateError> {
         let (numbers, depth_max) = (self.functions.numbers(), self.limits.syntax_depth_max);
-        let tree = Tree::read(name, text, numbers, depth_max, &mut self.tables.borrow_mut())?;
+        let tree = read(name, text, numbers, depth_max, &mut self.tables.borrow_mut())?;
         Ok(tree.into())
     }
 

@@ -12,8 +12,14 @@ use crate::signature::Type;
 use crate::syntax::{Branches, List, NodeId, Number, Path, Source, Span, Syntax};
 use crate::value::{Integer, Text, Value};
 
-/// Compiles the body of a named template.
-pub(crate) fn compile(name: &Arc<str>, source: &Rc<Source>, body: List, functions: &Functions) -> Program {
+/// Compiles the body of a named template, which stands in a file.
+pub(crate) fn compile(
+    name: &Arc<str>,
+    file: &Arc<str>,
+    source: &Arc<Source>,
+    body: List,
+    functions: &Functions,
+) -> Program {
     let mut compiler = Compiler {
         source,
         functions,
@@ -34,7 +40,8 @@ pub(crate) fn compile(name: &Arc<str>, source: &Rc<Source>, body: List, function
     compiler.emit(Op::Return);
     Program {
         name: Arc::clone(name),
-        source: Rc::clone(source),
+        file: Arc::clone(file),
+        source: Arc::clone(source),
         ops: compiler.ops,
         nodes: compiler.nodes,
         constants: compiler.constants,

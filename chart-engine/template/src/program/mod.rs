@@ -104,7 +104,9 @@ pub(crate) enum Variables {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: Arc<str>,
-    pub(crate) source: Rc<Source>,
+    /// The file that it stands in, or `gotpl`.
+    pub(crate) file: Arc<str>,
+    pub(crate) source: Arc<Source>,
     pub(crate) ops: Vec<Op>,
     /// The node that an error of each instruction points at.
     pub(crate) nodes: Vec<NodeId>,
@@ -123,7 +125,8 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) name: Arc<str>,
-    source: Rc<Source>,
+    file: Arc<str>,
+    source: Arc<Source>,
     body: List,
     /// Whether it holds nothing but white space: such a template never replaces another.
     pub(crate) blank: bool,
@@ -131,10 +134,11 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn new(source: &Rc<Source>, Definition { name, body }: Definition) -> Self {
+    pub(crate) fn new(file: &Arc<str>, source: &Arc<Source>, Definition { name, body }: Definition) -> Self {
         Template {
             name,
-            source: Rc::clone(source),
+            file: Arc::clone(file),
+            source: Arc::clone(source),
             body,
             blank: source.is_blank(body),
             program: OnceCell::new(),
@@ -142,7 +146,14 @@ impl Template {
     }
 
     pub(crate) fn program(&self, functions: &Functions) -> &Rc<Program> {
-        self.program
-            .get_or_init(|| Rc::new(compile(&self.name, &self.source, self.body, functions)))
+        self.program.get_or_init(|| {
+            Rc::new(compile(
+                &self.name,
+                &self.file,
+                &self.source,
+                self.body,
+                functions,
+            ))
+        })
     }
 }

@@ -8,10 +8,41 @@ use super::tree::{Branch, Branches, List, Literal, Node, NodeId, Number, Source,
 use super::unquote::{is_literal, unquote, unquote_char};
 
 /// A named template of a text: a `define`, a `block`, or the text itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Definition {
     pub(crate) name: Arc<str>,
     pub(crate) body: List,
+}
+
+/// A text that was read as what a file holds.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// The file, or `gotpl` for text given to `tpl`.
+    pub(crate) file: Arc<str>,
+    pub(crate) source: Arc<Source>,
+    /// The text itself, under the name of the file, and what it defines.
+    pub(crate) definitions: Vec<Definition>,
+    /// Whether it has a definition of its own that is called after the file.
+    defines_file: bool,
+}
+
+impl Tree {
+    /// What the same text is as another file. `None` where that is not told by the name alone.
+    pub(crate) fn as_file(&self, name: &str) -> Option<Tree> {
+        if self.defines_file || self.definitions.iter().any(|known| &*known.name == name) {
+            return None;
+        }
+        let file: Arc<str> = name.into();
+        let mut definitions = self.definitions.clone();
+        let own = definitions.iter_mut().find(|known| known.name == self.file)?;
+        own.name = Arc::clone(&file);
+        Some(Tree {
+            file,
+            source: Arc::clone(&self.source),
+            definitions,
+            defines_file: false,
+        })
+    }
 }
 
 /// Why a text is no template.
@@ -41,7 +72,7 @@ pub(crate) fn parse(
     depth_max: usize,
     known: &dyn Fn(&str) -> Option<u32>,
     tables: &mut Tables,
-) -> Result<(Source, Vec<Definition>), SyntaxError> {
+) -> Result<Tree, SyntaxError> {
     if u32::try_from(text.len()).is_err() {
         return Err(SyntaxError {
             line: 1,
@@ -54,8 +85,8 @@ pub(crate) fn parse(
         waiting: Waiting::default(),
         line: 1,
         pos: 0,
+        name,
         source: Source {
-            name: name.into(),
             text: text.into(),
             nodes: emptied(&mut tables.nodes),
             lists: emptied(&mut tables.lists),
@@ -74,6 +105,7 @@ pub(crate) fn parse(
         known,
     };
     let body = parser.whole()?;
+    let defines_file = parser.definitions.iter().any(|known| &*known.name == name);
     parser.define(name, body)?;
     let Parser {
         mut source,
@@ -85,7 +117,12 @@ pub(crate) fn parse(
     tables.nodes = fitted(&mut source.nodes);
     tables.lists = fitted(&mut source.lists);
     tables.branches = fitted(&mut source.branches);
-    Ok((source, definitions))
+    Ok(Tree {
+        file: name.into(),
+        source: Arc::new(source),
+        definitions,
+        defines_file,
+    })
 }
 
 fn emptied<T>(table: &mut Vec<T>) -> Vec<T> {
@@ -160,6 +197,8 @@ struct Parser<'t> {
     /// Where the last token taken stands.
     line: u32,
     pos: usize,
+    /// The file, or `gotpl` for text given to `tpl`.
+    name: &'t str,
     source: Source,
     /// The lists that are being read, one after the other.
     open: Vec<NodeId>,
@@ -231,7 +270,7 @@ impl<'t> Parser<'t> {
         let Some(line) = self.action_line.filter(|line| *line != token.line) else {
             return self.error(message.clone());
         };
-        let name = &self.source.name;
+        let name = self.name;
         let started = if message.ends_with(" action") {
             " started at "
         } else {

@@ -36,8 +36,6 @@ pub(crate) type Path<'s> = std::str::Split<'s, [char; 1]>;
 /// Everything lies in a few flat tables: a text is read far more often than its templates are run.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// The file, or `gotpl` for text given to `tpl`.
-    pub(crate) name: Arc<str>,
     pub(crate) text: Arc<str>,
     pub(super) nodes: Vec<Node>,
     pub(super) lists: Vec<NodeId>,
