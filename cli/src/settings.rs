@@ -199,6 +199,8 @@ impl Settings {
     ) -> Result<Self, Failure> {
         let engine =
             environment("DOCKER_HOST").and_then(|address| address.strip_prefix("unix://").map(PathBuf::from));
+        // An empty one is a wish too.
+        let nft = environment("TUG_NFT");
         let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
         let home = environment("HOME").map(PathBuf::from);
         let folder = |ours: &str, xdg: &str, under_home: &str| {
@@ -332,7 +334,7 @@ impl Settings {
                 .data_dir
                 .or_else(|| environment("TUG_DATA_DIR").map(PathBuf::from))
                 .unwrap_or_else(|| CLUSTER_DIR.into()),
-            nft: environment("TUG_NFT"),
+            nft,
             engine,
             eviction,
             driver: environment("HELM_DRIVER"),
