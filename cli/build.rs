@@ -11,13 +11,13 @@ fn main() {
         // Where the program lies at a fixed place, as Go's programs do, the tables of the API need no fixing up at every
         // start; that takes as long as rendering a small chart. Stack, heap and libraries keep their random places.
         link_with("-no-pie");
-    }
-    if is_own() {
-        if let Some(folder) = folder_of_unwinder() {
-            println!("cargo::rustc-link-search=native={}", folder.display());
-            println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+        if is_own() {
+            if let Some(folder) = folder_of_unwinder() {
+                println!("cargo::rustc-link-search=native={}", folder.display());
+                println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
+            }
+            order_functions();
         }
-        order_functions();
     }
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");
     let charts = Path::new(&manifest).join("../charts");
@@ -44,7 +44,6 @@ fn link_with(option: &str) {
 /// nothing about it.
 fn is_own() -> bool {
     std::env::var_os("HOST") == std::env::var_os("TARGET")
-        && std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux")
         && std::env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu")
 }
 

@@ -51,7 +51,7 @@ impl Chart {
     /// from the defaults alone, and lie below the chart's own.
     pub fn process_dependencies(&mut self, values: &Map) -> Result<Vec<DependencyWarning>, CoalesceError> {
         let mut warnings = Vec::new();
-        enable(self, values.clone(), "", &mut warnings)?;
+        enable(self, Some(values.clone()), "", &mut warnings)?;
         import_values(self, &mut warnings)?;
         Ok(warnings)
     }
@@ -74,10 +74,11 @@ impl Chart {
 
 /// Decides for the subcharts of `chart`, then for theirs.
 ///
-/// In deeper charts conditions are looked up from the root, so their paths are given `path` in front.
+/// In deeper charts conditions are looked up from the root, so their paths are given `path` in front. Without values, or
+/// where they have no say, all take part.
 fn enable(
     chart: &mut Chart,
-    values: Map,
+    values: Option<Map>,
     path: &str,
     warnings: &mut Vec<DependencyWarning>,
 ) -> Result<(), CoalesceError> {
@@ -85,13 +86,13 @@ fn enable(
         return Ok(());
     }
     rename(chart);
-    if !needs_values(chart, vec![&values], Vec::new()) {
-        set_enabled(chart);
-        return Ok(());
-    }
-    let values = coalesce(&chart.scope(), values, Nulls::Remove, &mut Vec::new())?;
+    let values = values
+        .filter(|values| needs_values(chart, vec![values], Vec::new()))
+        .map(|values| coalesce(&chart.scope(), values, Nulls::Remove, &mut Vec::new()))
+        .transpose()?;
     for dependency in &mut chart.metadata.dependencies {
-        dependency.enabled = decide(dependency, &values, path, warnings);
+        let values = values.as_ref();
+        dependency.enabled = values.is_none_or(|values| decide(dependency, values, path, warnings));
     }
     let disabled: Vec<String> = chart
         .metadata
@@ -136,18 +137,6 @@ fn needs_values<'c>(chart: &'c Chart, mut tops: Vec<&'c Map>, mut inner: Vec<&'c
             inner.clone().any(|values| values.as_map().is_none())
                 || needs_values(subchart, tops.clone(), inner.filter_map(Value::as_map).collect())
         })
-}
-
-/// Lets all subcharts take part.
-fn set_enabled(chart: &mut Chart) {
-    for dependency in &mut chart.metadata.dependencies {
-        dependency.enabled = true;
-    }
-    let inner = chart.dependencies.iter_mut();
-    for subchart in inner.filter(|subchart| !subchart.metadata.dependencies.is_empty()) {
-        rename(subchart);
-        set_enabled(subchart);
-    }
 }
 
 /// Puts the subcharts in the order of `Chart.yaml`, once per entry and under its alias, behind those that it does not

@@ -6,22 +6,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Op, Program, Variables};
+use super::{Op, Program, Template, Variables};
 use crate::functions::{Action, Functions, Names};
 use crate::signature::Type;
 use crate::syntax::{Branches, List, NodeId, Number, Path, Source, Span, Syntax};
 use crate::value::{Integer, Text, Value};
 
-/// Compiles the body of a named template, which stands in a file.
-pub(crate) fn compile(
-    name: &Arc<str>,
-    file: &Arc<str>,
-    source: &Arc<Source>,
-    body: List,
-    functions: &Functions,
-) -> Program {
+/// Compiles the body of a named template.
+pub(super) fn compile(template: &Template, functions: &Functions) -> Program {
     let mut compiler = Compiler {
-        source,
+        source: &template.source,
         functions,
         at: NodeId(0),
         ops: Vec::new(),
@@ -36,12 +30,12 @@ pub(crate) fn compile(
         loops: Vec::new(),
         withs: 0,
     };
-    compiler.list(body);
+    compiler.list(template.body);
     compiler.emit(Op::Return);
     Program {
-        name: Arc::clone(name),
-        file: Arc::clone(file),
-        source: Arc::clone(source),
+        name: Arc::clone(&template.name),
+        file: Arc::clone(&template.file),
+        source: Arc::clone(&template.source),
         ops: compiler.ops,
         nodes: compiler.nodes,
         constants: compiler.constants,

@@ -146,14 +146,6 @@ impl Template {
     }
 
     pub(crate) fn program(&self, functions: &Functions) -> &Rc<Program> {
-        self.program.get_or_init(|| {
-            Rc::new(compile(
-                &self.name,
-                &self.file,
-                &self.source,
-                self.body,
-                functions,
-            ))
-        })
+        self.program.get_or_init(|| Rc::new(compile(self, functions)))
     }
 }

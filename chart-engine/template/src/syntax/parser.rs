@@ -156,10 +156,13 @@ enum Item {
 
 type Parsed<T> = Result<T, SyntaxError>;
 
-/// Tokens read ahead, of which the grammar never needs more than four.
+/// How many tokens the grammar reads ahead, the one put back with them.
+const AHEAD_MAX: usize = 2;
+
+/// Tokens read ahead.
 #[derive(Default)]
 struct Waiting {
-    tokens: [Token; 4],
+    tokens: [Token; AHEAD_MAX],
     /// Where the first of them is; the others follow, round the end.
     first: usize,
     count: usize,
@@ -167,26 +170,27 @@ struct Waiting {
 
 impl Waiting {
     fn get(&self, at: usize) -> Option<Token> {
-        (at < self.count).then(|| self.tokens[(self.first + at) % 4])
+        (at < self.count).then(|| self.tokens[(self.first + at) % AHEAD_MAX])
     }
 
     fn push(&mut self, token: Token) {
-        debug_assert!(self.count < 4, "the grammar looks no further");
-        self.tokens[(self.first + self.count) % 4] = token;
+        debug_assert!(self.count < AHEAD_MAX, "the grammar looks no further");
+        self.tokens[(self.first + self.count) % AHEAD_MAX] = token;
         self.count += 1;
     }
 
     fn pop(&mut self) -> Option<Token> {
         self.count = self.count.checked_sub(1)?;
         let token = self.tokens[self.first];
-        self.first = (self.first + 1) % 4;
+        self.first = (self.first + 1) % AHEAD_MAX;
         Some(token)
     }
 
     fn put_back(&mut self, token: Token) {
-        self.first = (self.first + 3) % 4;
+        debug_assert!(self.count < AHEAD_MAX, "what is put back was taken");
+        self.first = (self.first + AHEAD_MAX - 1) % AHEAD_MAX;
         self.tokens[self.first] = token;
-        self.count = (self.count + 1).min(4);
+        self.count = (self.count + 1).min(AHEAD_MAX);
     }
 }
 

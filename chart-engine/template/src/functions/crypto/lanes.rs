@@ -82,14 +82,14 @@ mod ifma {
     #[expect(unsafe_code, reason = "as above")]
     pub(super) fn passes(
         number: &BigUint,
-        less: (&BigUint, u64),
+        (odd, twos): (&BigUint, u64),
         bases: &[BigUint; LANES],
         words: usize,
     ) -> Option<bool> {
         // SAFETY: as above.
         match words {
-            16 => Some(unsafe { passes_of::<20>(number, less, bases) }),
-            32 => Some(unsafe { passes_of::<40>(number, less, bases) }),
+            16 => Some(unsafe { passes_of::<20>(number, (odd, twos), bases) }),
+            32 => Some(unsafe { passes_of::<40>(number, (odd, twos), bases) }),
             _ => None,
         }
     }
