@@ -10,6 +10,7 @@ mod error;
 mod load;
 mod locate;
 mod natural;
+mod outline;
 mod parse;
 mod prune;
 mod resolve;

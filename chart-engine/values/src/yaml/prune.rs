@@ -1,6 +1,7 @@
 //! Reading a few entries of a large table.
 
 use super::load::check_characters;
+use super::outline::without_plain_entries;
 use super::parse::{Event, Parser};
 use super::resolve::{Scalar, resolve};
 use crate::value::{Map, Value};
@@ -11,6 +12,10 @@ use crate::value::{Map, Value};
 /// table, or uses anchors, tags or merges: then [`super::from_yaml`] tells what it is.
 pub fn entries_from_yaml(text: &str, keep: &[&str]) -> Option<Map> {
     check_characters(text).ok()?;
+    entries_of(&without_plain_entries(text, keep), keep)
+}
+
+pub(super) fn entries_of(text: &str, keep: &[&str]) -> Option<Map> {
     let mut reader = Reader {
         parser: Parser::new(text),
     };
@@ -58,7 +63,7 @@ pub fn entries_from_yaml(text: &str, keep: &[&str]) -> Option<Map> {
 }
 
 /// Tells whether a key is a text as it stands.
-fn is_text_key(text: &str, plain: bool) -> bool {
+pub(super) fn is_text_key(text: &str, plain: bool) -> bool {
     !plain || (text != "<<" && matches!(resolve(text), Scalar::String | Scalar::Timestamp))
 }
 
