@@ -23,8 +23,8 @@ const RECORD_MAX: u64 = 64 << 10;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 const BLOCK_BYTES: usize = 512;
 
-/// How much is unpacked at once, and how much once there is more than was likely.
-const READ_AHEAD: usize = 256 << 10;
+/// How much is unpacked at once, and at least how much more is asked for once there is more than was likely.
+const READ_AHEAD: usize = 128 << 10;
 const READ_MORE: usize = 32 << 10;
 
 /// Refuses files that are no archives, with a word on what they seem to be.
@@ -56,11 +56,13 @@ pub(crate) fn likely_bytes(packed: &[u8]) -> u64 {
 
 /// Unpacks an archive into memory. Paths lose their first part, the chart's own folder.
 ///
-/// `likely_bytes` is how much there is in it, as [`likely_bytes`] tells; it only helps.
+/// `likely_bytes` is how much there is in it, as [`likely_bytes`] tells; it only helps. `seen` is given each file at once,
+/// with its whole path.
 pub(crate) fn unpack(
     packed: impl BufRead,
     likely_bytes: u64,
     budget: &mut Budget,
+    seen: &mut dyn FnMut(&str, &[u8]),
 ) -> Result<Vec<File>, ArchiveError> {
     let limit = budget.limits.chart_bytes_max;
     let mut tar = Tar::new(packed, likely_bytes, limit.saturating_add(TAR_OVERHEAD));
@@ -115,16 +117,18 @@ pub(crate) fn unpack(
         budget.files_left -= 1;
         budget.bytes_left -= size;
         let place = tar.content(at, size).map_err(damaged(limit))?;
-        found.push((name, place));
+        let data = without_mark(&tar.buffer[place.clone()]);
+        seen(&full, data);
+        found.push((name, place.end - data.len()..place.end));
     }
     if found.is_empty() {
         return Err(ArchiveError::Empty);
     }
+    tar.buffer.truncate(tar.known);
     let whole = Content::whole(tar.buffer);
-    let file = |(name, place): (String, Range<usize>)| {
-        let mark = whole[place.clone()].len() - without_mark(&whole[place.clone()]).len();
-        let data = whole.part(place.start + mark..place.end);
-        File { name, data }
+    let file = |(name, place)| File {
+        name,
+        data: whole.part(place),
     };
     Ok(found.into_iter().map(file).collect())
 }
@@ -142,8 +146,10 @@ fn long_name_of(kind: tar::EntryType, record: &[u8]) -> Option<Vec<u8>> {
 /// The blocks of an archive, all of which end up in one buffer.
 struct Tar<R> {
     unzipped: Capped<MultiGzDecoder<R>>,
+    /// With zeros after what has come.
     buffer: Vec<u8>,
-    likely_bytes: usize,
+    /// How much has come.
+    known: usize,
     /// Where the next header begins.
     next: u64,
 }
@@ -164,9 +170,9 @@ impl<R: BufRead> Tar<R> {
                 inner: MultiGzDecoder::new(packed),
                 left: bytes_max,
             },
-            // Memory that is asked for and never written to costs nothing, should that be a lie.
-            buffer: Vec::with_capacity(likely_bytes),
-            likely_bytes,
+            // Memory that is asked for as zeros and never written to costs nothing, should that be a lie.
+            buffer: vec![0; likely_bytes],
+            known: 0,
             next: 0,
         }
     }
@@ -174,26 +180,19 @@ impl<R: BufRead> Tar<R> {
     /// Reads until there are so many bytes in the buffer; gives how many there are, if the archive ends before.
     fn read_until(&mut self, end: u64) -> io::Result<Result<usize, usize>> {
         let end = usize::try_from(end).map_err(io::Error::other)?;
-        while self.buffer.len() < end {
-            let known = self.buffer.len();
-            let ahead = match self.likely_bytes.saturating_sub(known) {
-                0 => READ_MORE,
-                likely => likely.min(READ_AHEAD),
-            };
-            // By an eighth, not by doubling: a large archive must not ask for twice what it may hold.
-            if self.buffer.capacity() < known + ahead {
-                let more = ahead.max(self.buffer.capacity() / 8);
+        while self.known < end {
+            if self.known == self.buffer.len() {
+                // By an eighth, not by doubling: a large archive must not ask for twice what it may hold.
+                let more = READ_MORE.max(self.known / 8);
                 self.buffer.reserve_exact(more);
+                self.buffer.resize(self.known + more, 0);
             }
-            self.buffer.resize(known + ahead, 0);
-            let count = self.unzipped.read(&mut self.buffer[known..]);
-            self.buffer.truncate(known + *count.as_ref().unwrap_or(&0));
-            match count {
-                Ok(0) => return Ok(Err(known)),
+            let ahead = self.buffer.len().min(self.known + READ_AHEAD);
+            match self.unzipped.read(&mut self.buffer[self.known..ahead]) {
+                Ok(0) => return Ok(Err(self.known)),
+                Ok(count) => self.known += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                count => {
-                    count?;
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(Ok(end))

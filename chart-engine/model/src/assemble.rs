@@ -115,7 +115,7 @@ fn subchart(name: &str, mut files: Vec<File>, budget: &mut Budget) -> Result<Cha
         && let [file] = files.as_slice()
         && file.name.is_empty()
     {
-        let files = unpack(&*file.data, likely_bytes(&file.data), budget)?;
+        let files = unpack(&*file.data, likely_bytes(&file.data), budget, &mut |_, _| {})?;
         return chart(files, budget);
     }
     // A file that lies directly in `charts/` belongs to no chart.

@@ -7,6 +7,7 @@ use chart_template::Limits;
 use crate::capabilities::Capabilities;
 use crate::lookup::{Lookup, Resolve};
 use crate::post_render::PostRender;
+use crate::read_ahead::ReadAhead;
 
 /// What a rendering depends on besides the chart and its values.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,8 @@ pub struct RenderOptions {
     pub lint: bool,
     /// What templates may use up.
     pub limits: Limits,
+    /// Has read some of the chart's templates already.
+    pub read_ahead: Option<Arc<ReadAhead>>,
 }
 
 /// What templates know of the release.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::mpsc;
 
 use chart_model::{Chart, ChartKind, DependencyWarning};
 use chart_template::{
@@ -151,9 +150,6 @@ pub(crate) fn render_what_can_be(
     }
 }
 
-/// So many bytes of templates are read sooner than another thread begins.
-const ALONE_BYTES_MAX: usize = 64 << 10;
-
 /// What is done about the fault of one template: go on, or give up with it.
 pub(crate) type OnFault<'f> = &'f mut dyn FnMut(RenderError) -> Result<(), RenderError>;
 
@@ -178,30 +174,19 @@ fn render_with(
     let is_valid = options.skip_schema_validation || is_plainly_valid(&chart, &values);
     let Sources { go, jinja } = gather_templates(&chart, &values, options);
     let set = TemplateSet::new(functions(options)).with_limits(options.limits);
-    let texts = go.iter().map(|source| (&*source.name, &*source.text));
-    let reading = set.reading(texts.collect());
+    let texts: Vec<(&str, &str)> = go.iter().map(|source| (&*source.name, &*source.text)).collect();
     let (files, verdict) = std::thread::scope(|scope| {
-        // Another thread takes its share of the texts, and then holds the values against large schemas meanwhile.
-        let (sender, receiver) = mpsc::channel();
-        let (reading, chart, values) = (&reading, &chart, &values);
-        let help = move || {
-            // There is always somebody who waits for them.
-            let _ = sender.send(reading.read());
-            if is_valid { Ok(()) } else { validate(chart, values) }
-        };
-        let helper = (!is_valid || reading.bytes() > ALONE_BYTES_MAX).then(|| scope.spawn(help));
-        let mut read = reading.read();
-        if helper.is_some() {
-            read.extend(receiver.recv().into_iter().flatten());
-        }
+        // Large schemas are looked at meanwhile.
+        let (chart, values) = (&chart, &values);
+        let validation = (!is_valid).then(|| scope.spawn(|| validate(chart, values)));
         let templates = Templates {
+            read: set.read(&texts, options.read_ahead.as_ref().map(|ahead| ahead.texts())),
             set,
             go: &go,
             jinja: &jinja,
-            read: reading.whole(read),
         };
         let files = execute(templates, options, on_fault);
-        let verdict = match helper {
+        let verdict = match validation {
             Some(thread) => thread
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),

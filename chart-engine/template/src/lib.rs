@@ -7,6 +7,7 @@
 //!
 //! Nothing here does IO or knows of Kubernetes.
 
+mod elsewhere;
 mod error;
 mod fault;
 mod format;
@@ -28,7 +29,7 @@ pub use error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
 pub use fault::Fault;
 pub use functions::{Functions, Outcome, Shared};
 pub use limits::Limits;
-pub use reading::{ReadText, Reading};
+pub use reading::{ReadAhead, ReadText};
 pub use set::{TemplateSet, without_no_value};
 pub use signature::{Signature, Type};
 pub use surroundings::{Fixed, Scope, Surroundings, System};

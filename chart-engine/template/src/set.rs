@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::error::{ErrorKind, TemplateError};
 use crate::fault::Fault;
-use crate::functions::{Action, Functions, Names, RegexCache};
+use crate::functions::{Action, Functions, Kept, Names};
 use crate::limits::Limits;
 use crate::machine::Machine;
 use crate::memo::Memo;
 use crate::program::Template;
-use crate::reading::{ReadText, Reading, read};
+use crate::reading::{ReadAhead, ReadText, read, read_all};
 use crate::surroundings::{Scope, Surroundings, System};
 use crate::syntax::{Tables, Tree};
 use crate::value::{Text, Value};
@@ -42,7 +42,7 @@ pub struct TemplateSet {
     limits: Limits,
     surroundings: Rc<RefCell<dyn Surroundings>>,
     templates: Names<Rc<Template>>,
-    regexes: RegexCache,
+    kept: Kept,
     /// Steps of all executions so far.
     steps: Cell<u64>,
     /// Texts given to `tpl`, compiled.
@@ -89,7 +89,7 @@ impl TemplateSet {
             limits: Limits::default(),
             surroundings: Rc::new(RefCell::new(System)),
             templates: Names::default(),
-            regexes: RegexCache::default(),
+            kept: Kept::default(),
             steps: Cell::new(0),
             texts: RefCell::default(),
             memo: RefCell::default(),
@@ -124,9 +124,10 @@ impl TemplateSet {
         Ok(())
     }
 
-    /// Begins to read texts, each with its name, which as many threads may do together as want to.
-    pub fn reading<'t>(&self, texts: Vec<(&'t str, &'t str)>) -> Reading<'t> {
-        Reading::new(texts, &self.functions, &self.limits)
+    /// Reads texts, each with its name, for [`TemplateSet::add`]; gives them in their order. Another thread helps where
+    /// they are many, and what was read ahead need not be read again.
+    pub fn read(&self, texts: &[(&str, &str)], ahead: Option<&ReadAhead>) -> Vec<ReadText> {
+        read_all(texts, &self.functions, &self.limits, ahead)
     }
 
     /// Adds a text that was read, and all that it defines, as [`TemplateSet::parse`] does.
@@ -147,7 +148,13 @@ impl TemplateSet {
 
     fn compile(&self, name: &str, text: &str) -> Result<Parsed, TemplateError> {
         let (numbers, depth_max) = (self.functions.numbers(), self.limits.syntax_depth_max);
-        let tree = read(name, text, numbers, depth_max, &mut self.tables.borrow_mut())?;
+        let tree = read(
+            name,
+            &text.into(),
+            numbers,
+            depth_max,
+            &mut self.tables.borrow_mut(),
+        )?;
         Ok(tree.into())
     }
 
@@ -167,11 +174,7 @@ impl TemplateSet {
         let check = |(at, argument)| row.signature.parameter(at).check(argument);
         let arguments: Result<Vec<Value>, String> = arguments.into_iter().enumerate().map(check).collect();
         let arguments = arguments.map_err(Fault::new)?;
-        let mut scope = Scope::new(
-            self.limits,
-            Rc::clone(&self.surroundings),
-            Rc::clone(&self.regexes),
-        );
+        let mut scope = Scope::new(self.limits, Rc::clone(&self.surroundings), self.kept.clone());
         match &row.action {
             Action::Plain(call) => call(&mut scope, &arguments),
             Action::Shared(call) => call(&mut scope, &arguments),
@@ -229,7 +232,7 @@ impl TemplateSet {
             steps_max: self.limits.steps_max.min(left),
             ..self.limits
         };
-        let scope = Scope::new(limits, Rc::clone(&self.surroundings), Rc::clone(&self.regexes));
+        let scope = Scope::new(limits, Rc::clone(&self.surroundings), self.kept.clone());
         let (result, steps) = Machine::new(self, scope).execute(template, data);
         self.steps.set(self.steps.get().saturating_add(steps));
         result

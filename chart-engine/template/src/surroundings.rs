@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::fault::Fault;
-use crate::functions::RegexCache;
+use crate::functions::Kept;
 use crate::limits::{Budget, Limits};
 use crate::value::{Value, changes};
 
@@ -94,19 +94,15 @@ impl Surroundings for Fixed {
 pub struct Scope {
     pub(crate) budget: Budget,
     pub(crate) surroundings: Rc<RefCell<dyn Surroundings>>,
-    pub(crate) regexes: RegexCache,
+    pub(crate) kept: Kept,
 }
 
 impl Scope {
-    pub(crate) fn new(
-        limits: Limits,
-        surroundings: Rc<RefCell<dyn Surroundings>>,
-        regexes: RegexCache,
-    ) -> Self {
+    pub(crate) fn new(limits: Limits, surroundings: Rc<RefCell<dyn Surroundings>>, kept: Kept) -> Self {
         Scope {
             budget: Budget::new(limits),
             surroundings,
-            regexes,
+            kept,
         }
     }
 

@@ -83,7 +83,17 @@ pub(crate) fn load_installable_from(
     reference: &str,
     settings: &Settings,
 ) -> Result<Chart, Failure> {
-    let chart = fetch.load(reference, settings)?;
+    load_installable_seeing(fetch, reference, settings, &mut |_, _| {})
+}
+
+/// As [`load_installable_from`]; of an archive on disk, each file is given to `seen` as soon as it is unpacked.
+pub(crate) fn load_installable_seeing(
+    fetch: &FetchArgs,
+    reference: &str,
+    settings: &Settings,
+    seen: &mut dyn FnMut(&str, &[u8]),
+) -> Result<Chart, Failure> {
+    let chart = fetch.load_seeing(reference, settings, seen)?;
     chart_render::ensure_installable(&chart)?;
     if chart.metadata.deprecated {
         settings.console.warn("this chart is deprecated");

@@ -173,13 +173,24 @@ impl FetchArgs {
 
     /// Loads a chart by whatever reference.
     pub(crate) fn load(&self, reference: &str, settings: &Settings) -> Result<Chart, Failure> {
+        self.load_seeing(reference, settings, &mut |_, _| {})
+    }
+
+    /// As [`FetchArgs::load`]; of an archive on disk, each file is given to `seen` as soon as it is unpacked.
+    pub(crate) fn load_seeing(
+        &self,
+        reference: &str,
+        settings: &Settings,
+        seen: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<Chart, Failure> {
         let parsed: ChartReference = reference.parse().map_err(|error| Failure::from_error(&error))?;
         let in_context = |error: &dyn std::error::Error| {
             Failure::new(format!("cannot load chart `{reference}`")).because_error(error)
         };
         if let Some(path) = self.local(&parsed) {
             self.check_local(&path, &parsed, settings)?;
-            return Chart::load_within(&path, settings.limits.chart).map_err(|error| in_context(&error));
+            return Chart::load_seeing(&path, settings.limits.chart, seen)
+                .map_err(|error| in_context(&error));
         }
         if let (ChartPlace::Path(path), None) = (&parsed.place, &self.repo) {
             return Err(Failure::new(format!("path {path:?} not found")).hint(

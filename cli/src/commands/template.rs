@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use chart_release::render::{RenderReleaseError, look_into, render_apart};
 use chart_render::{
-    Capabilities, KubeVersion, Lookup, Output, ReleaseFacts, RenderOptions, Rendered, Snapshot,
+    Capabilities, KubeVersion, Lookup, Output, ReadAhead, ReleaseFacts, RenderOptions, Rendered, Snapshot,
 };
 
 use super::block_on;
 use super::explain::explain_rendering;
-use crate::arguments::{ChartArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_from};
+use crate::arguments::{
+    ChartArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_seeing,
+};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -112,7 +114,10 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         post_renderer: arguments.post_render.post_renderer(),
         ..arguments.chart.render_options(settings)
     };
-    let chart = load_installable_from(&arguments.fetch, reference, settings)?;
+    let ahead = Arc::new(ReadAhead::new(options.limits));
+    let mut seen = |path: &str, data: &[u8]| ahead.file(path, data);
+    let chart = load_installable_seeing(&arguments.fetch, reference, settings, &mut seen)?;
+    options.read_ahead = Some(ahead);
     let values = arguments.values.read(settings)?;
     let online = arguments.dry_run == Some(DryRunArg::Server);
     let config = if online {

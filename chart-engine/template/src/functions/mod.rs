@@ -25,13 +25,13 @@ mod urls;
 mod words;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) use encode::base64;
-pub(crate) use regex::Cache as RegexCache;
 
 use crate::fault::Fault;
 use crate::signature::{Signature, Type};
@@ -59,6 +59,13 @@ pub(crate) enum Action {
     Include,
     /// Parses a text, runs it and gives its output.
     Tpl,
+}
+
+/// What functions keep from one call to the next, in all executions of a set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    regexes: regex::Cache,
+    hashes: Rc<RefCell<crypto::HashesAhead>>,
 }
 
 /// What has names; hashed quickly, as charts ask for names all the time.

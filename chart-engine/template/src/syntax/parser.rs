@@ -68,7 +68,7 @@ pub(crate) struct Tables {
 /// `known` gives the number of each function that there is; `depth_max` bounds how deep blocks and parentheses may nest.
 pub(crate) fn parse(
     name: &str,
-    text: &str,
+    text: &Arc<str>,
     depth_max: usize,
     known: &dyn Fn(&str) -> Option<u32>,
     tables: &mut Tables,
@@ -87,7 +87,7 @@ pub(crate) fn parse(
         pos: 0,
         name,
         source: Source {
-            text: text.into(),
+            text: Arc::clone(text),
             nodes: emptied(&mut tables.nodes),
             lists: emptied(&mut tables.lists),
             branches: emptied(&mut tables.branches),

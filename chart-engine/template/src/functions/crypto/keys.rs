@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Entry] = &[takes("genPrivateKey", &[Type::String], gen_
 
 /// Steps that a key counts for; making one takes as long as many small ones.
 const RSA_2048_STEPS: u64 = 100_000;
-const RSA_4096_STEPS: u64 = 1_000_000;
+const RSA_4096_STEPS: u64 = 400_000;
 
 /// A private key in the form in which it was, or would be, written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,8 @@ mod montgomery;
 mod passwords;
 mod primes;
 
+pub(super) use passwords::HashesAhead;
+
 use super::Entry;
 
 /// The rows of all files of this folder.

@@ -1,9 +1,14 @@
 //! Hashes of passwords, and passwords derived from one.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::super::{Entry, Outcome, integer, string, takes, text};
+use crate::elsewhere;
 use crate::fault::Fault;
 use crate::signature::Type;
 use crate::surroundings::Scope;
@@ -32,6 +37,41 @@ const COST: u32 = 10;
 /// Steps that a hash counts for: it is slow on purpose.
 const STEPS: u64 = 100_000;
 
+/// For so many passwords another hash is made ahead: each takes 50 ms of a processor, wanted or not.
+const AHEAD_MAX: usize = 4;
+
+type Salt = [u8; 16];
+
+/// Hashes that are made before they are asked for.
+///
+/// Charts that hash a password mostly do it twice, as they render a Secret once more for its checksum: while the first
+/// hash is made, another thread makes the second.
+#[derive(Debug, Default)]
+pub(crate) struct HashesAhead {
+    /// By password; what was taken is no longer there.
+    next: HashMap<Vec<u8>, Option<NextHash>>,
+}
+
+#[derive(Debug)]
+struct NextHash {
+    salt: Salt,
+    /// Who makes it, if there is somebody.
+    maker: Option<JoinHandle<String>>,
+}
+
+impl NextHash {
+    fn begin(password: &[u8], salt: Salt) -> Self {
+        let password = password.to_vec();
+        let maker = elsewhere::start(move || hash_with(&password, salt));
+        NextHash { salt, maker }
+    }
+
+    fn end(self, password: &[u8]) -> String {
+        let made = self.maker.and_then(|maker| maker.join().ok());
+        made.unwrap_or_else(|| hash_with(password, self.salt))
+    }
+}
+
 fn hash(scope: &mut Scope, password: &[u8]) -> Result<String, Fault> {
     const LONGEST: usize = 72;
     if password.len() > LONGEST {
@@ -40,11 +80,31 @@ fn hash(scope: &mut Scope, password: &[u8]) -> Result<String, Fault> {
         );
     }
     scope.spend(STEPS)?;
-    let mut salt = [0; 16];
+    let salt = draw_salt(scope)?;
+    let hashes = Rc::clone(&scope.kept.hashes);
+    let mut hashes = hashes.borrow_mut();
+    let has_room = hashes.next.len() < AHEAD_MAX;
+    match hashes.next.get_mut(password).map(Option::take) {
+        Some(Some(next)) => Ok(next.end(password)),
+        None if has_room => {
+            let next = NextHash::begin(password, draw_salt(scope)?);
+            hashes.next.insert(password.to_vec(), Some(next));
+            Ok(hash_with(password, salt))
+        }
+        Some(None) | None => Ok(hash_with(password, salt)),
+    }
+}
+
+fn draw_salt(scope: &mut Scope) -> Result<Salt, Fault> {
+    let mut salt = Salt::default();
     scope.random(&mut salt)?;
+    Ok(salt)
+}
+
+fn hash_with(password: &[u8], salt: Salt) -> String {
     match bcrypt::hash_with_salt(password, COST, salt) {
-        Ok(parts) => Ok(parts.format_for_version(bcrypt::Version::TwoA)),
-        Err(err) => Ok(format!("failed to encrypt string with bcrypt: {err}")),
+        Ok(parts) => parts.format_for_version(bcrypt::Version::TwoA),
+        Err(err) => format!("failed to encrypt string with bcrypt: {err}"),
     }
 }
 
@@ -139,4 +199,25 @@ fn derive_password(scope: &mut Scope, args: &[Value]) -> Outcome {
         class[usize::from(*byte) % class.len()]
     });
     Ok(Value::from(chosen.collect::<Vec<u8>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::functions::Kept;
+    use crate::limits::Limits;
+    use crate::surroundings::System;
+
+    #[test]
+    fn each_hash_of_a_password_has_a_salt_of_its_own() {
+        let system = Rc::new(RefCell::new(System));
+        let mut scope = Scope::new(Limits::default(), system, Kept::default());
+        let hashes: Vec<String> = (0..3).map(|_| hash(&mut scope, b"secret").unwrap()).collect();
+        for (at, hash) in hashes.iter().enumerate() {
+            assert!(bcrypt::verify("secret", hash).unwrap(), "{hash}");
+            assert!(!hashes[..at].contains(hash), "{hash} twice");
+        }
+    }
 }

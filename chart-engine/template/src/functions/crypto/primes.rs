@@ -3,15 +3,16 @@
 //! What a search finds is a function of the random numbers it starts from, whoever takes part in it.
 
 use std::array;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use num_bigint::BigUint;
 use num_traits::{One as _, ToPrimitive as _, Zero as _};
 
 use super::lanes::{self, LANES};
 use super::montgomery::Modulus;
+use crate::elsewhere;
 use crate::fault::Fault;
 use crate::surroundings::Scope;
 
@@ -90,7 +91,7 @@ impl Search {
     /// Looks at candidates until there is nothing left to look at.
     fn work<const N: usize>(&self) {
         loop {
-            let from = self.next.fetch_add(LANES, Ordering::Relaxed);
+            let from = self.next.fetch_add(LANES, Ordering::AcqRel);
             let offsets = self.candidates.iter().skip(from).take(LANES);
             let offsets: Vec<usize> = offsets.copied().collect();
             // Those that are looked at meanwhile come before these.
@@ -111,9 +112,9 @@ impl Search {
     }
 
     /// What was found; `None`, hardly ever, where there is none.
-    fn prime(self) -> Option<BigUint> {
-        let found = self.found.into_inner();
-        (found != usize::MAX).then(|| self.base + found)
+    fn prime(&self) -> Option<BigUint> {
+        let found = self.found.load(Ordering::Relaxed);
+        (found != usize::MAX).then(|| &self.base + found)
     }
 }
 
@@ -169,20 +170,36 @@ pub(super) fn prime<const N: usize>(scope: &mut Scope, bits: u64) -> Result<BigU
 /// Two random primes of so many bits each, searched for at the same time.
 pub(super) fn prime_pair<const N: usize>(scope: &mut Scope, bits: u64) -> Result<(BigUint, BigUint), Fault> {
     loop {
-        let (one, other) = (Search::draw(scope, bits)?, Search::draw(scope, bits)?);
-        // Who is ready helps the other.
-        thread::scope(|threads| {
-            threads.spawn(|| {
-                one.work::<N>();
-                other.work::<N>();
-            });
-            other.work::<N>();
-            one.work::<N>();
+        let pair = Arc::new(Pair {
+            one: Search::draw(scope, bits)?,
+            other: Search::draw(scope, bits)?,
+            is_helped: AtomicBool::new(false),
         });
-        if let (Some(one), Some(other)) = (one.prime(), other.prime()) {
+        let shared = Arc::clone(&pair);
+        let helper = elsewhere::start(move || {
+            shared.is_helped.store(true, Ordering::Relaxed);
+            // Who is ready helps the other.
+            shared.one.work::<N>();
+            shared.other.work::<N>();
+        });
+        pair.other.work::<N>();
+        pair.one.work::<N>();
+        // One who did not come by now finds nothing left to do.
+        if let Some(helper) = helper
+            && pair.is_helped.load(Ordering::Relaxed)
+        {
+            helper.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        if let (Some(one), Some(other)) = (pair.one.prime(), pair.other.prime()) {
             return Ok((one, other));
         }
     }
+}
+
+struct Pair {
+    one: Search,
+    other: Search,
+    is_helped: AtomicBool,
 }
 
 /// Random bases for the test of a number of so many bits.
@@ -231,18 +248,14 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::functions::RegexCache;
+    use crate::functions::Kept;
     use crate::limits::Limits;
     use crate::surroundings::Fixed;
 
     #[test]
     fn tells_primes_from_others() {
         let fixed = Fixed::new(jiff::Timestamp::UNIX_EPOCH, 7);
-        let mut scope = Scope::new(
-            Limits::default(),
-            Rc::new(RefCell::new(fixed)),
-            RegexCache::default(),
-        );
+        let mut scope = Scope::new(Limits::default(), Rc::new(RefCell::new(fixed)), Kept::default());
         for (number, expected) in [
             ("97", true),
             ("341", false),

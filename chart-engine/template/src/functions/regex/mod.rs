@@ -109,7 +109,7 @@ fn expression(scope: &mut Scope, args: &[Value], refuse: Refuse) -> Result<Rc<Re
 }
 
 fn compiled(scope: &Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
-    let mut cache = scope.regexes.borrow_mut();
+    let mut cache = scope.kept.regexes.borrow_mut();
     if let Some(known) = cache.get(expression) {
         return known.clone();
     }
