@@ -142,6 +142,22 @@ impl Walk {
             return Seen::Inside;
         }
         let is_item = content == "-" || content.starts_with("- ");
+        if !self.element(column, content, is_item) || self.open.len() > DEPTH_MAX {
+            return Seen::Doubt;
+        }
+        if column > 0 || is_item {
+            return Seen::Inside;
+        }
+        match key_end(content) {
+            Some(end) if !content.starts_with('"') && is_text_key(&content[..end], true) => {
+                Seen::Entry(&content[..end])
+            }
+            _ => Seen::Doubt,
+        }
+    }
+
+    /// A line that begins something, or goes on with a plain scalar; says whether it is plainly well-formed.
+    fn element(&mut self, column: usize, content: &str, is_item: bool) -> bool {
         while self
             .open
             .last()
@@ -150,7 +166,7 @@ impl Walk {
             self.open.pop();
             self.deeper = Deeper::Nothing;
         }
-        let is_plain = match self.open.last() {
+        match self.open.last() {
             None if column == 0 => {
                 self.open(0, false);
                 self.pair(content)
@@ -180,18 +196,6 @@ impl Walk {
                 }
                 Deeper::Value => self.scalar(content),
             },
-        };
-        if !is_plain || self.open.len() > DEPTH_MAX {
-            return Seen::Doubt;
-        }
-        if column > 0 || is_item {
-            return Seen::Inside;
-        }
-        match key_end(content) {
-            Some(end) if !content.starts_with('"') && is_text_key(&content[..end], true) => {
-                Seen::Entry(&content[..end])
-            }
-            _ => Seen::Doubt,
         }
     }
 
