@@ -22,10 +22,13 @@ const KEY_MAX: usize = 150;
 
 /// Whether Helm's own text of it reads back as something else, or not at all: the key `<<` is written as it is, and is
 /// a merge then; a next line (U+0085) is written as it is, and is a fold then; minus zero becomes zero; a text that begins
-/// with a tab is written as a block, which may not; U+FFFE, U+FFFF and keys that are too long are refused.
+/// with a tab is written as a block, which may not; one that ends with U+2028 or U+2029 gets another line end; U+FFFE, U+FFFF
+/// and keys that are too long are refused.
 fn reads_back_otherwise(value: &Value) -> bool {
     let is_text_so = |text: &str| {
-        text.contains(['\u{85}', '\u{fffe}', '\u{ffff}']) || text.trim_start_matches('\n').starts_with('\t')
+        text.contains(['\u{85}', '\u{fffe}', '\u{ffff}'])
+            || text.trim_start_matches('\n').starts_with('\t')
+            || text.ends_with(['\u{2028}', '\u{2029}'])
     };
     match value {
         Value::String(text) => is_text_so(text),

@@ -5,7 +5,7 @@
 use std::array;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use num_bigint::BigUint;
 use num_traits::{One as _, ToPrimitive as _, Zero as _};
@@ -47,28 +47,33 @@ pub(super) fn random_below(scope: &mut Scope, bound: &BigUint) -> Result<BigUint
     }
 }
 
-/// The odd primes below [`SMALL_MAX`].
-static SMALL: LazyLock<Vec<u64>> = LazyLock::new(|| {
-    let mut composite = vec![false; SMALL_MAX];
-    let mut primes = Vec::new();
-    for number in (3..SMALL_MAX).step_by(2) {
-        if composite[number] {
-            continue;
+/// The odd primes below [`SMALL_MAX`], which are so many.
+static SMALL: [u16; 6541] = {
+    let mut composite = [false; SMALL_MAX];
+    let mut primes = [0; 6541];
+    let (mut number, mut count) = (3, 0);
+    while number < SMALL_MAX {
+        if !composite[number] {
+            primes[count] = number as u16;
+            count += 1;
+            let mut multiple = number * number;
+            while multiple < SMALL_MAX {
+                composite[multiple] = true;
+                multiple += 2 * number;
+            }
         }
-        primes.push(number as u64);
-        for multiple in (number.saturating_mul(number)..SMALL_MAX).step_by(2 * number) {
-            composite[multiple] = true;
-        }
+        number += 2;
     }
+    assert!(count == primes.len());
     primes
-});
+};
 
 /// A search for the first prime not far above a random number. Several threads may work on it.
 struct Search {
     base: BigUint,
     witnesses: Vec<BigUint>,
-    /// How far above the base the candidates are, in rising order.
-    candidates: Vec<usize>,
+    /// How far above the base the candidates are, in rising order; whoever comes first finds out.
+    candidates: OnceLock<Vec<usize>>,
     /// The first candidate that nobody has looked at.
     next: AtomicUsize,
     /// How far above the base the first prime is that was found.
@@ -81,7 +86,7 @@ impl Search {
         base.set_bit(0, true);
         Ok(Search {
             witnesses: witnesses(scope, bits)?,
-            candidates: candidates(&base),
+            candidates: OnceLock::new(),
             base,
             next: AtomicUsize::new(0),
             found: AtomicUsize::new(usize::MAX),
@@ -90,9 +95,10 @@ impl Search {
 
     /// Looks at candidates until there is nothing left to look at.
     fn work<const N: usize>(&self) {
+        let candidates = self.candidates.get_or_init(|| candidates(&self.base));
         loop {
             let from = self.next.fetch_add(LANES, Ordering::AcqRel);
-            let offsets = self.candidates.iter().skip(from).take(LANES);
+            let offsets = candidates.iter().skip(from).take(LANES);
             let offsets: Vec<usize> = offsets.copied().collect();
             // Those that are looked at meanwhile come before these.
             if offsets
@@ -123,10 +129,11 @@ fn candidates(base: &BigUint) -> Vec<usize> {
     let mut composite = vec![false; WINDOW];
     // Four of the small primes make a word: a large number is divided once for all of them.
     for primes in SMALL.chunks(4) {
-        let rest = (base % primes.iter().product::<u64>()).to_u64().unwrap_or(0);
+        let primes = primes.iter().map(|prime| u64::from(*prime));
+        let rest = (base % primes.clone().product::<u64>()).to_u64().unwrap_or(0);
         for prime in primes {
             let first = (prime - rest % prime) % prime;
-            for multiple in (first as usize..WINDOW).step_by(*prime as usize) {
+            for multiple in (first as usize..WINDOW).step_by(prime as usize) {
                 composite[multiple] = true;
             }
         }
