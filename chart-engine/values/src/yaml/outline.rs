@@ -364,7 +364,7 @@ fn end_of_quoted(quote: u8, line: &str) -> Option<Option<usize>> {
             b'\t' => return None,
             b'\'' if quote == b'\'' && bytes.get(at + 1) == Some(&b'\'') => at += 1,
             b'\\' if quote == b'"' => match bytes.get(at + 1)? {
-                b'"' | b'\\' | b'/' | b'n' | b't' => at += 1,
+                b'"' | b'\\' | b'n' | b't' => at += 1,
                 _ => return None,
             },
             byte if *byte == quote => return Some(Some(at + 1)),
@@ -483,6 +483,7 @@ status:
             "a: .inf # b",
             "a: 1e999 # b",
             "a: \"\\x\"",
+            "a: \"\\/\"",
             "a: 'b' c",
             "a:\tb",
             "a: b\tc",
@@ -540,6 +541,8 @@ status:
     fn what_is_left_reads_as_the_whole() {
         let pieces = [
             ".ab",
+            "\\",
+            "\\n",
             ":8",
             "\"k\":",
             "-e",
