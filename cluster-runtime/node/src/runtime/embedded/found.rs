@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::api::{Container, Sandbox};
 use super::family::kill_family;
 use super::namespaces;
-use super::paths::{LOCK, SANDBOX, SPEC, STARTED, read_json};
+use super::paths::{LOCK, SANDBOX, SPEC, STARTED, read_json, remove_folder};
 use super::protocol::Started;
 use super::runtime::Inner;
 use super::shims::bury;
@@ -47,11 +47,14 @@ impl Inner {
         }
         for folder in folders(&self.config.root.join("containers"))? {
             let known = |id: &str| found.sandboxes.iter().any(|sandbox| sandbox.spec.id == id);
-            match self.find_container(&folder)? {
-                Some((container, alive)) if alive || known(&container.sandbox) => {
+            match self.find_container(&folder) {
+                Ok(Some((container, alive))) if alive || known(&container.sandbox) => {
                     found.containers.push((container, alive));
                 }
-                _ => fs::remove_dir_all(&folder)?,
+                Ok(_) => remove_folder(&folder)?,
+                // What the agent before this one began to remove may be gone only now.
+                Err(_) if !folder.exists() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(found)
