@@ -56,13 +56,11 @@ pub(crate) fn likely_bytes(packed: &[u8]) -> u64 {
 
 /// Unpacks an archive into memory. Paths lose their first part, the chart's own folder.
 ///
-/// `likely_bytes` is how much there is in it, as [`likely_bytes`] tells; it only helps. `seen` is given each file at once,
-/// with its whole path.
+/// `likely_bytes` is how much there is in it, as [`likely_bytes`] tells; it only helps.
 pub(crate) fn unpack(
     packed: impl BufRead,
     likely_bytes: u64,
-    budget: &mut Budget,
-    seen: &mut dyn FnMut(&str, &[u8]),
+    budget: &mut Budget<'_>,
 ) -> Result<Vec<File>, ArchiveError> {
     let limit = budget.limits.chart_bytes_max;
     let mut tar = Tar::new(packed, likely_bytes, limit.saturating_add(TAR_OVERHEAD));
@@ -118,7 +116,9 @@ pub(crate) fn unpack(
         budget.bytes_left -= size;
         let place = tar.content(at, size).map_err(damaged(limit))?;
         let data = without_mark(&tar.buffer[place.clone()]);
-        seen(&full, data);
+        if let Some(seen) = &mut budget.seen {
+            seen(&full, data);
+        }
         found.push((name, place.end - data.len()..place.end));
     }
     if found.is_empty() {

@@ -6,24 +6,26 @@ use chart_values::Value;
 use chart_values::yaml::{Limits as YamlLimits, from_yaml_with, values_from_yaml_with};
 
 use crate::archive::{likely_bytes, unpack};
-use crate::chart::{Chart, File};
+use crate::chart::{Chart, File, Seen};
 use crate::error::LoadChartError;
 use crate::limits::Limits;
 use crate::metadata::{Lock, Metadata};
 
 /// What is left of the limits while a chart and the charts in it are read.
-#[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct Budget<'s> {
     pub(crate) limits: Limits,
     pub(crate) bytes_left: u64,
     pub(crate) files_left: usize,
+    /// Is given each file of an archive at once, with its whole path.
+    pub(crate) seen: Option<Seen<'s>>,
     depth: usize,
 }
 
-impl Budget {
-    pub(crate) fn new(limits: Limits) -> Budget {
+impl Budget<'_> {
+    pub(crate) fn new(limits: Limits) -> Self {
         Budget {
             limits,
+            seen: None,
             bytes_left: limits.chart_bytes_max,
             files_left: limits.files_max,
             depth: 0,
@@ -32,7 +34,7 @@ impl Budget {
 }
 
 /// Sorts the files of a chart into its parts.
-pub(crate) fn chart(files: Vec<File>, budget: &mut Budget) -> Result<Chart, LoadChartError> {
+pub(crate) fn chart(files: Vec<File>, budget: &mut Budget<'_>) -> Result<Chart, LoadChartError> {
     let yaml_limits = budget.limits.yaml;
     let mut chart = Chart {
         metadata: metadata(&files, yaml_limits)?,
@@ -110,12 +112,12 @@ pub(crate) fn chart(files: Vec<File>, budget: &mut Budget) -> Result<Chart, Load
     Ok(chart)
 }
 
-fn subchart(name: &str, mut files: Vec<File>, budget: &mut Budget) -> Result<Chart, LoadChartError> {
+fn subchart(name: &str, mut files: Vec<File>, budget: &mut Budget<'_>) -> Result<Chart, LoadChartError> {
     if name.ends_with(".tgz")
         && let [file] = files.as_slice()
         && file.name.is_empty()
     {
-        let files = unpack(&*file.data, likely_bytes(&file.data), budget, &mut |_, _| {})?;
+        let files = unpack(&*file.data, likely_bytes(&file.data), budget)?;
         return chart(files, budget);
     }
     // A file that lies directly in `charts/` belongs to no chart.

@@ -46,6 +46,9 @@ fn likely_bytes(packed: &mut std::fs::File) -> std::io::Result<u64> {
     Ok(archive::likely_bytes(&last))
 }
 
+/// Who is given the files of an archive as they are unpacked: their paths and what they hold.
+pub type Seen<'s> = &'s mut dyn FnMut(&str, &[u8]);
+
 /// A chart with its subcharts.
 #[derive(Debug, Clone, Default)]
 pub struct Chart {
@@ -75,31 +78,28 @@ impl Chart {
 
     /// As [`Chart::load`], with limits of the caller's.
     pub fn load_within(path: &Path, limits: Limits) -> Result<Chart, LoadChartError> {
-        Chart::load_seeing(path, limits, &mut |_, _| {})
+        Chart::load_by(path, assemble::Budget::new(limits))
     }
 
     /// As [`Chart::load_within`]; of an archive, each file is given to `seen` as soon as it is unpacked, with its whole
-    /// path, so that work on it can begin. Archives within the archive are not.
-    pub fn load_seeing(
-        path: &Path,
-        limits: Limits,
-        seen: &mut dyn FnMut(&str, &[u8]),
-    ) -> Result<Chart, LoadChartError> {
+    /// path, so that work on it can begin.
+    pub fn load_seeing(path: &Path, limits: Limits, seen: Seen<'_>) -> Result<Chart, LoadChartError> {
         let mut budget = assemble::Budget::new(limits);
-        let files = Chart::read_within(path, &mut budget, seen)?;
+        budget.seen = Some(seen);
+        Chart::load_by(path, budget)
+    }
+
+    fn load_by(path: &Path, mut budget: assemble::Budget<'_>) -> Result<Chart, LoadChartError> {
+        let files = Chart::read_within(path, &mut budget)?;
         assemble::chart(files, &mut budget)
     }
 
     /// Reads the files of a folder or archive without making a chart of them, as a check of a broken chart wants it.
     pub fn read_files(path: &Path, limits: Limits) -> Result<Vec<File>, LoadChartError> {
-        Chart::read_within(path, &mut assemble::Budget::new(limits), &mut |_, _| {})
+        Chart::read_within(path, &mut assemble::Budget::new(limits))
     }
 
-    fn read_within(
-        path: &Path,
-        budget: &mut assemble::Budget,
-        seen: &mut dyn FnMut(&str, &[u8]),
-    ) -> Result<Vec<File>, LoadChartError> {
+    fn read_within(path: &Path, budget: &mut assemble::Budget<'_>) -> Result<Vec<File>, LoadChartError> {
         let about = path.metadata().map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => LoadChartError::NotFound {
                 path: path.to_owned(),
@@ -118,7 +118,7 @@ impl Chart {
         let mut packed = BufReader::with_capacity(READ_BYTES, packed);
         let head = packed.fill_buf().map_err(folder::unreadable(path))?;
         archive::check_magic(path, head)?;
-        Ok(archive::unpack(packed, likely_bytes, budget, seen)?)
+        Ok(archive::unpack(packed, likely_bytes, budget)?)
     }
 
     /// Unpacks a chart from a gzipped tar archive.
@@ -129,7 +129,7 @@ impl Chart {
     /// As [`Chart::from_archive`], with limits of the caller's.
     pub fn from_archive_within(bytes: &[u8], limits: Limits) -> Result<Chart, LoadChartError> {
         let mut budget = assemble::Budget::new(limits);
-        let files = archive::unpack(bytes, archive::likely_bytes(bytes), &mut budget, &mut |_, _| {})?;
+        let files = archive::unpack(bytes, archive::likely_bytes(bytes), &mut budget)?;
         assemble::chart(files, &mut budget)
     }
 

@@ -18,7 +18,7 @@ mod package;
 mod pattern;
 mod scaffold;
 
-pub use chart::{Chart, File};
+pub use chart::{Chart, File, Seen};
 pub use content::Content;
 pub use crds::Crd;
 pub use dependencies::DependencyWarning;

@@ -1,6 +1,24 @@
 //! Threads that begin at once, beside who starts them.
 
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
+
+/// A thread on another processor.
+#[derive(Debug)]
+pub(crate) struct Elsewhere<T> {
+    thread: JoinHandle<T>,
+    has_begun: Arc<AtomicBool>,
+}
+
+impl<T> Elsewhere<T> {
+    /// What it gives, once it is done; nothing, at once, if it has not begun: then what it was to do is left to the caller.
+    pub(crate) fn end(self) -> Option<T> {
+        let has_begun = self.has_begun.load(Ordering::Relaxed);
+        has_begun.then(|| self.thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    }
+}
 
 /// Starts a thread on another processor than the caller's; gives nothing where there is none, or no thread can be made.
 ///
@@ -8,11 +26,17 @@ use std::thread::{Builder, JoinHandle};
 /// two processors: longer than a chart takes. It may run anywhere but there.
 ///
 /// The process may end before the thread does.
-pub(crate) fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<JoinHandle<T>> {
+pub(crate) fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<Elsewhere<T>> {
     let others = others::find()?;
-    let thread = Builder::new().spawn(work).ok()?;
+    let has_begun = Arc::new(AtomicBool::new(false));
+    let begun = Arc::clone(&has_begun);
+    let thread = Builder::new().spawn(move || {
+        begun.store(true, Ordering::Relaxed);
+        work()
+    });
+    let thread = thread.ok()?;
     others::send(&thread, &others);
-    Some(thread)
+    Some(Elsewhere { thread, has_begun })
 }
 
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chart_model::Chart;
 use chart_release::render::RenderOptions;
-use chart_render::Resolve;
+use chart_render::{ReadAhead, Resolve};
 
 use super::fetch::FetchArgs;
 use crate::arguments::PostRenderArgs;
@@ -74,26 +74,17 @@ impl Resolve for SystemResolver {
 ///
 /// It must be one to install, and hold the charts it needs.
 pub(crate) fn load_installable_chart(reference: &str, settings: &Settings) -> Result<Chart, Failure> {
-    load_installable_from(&FetchArgs::default(), reference, settings)
+    load_installable_from(&FetchArgs::default(), reference, settings, None)
 }
 
-/// As [`load_installable_chart`], with what was said on where the chart comes from.
+/// As [`load_installable_chart`], with what was said on where the chart comes from; see [`FetchArgs::load`] on `ahead`.
 pub(crate) fn load_installable_from(
     fetch: &FetchArgs,
     reference: &str,
     settings: &Settings,
+    ahead: Option<&ReadAhead>,
 ) -> Result<Chart, Failure> {
-    load_installable_seeing(fetch, reference, settings, &mut |_, _| {})
-}
-
-/// As [`load_installable_from`]; of an archive on disk, each file is given to `seen` as soon as it is unpacked.
-pub(crate) fn load_installable_seeing(
-    fetch: &FetchArgs,
-    reference: &str,
-    settings: &Settings,
-    seen: &mut dyn FnMut(&str, &[u8]),
-) -> Result<Chart, Failure> {
-    let chart = fetch.load_seeing(reference, settings, seen)?;
+    let chart = fetch.load(reference, settings, ahead)?;
     chart_render::ensure_installable(&chart)?;
     if chart.metadata.deprecated {
         settings.console.warn("this chart is deprecated");

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chart_model::Chart;
+use chart_render::ReadAhead;
 use repo_fetch::{Access, Credentials, DependencyManager, Fetched, HttpOptions, Secret, TlsOptions, Wish};
 use repo_index::{ChartPlace, ChartReference, Digest};
 
@@ -171,17 +172,12 @@ impl FetchArgs {
         Ok(fetched)
     }
 
-    /// Loads a chart by whatever reference.
-    pub(crate) fn load(&self, reference: &str, settings: &Settings) -> Result<Chart, Failure> {
-        self.load_seeing(reference, settings, &mut |_, _| {})
-    }
-
-    /// As [`FetchArgs::load`]; of an archive on disk, each file is given to `seen` as soon as it is unpacked.
-    pub(crate) fn load_seeing(
+    /// Loads a chart by whatever reference; templates of an archive on disk are read `ahead` while it is unpacked.
+    pub(crate) fn load(
         &self,
         reference: &str,
         settings: &Settings,
-        seen: &mut dyn FnMut(&str, &[u8]),
+        ahead: Option<&ReadAhead>,
     ) -> Result<Chart, Failure> {
         let parsed: ChartReference = reference.parse().map_err(|error| Failure::from_error(&error))?;
         let in_context = |error: &dyn std::error::Error| {
@@ -189,8 +185,12 @@ impl FetchArgs {
         };
         if let Some(path) = self.local(&parsed) {
             self.check_local(&path, &parsed, settings)?;
-            return Chart::load_seeing(&path, settings.limits.chart, seen)
-                .map_err(|error| in_context(&error));
+            let limits = settings.limits.chart;
+            let chart = match ahead {
+                Some(ahead) => Chart::load_seeing(&path, limits, &mut |path, data| ahead.file(path, data)),
+                None => Chart::load_within(&path, limits),
+            };
+            return chart.map_err(|error| in_context(&error));
         }
         if let (ChartPlace::Path(path), None) = (&parsed.place, &self.repo) {
             return Err(Failure::new(format!("path {path:?} not found")).hint(

@@ -173,7 +173,7 @@ fn prepare(arguments: &InstallArgs, settings: &Settings) -> Result<Install, Fail
     deploy.skip_validation = arguments.disable_openapi_validation;
     Ok(Install {
         name,
-        chart: load_installable_from(&arguments.fetch, reference, settings)?,
+        chart: load_installable_from(&arguments.fetch, reference, settings, None)?,
         values: arguments.values.read(settings)?,
         description: arguments.description.clone(),
         labels: labels_to_set(parse_labels(&arguments.labels)?),

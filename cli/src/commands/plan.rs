@@ -102,7 +102,12 @@ impl PlanTarget {
     fn upgrade(&self, settings: &Settings) -> Result<Upgrade, Failure> {
         Ok(Upgrade {
             name: self.name.clone().unwrap_or_default(),
-            chart: load_installable_from(&self.fetch, self.chart.as_deref().unwrap_or_default(), settings)?,
+            chart: load_installable_from(
+                &self.fetch,
+                self.chart.as_deref().unwrap_or_default(),
+                settings,
+                None,
+            )?,
             values: self.values.read(settings)?,
             reuse_values: self.reuse.reuse_values(),
             render: self.chart_args.options(settings, &self.post_render),

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &ShowArgs, settings: &Settings) -> Result<(), Failu
     | Part::Readme(chart)
     | Part::Crds(chart)) = &arguments.part;
     let all = matches!(arguments.part, Part::All(_));
-    let chart = chart.fetch.load(&chart.chart, settings)?;
+    let chart = chart.fetch.load(&chart.chart, settings, None)?;
     let mut text = String::new();
     if all || matches!(arguments.part, Part::Chart(_)) {
         text += &to_yaml(&chart.metadata.to_value())?;

@@ -12,9 +12,7 @@ use chart_render::{
 
 use super::block_on;
 use super::explain::explain_rendering;
-use crate::arguments::{
-    ChartArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_seeing,
-};
+use crate::arguments::{ChartArgs, DryRunArg, FetchArgs, PostRenderArgs, ValuesArgs, load_installable_from};
 use crate::connection::{self, Start};
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -115,8 +113,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         ..arguments.chart.render_options(settings)
     };
     let ahead = Arc::new(ReadAhead::new(options.limits));
-    let mut seen = |path: &str, data: &[u8]| ahead.file(path, data);
-    let chart = load_installable_seeing(&arguments.fetch, reference, settings, &mut seen)?;
+    let chart = load_installable_from(&arguments.fetch, reference, settings, Some(&ahead))?;
     options.read_ahead = Some(ahead);
     let values = arguments.values.read(settings)?;
     let online = arguments.dry_run == Some(DryRunArg::Server);

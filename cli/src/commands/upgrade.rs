@@ -155,7 +155,7 @@ fn prepare(arguments: &UpgradeArgs, settings: &Settings) -> Result<Upgrade, Fail
     deploy.skip_validation = arguments.disable_openapi_validation;
     Ok(Upgrade {
         name: arguments.name.clone(),
-        chart: load_installable_from(&arguments.fetch, &arguments.chart, settings)?,
+        chart: load_installable_from(&arguments.fetch, &arguments.chart, settings, None)?,
         values: arguments.values.read(settings)?,
         reuse_values: arguments.reuse.reuse_values(),
         description: arguments.description.clone(),

@@ -190,11 +190,7 @@ impl Walk {
                     self.open(column, true);
                     self.item(column, content)
                 }
-                Deeper::Value if key_end(content).is_some() => {
-                    self.open(column, false);
-                    self.pair(content)
-                }
-                Deeper::Value => self.scalar(content),
+                Deeper::Value => self.value(column, content),
             },
         }
     }
@@ -219,19 +215,27 @@ impl Walk {
             }
             self.open(column, true);
         }
-        if key_end(rest).is_some() {
-            self.open(column, false);
-            return self.pair(rest);
+        self.value(column, rest)
+    }
+
+    /// The first pair of a table, or a scalar.
+    fn value(&mut self, column: usize, content: &str) -> bool {
+        match key_end(content) {
+            Some(end) => {
+                self.open(column, false);
+                self.behind_key(&content[end + 1..])
+            }
+            None => self.scalar(content),
         }
-        self.scalar(rest)
     }
 
     /// A key, and its value if it stands in the same line.
     fn pair(&mut self, content: &str) -> bool {
-        let Some(end) = key_end(content) else {
-            return false;
-        };
-        let value = content[end + 1..].trim_start_matches(' ');
+        key_end(content).is_some_and(|end| self.behind_key(&content[end + 1..]))
+    }
+
+    fn behind_key(&mut self, rest: &str) -> bool {
+        let value = rest.trim_start_matches(' ');
         if value.is_empty() || value.starts_with('#') {
             self.deeper = Deeper::Value;
             return true;
@@ -279,15 +283,15 @@ impl Walk {
     /// A line of a scalar in quotes, without the quote that it may begin with.
     fn quoted(&mut self, quote: u8, line: &str) -> bool {
         match end_of_quoted(quote, line) {
-            Some(Some(end)) => {
+            Quoted::Ends(end) => {
                 self.quote = None;
                 is_comment_or_nothing(&line[end..])
             }
-            Some(None) => {
+            Quoted::GoesOn => {
                 self.quote = Some(quote);
                 true
             }
-            None => false,
+            Quoted::Doubt => false,
         }
     }
 
@@ -351,28 +355,37 @@ fn key_end(content: &str) -> Option<usize> {
 
 /// What follows a scalar in quotes.
 fn behind_quoted(value: &str) -> Option<&str> {
-    let end = end_of_quoted(value.as_bytes()[0], &value[1..])??;
-    Some(&value[1 + end..])
+    match end_of_quoted(value.as_bytes()[0], &value[1..]) {
+        Quoted::Ends(end) => Some(&value[1 + end..]),
+        Quoted::GoesOn | Quoted::Doubt => None,
+    }
 }
 
-/// Where a scalar ends, behind its quote; `Some(None)` if that is not in this line, `None` where it is in doubt.
-fn end_of_quoted(quote: u8, line: &str) -> Option<Option<usize>> {
+/// A line of a scalar in quotes.
+enum Quoted {
+    /// It ends before this byte.
+    Ends(usize),
+    GoesOn,
+    Doubt,
+}
+
+fn end_of_quoted(quote: u8, line: &str) -> Quoted {
     let bytes = line.as_bytes();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
-            b'\t' => return None,
+            b'\t' => return Quoted::Doubt,
             b'\'' if quote == b'\'' && bytes.get(at + 1) == Some(&b'\'') => at += 1,
-            b'\\' if quote == b'"' => match bytes.get(at + 1)? {
-                b'"' | b'\\' | b'n' | b't' => at += 1,
-                _ => return None,
+            b'\\' if quote == b'"' => match bytes.get(at + 1) {
+                Some(b'"' | b'\\' | b'n' | b't') => at += 1,
+                _ => return Quoted::Doubt,
             },
-            byte if *byte == quote => return Some(Some(at + 1)),
+            byte if *byte == quote => return Quoted::Ends(at + 1),
             _ => {}
         }
         at += 1;
     }
-    Some(None)
+    Quoted::GoesOn
 }
 
 fn first_word(value: &str) -> &str {

@@ -1,6 +1,4 @@
 //! Whatever a template does, it ends within its limits, and does the same again.
-//!
-//! To be run with `ASAN_OPTIONS=detect_leaks=0`: a map that a template puts into itself stays until the process ends.
 
 #![no_main]
 

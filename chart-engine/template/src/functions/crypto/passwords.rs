@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::thread::JoinHandle;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::super::{Entry, Outcome, integer, string, takes, text};
-use crate::elsewhere;
+use crate::elsewhere::{self, Elsewhere};
 use crate::fault::Fault;
 use crate::signature::Type;
 use crate::surroundings::Scope;
@@ -47,16 +46,16 @@ type Salt = [u8; 16];
 /// Charts that hash a password mostly do it twice, as they render a Secret once more for its checksum: while the first
 /// hash is made, another thread makes the second.
 #[derive(Debug, Default)]
-pub(crate) struct HashesAhead {
+pub(crate) struct HashesAhead(
     /// By password; what was taken is no longer there.
-    next: HashMap<Vec<u8>, Option<NextHash>>,
-}
+    HashMap<Vec<u8>, Option<NextHash>>,
+);
 
 #[derive(Debug)]
 struct NextHash {
     salt: Salt,
     /// Who makes it, if there is somebody.
-    maker: Option<JoinHandle<String>>,
+    maker: Option<Elsewhere<String>>,
 }
 
 impl NextHash {
@@ -67,7 +66,7 @@ impl NextHash {
     }
 
     fn end(self, password: &[u8]) -> String {
-        let made = self.maker.and_then(|maker| maker.join().ok());
+        let made = self.maker.and_then(Elsewhere::end);
         made.unwrap_or_else(|| hash_with(password, self.salt))
     }
 }
@@ -80,15 +79,16 @@ fn hash(scope: &mut Scope, password: &[u8]) -> Result<String, Fault> {
         );
     }
     scope.spend(STEPS)?;
+    // Drawn in any case: what comes of chance must not be given again for the same call.
     let salt = draw_salt(scope)?;
     let hashes = Rc::clone(&scope.kept.hashes);
     let mut hashes = hashes.borrow_mut();
-    let has_room = hashes.next.len() < AHEAD_MAX;
-    match hashes.next.get_mut(password).map(Option::take) {
+    let has_room = hashes.0.len() < AHEAD_MAX;
+    match hashes.0.get_mut(password).map(Option::take) {
         Some(Some(next)) => Ok(next.end(password)),
         None if has_room => {
             let next = NextHash::begin(password, draw_salt(scope)?);
-            hashes.next.insert(password.to_vec(), Some(next));
+            hashes.0.insert(password.to_vec(), Some(next));
             Ok(hash_with(password, salt))
         }
         Some(None) | None => Ok(hash_with(password, salt)),

@@ -3,8 +3,7 @@
 //! What a search finds is a function of the random numbers it starts from, whoever takes part in it.
 
 use std::array;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use num_bigint::BigUint;
@@ -12,7 +11,7 @@ use num_traits::{One as _, ToPrimitive as _, Zero as _};
 
 use super::lanes::{self, LANES};
 use super::montgomery::Modulus;
-use crate::elsewhere;
+use crate::elsewhere::{self, Elsewhere};
 use crate::fault::Fault;
 use crate::surroundings::Scope;
 
@@ -47,10 +46,13 @@ pub(super) fn random_below(scope: &mut Scope, bound: &BigUint) -> Result<BigUint
     }
 }
 
-/// The odd primes below [`SMALL_MAX`], which are so many.
-static SMALL: [u16; 6541] = {
+/// How many odd primes there are below [`SMALL_MAX`].
+const SMALL_COUNT: usize = 6541;
+
+/// The odd primes below [`SMALL_MAX`].
+static SMALL: [u16; SMALL_COUNT] = {
     let mut composite = [false; SMALL_MAX];
-    let mut primes = [0; 6541];
+    let mut primes = [0; SMALL_COUNT];
     let (mut number, mut count) = (3, 0);
     while number < SMALL_MAX {
         if !composite[number] {
@@ -64,7 +66,7 @@ static SMALL: [u16; 6541] = {
         }
         number += 2;
     }
-    assert!(count == primes.len());
+    assert!(count == SMALL_COUNT);
     primes
 };
 
@@ -177,36 +179,17 @@ pub(super) fn prime<const N: usize>(scope: &mut Scope, bits: u64) -> Result<BigU
 /// Two random primes of so many bits each, searched for at the same time.
 pub(super) fn prime_pair<const N: usize>(scope: &mut Scope, bits: u64) -> Result<(BigUint, BigUint), Fault> {
     loop {
-        let pair = Arc::new(Pair {
-            one: Search::draw(scope, bits)?,
-            other: Search::draw(scope, bits)?,
-            is_helped: AtomicBool::new(false),
-        });
-        let shared = Arc::clone(&pair);
-        let helper = elsewhere::start(move || {
-            shared.is_helped.store(true, Ordering::Relaxed);
-            // Who is ready helps the other.
-            shared.one.work::<N>();
-            shared.other.work::<N>();
-        });
-        pair.other.work::<N>();
-        pair.one.work::<N>();
-        // One who did not come by now finds nothing left to do.
-        if let Some(helper) = helper
-            && pair.is_helped.load(Ordering::Relaxed)
-        {
-            helper.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
-        if let (Some(one), Some(other)) = (pair.one.prime(), pair.other.prime()) {
+        let searches = Arc::new([Search::draw(scope, bits)?, Search::draw(scope, bits)?]);
+        let shared = Arc::clone(&searches);
+        // Who is ready helps the other.
+        let helper = elsewhere::start(move || shared.iter().for_each(Search::work::<N>));
+        searches.iter().rev().for_each(Search::work::<N>);
+        // One who has not begun by now finds nothing left to do.
+        helper.and_then(Elsewhere::end);
+        if let [Some(one), Some(other)] = searches.each_ref().map(Search::prime) {
             return Ok((one, other));
         }
     }
-}
-
-struct Pair {
-    one: Search,
-    other: Search,
-    is_helped: AtomicBool,
 }
 
 /// Random bases for the test of a number of so many bits.
