@@ -81,7 +81,23 @@ fn order_functions() {
     // Not every linker can do it.
     if links_with(&options).unwrap_or(false) {
         options.iter().for_each(|option| link_with(option));
+        link_with(&format!("-Wl,@{}", imports_first(&folder).display()));
     }
+}
+
+/// Options by which what is imported from C's library lies side by side in the table of addresses, as a file for the linker:
+/// the names that it is told of first come first. Each start fills these addresses in, and each page that they lie on is
+/// copied for it; elsewhere they are on sixteen. `scripts/order-functions.sh` makes the list; names in it that are gone do no
+/// harm.
+fn imports_first(folder: &str) -> PathBuf {
+    println!("cargo::rerun-if-changed=imports.order");
+    let list = fs::read_to_string(Path::new(folder).join("imports.order")).expect("the list is there");
+    let names = list.lines().filter(|line| !line.starts_with('#'));
+    let options: String = names.map(|name| format!("-u {name}\n")).collect();
+    let out = std::env::var_os("OUT_DIR").expect("cargo says where to write");
+    let path = Path::new(&out).join("imports.options");
+    fs::write(&path, options).expect("the folder of outputs can be written");
+    path
 }
 
 /// Whether the linker that will be used takes these options: a program of nothing is linked with them.

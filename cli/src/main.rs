@@ -38,7 +38,7 @@ use crate::failure::Failure;
 use crate::settings::{GlobalArgs, Settings};
 
 #[global_allocator]
-static ALLOCATOR: allocator::BySize = allocator::BySize;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// Package, ship and run applications on the bundled cluster or any Kubernetes
 #[derive(Parser)]
@@ -57,6 +57,7 @@ cluster; else ~/.kube/config if it has a current context; else the bundled clust
 Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 `plan`, `diff` and `status --drift` found changes; 130 interrupted; 141 the reader of the output went away.";
 
 fn main() -> ExitCode {
+    allocator::prepare(memory_use());
     // The container shim forks and enters namespaces: it must start before any thread of ours.
     if let Some(code) = bundled::dispatch_shim(std::env::args_os()) {
         return code;
@@ -79,6 +80,15 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&console, &failure),
+    }
+}
+
+/// What the command that is asked for does with memory, as its name says.
+fn memory_use() -> allocator::Use {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    match first.to_str() {
+        Some("convert" | "create" | "lint" | "show" | "template") => allocator::Use::Short,
+        _ => allocator::Use::Long,
     }
 }
 

@@ -124,7 +124,14 @@ impl Functions {
     /// All functions that Helm gives to charts, but for those that need a cluster: `lookup` gives an empty map, and
     /// `getHostByName` an empty string, unless the caller puts its own in their place.
     pub fn helm() -> Self {
-        let mut functions = Functions::go();
+        thread_local! {
+            // Charts are read by the numbers of functions before it is known what else the caller provides.
+            static HELM: Functions = Functions::go().with_those_of_helm();
+        }
+        HELM.with(Functions::clone)
+    }
+
+    fn with_those_of_helm(mut self) -> Self {
         for rows in [
             strings::ROWS,
             numbers::ROWS,
@@ -143,12 +150,12 @@ impl Functions {
             toml::ROWS,
             flow::ROWS,
         ] {
-            functions.extend(rows);
+            self.extend(rows);
         }
         for rows in crypto::TABLES {
-            functions.extend(rows);
+            self.extend(rows);
         }
-        functions
+        self
     }
 
     fn extend(&mut self, rows: &[Entry]) {

@@ -4,7 +4,7 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Numbers, lock, read};
 use crate::elsewhere;
@@ -21,8 +21,7 @@ impl Drop for Helper {
         let mut pile = lock(&self.0.pile);
         pile.is_closed = true;
         pile.texts.clear();
-        drop(pile);
-        self.0.changed.notify_all();
+        self.0.tell(&mut pile);
     }
 }
 
@@ -43,6 +42,8 @@ struct Pile {
     texts: HashMap<Key, Progress, foldhash::fast::RandomState>,
     /// Those that wait, first come first served; some of them are taken or unwanted by now.
     queue: VecDeque<Key>,
+    /// Whether anybody waits for a change: else nobody need be told, which takes a call of the system for each text.
+    is_awaited: bool,
     is_closed: bool,
 }
 
@@ -84,8 +85,7 @@ impl Helper {
         if let Entry::Vacant(place) = pile.texts.entry(key) {
             place.insert(Progress::Waiting(name.to_owned(), text.into()));
             pile.queue.push_back(key);
-            drop(pile);
-            self.0.changed.notify_all();
+            self.0.tell(&mut pile);
         }
     }
 
@@ -110,8 +110,11 @@ impl Helper {
 
     /// What became of a text that the other thread reads.
     pub(super) fn wait_for(&self, key: Key) -> Option<Result<Tree, TemplateError>> {
-        let is_being_read = |pile: &mut Pile| matches!(pile.texts.get(&key), Some(Progress::BeingRead));
-        drop(self.0.changed.wait_while(lock(&self.0.pile), is_being_read));
+        let mut pile = lock(&self.0.pile);
+        while matches!(pile.texts.get(&key), Some(Progress::BeingRead)) {
+            pile = self.0.wait(pile);
+        }
+        drop(pile);
         match self.take(key) {
             Taken::Read(tree) => Some(tree),
             Taken::ByCaller | Taken::ByOther => None,
@@ -133,7 +136,7 @@ impl Desk {
         let mut pile = lock(&self.pile);
         while !pile.is_closed {
             let Some((key, name, text)) = pile.next() else {
-                pile = self.changed.wait(pile).unwrap_or_else(PoisonError::into_inner);
+                pile = self.wait(pile);
                 continue;
             };
             drop(pile);
@@ -145,6 +148,19 @@ impl Desk {
                 Ok(tree) => pile.texts.insert(key, Progress::Read(tree)),
                 Err(_) => pile.texts.remove(&key),
             };
+            self.tell(&mut pile);
+        }
+    }
+
+    /// Waits until something has changed.
+    fn wait<'p>(&self, mut pile: MutexGuard<'p, Pile>) -> MutexGuard<'p, Pile> {
+        pile.is_awaited = true;
+        self.changed.wait(pile).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that something has changed.
+    fn tell(&self, pile: &mut Pile) {
+        if std::mem::take(&mut pile.is_awaited) {
             self.changed.notify_all();
         }
     }
