@@ -2,17 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use cluster_server::{ClusterDir, ClusterOptions, ControlError, Running};
 
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// Runs the container shim when the arguments ask for it.
+/// Runs the container shim when the arguments ask for it, and gives its exit code.
 ///
 /// Called before any runtime or thread is made: the shim forks.
-pub(crate) fn dispatch_shim(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+pub(crate) fn dispatch_shim(arguments: impl IntoIterator<Item = OsString>) -> Option<u8> {
     let mut arguments = arguments.into_iter().skip(1);
     if arguments.next()? != cluster_server::SHIM_COMMAND {
         return None;

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+/// Exit code of a command that did what was asked.
+pub(crate) const DONE: u8 = 0;
 /// Exit code of a command that failed, also for arguments that cannot be understood (as Helm's).
 pub(crate) const FAILED: u8 = 1;
 /// Exit code of `plan` and `diff` when there are changes.

@@ -3,6 +3,8 @@
 //! Start with [`commands`]: one file per command. Only this crate reads the environment, the home folder and the
 //! terminal.
 
+#![cfg_attr(all(target_os = "linux", target_env = "gnu", not(test)), no_main)]
+
 mod allocator;
 mod arguments;
 mod bundled;
@@ -25,11 +27,12 @@ mod pod_logs;
 mod progress;
 mod release_text;
 mod settings;
+#[cfg(all(target_os = "linux", target_env = "gnu", not(test)))]
+mod start;
 mod table;
 mod terminal;
 
 use std::iter;
-use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -56,7 +59,13 @@ cluster; else ~/.kube/config if it has a current context; else the bundled clust
 
 Exit codes: 0 done; 1 failed, or arguments that cannot be understood; 2 `plan`, `diff` and `status --drift` found changes; 130 interrupted; 141 the reader of the output went away.";
 
-fn main() -> ExitCode {
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(test))))]
+fn main() -> std::process::ExitCode {
+    run().into()
+}
+
+/// Does what the arguments ask for, and gives the exit code.
+fn run() -> u8 {
     allocator::prepare(memory_use());
     // The container shim forks and enters namespaces: it must start before any thread of ours.
     if let Some(code) = bundled::dispatch_shim(std::env::args_os()) {
@@ -78,7 +87,7 @@ fn main() -> ExitCode {
     let outcome = commands::run(command, &settings);
     allocator::keep_until_exit();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => failure::DONE,
         Err(failure) => report(&console, &failure),
     }
 }
@@ -127,20 +136,20 @@ fn parse() -> Result<Tug, clap::Error> {
 }
 
 /// Prints what clap says, in our manner; help and version are no failures.
-fn refuse_arguments(refusal: &clap::Error) -> ExitCode {
+fn refuse_arguments(refusal: &clap::Error) -> u8 {
     use clap::error::ErrorKind;
     let console = Console::open(ColorChoice::Auto, None);
     match refusal.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             match console.data(&refusal.render().to_string()) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(()) => failure::DONE,
                 Err(failure) => report(&console, &failure),
             }
         }
         // `tug` alone and `tug get` alone show their help; that did not do what was asked.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             console.progress(&refusal.render().to_string());
-            ExitCode::from(failure::FAILED)
+            failure::FAILED
         }
         _ => report(&console, &refused(&refusal.render().to_string())),
     }
@@ -161,9 +170,9 @@ fn refused(text: &str) -> Failure {
     failure
 }
 
-fn report(console: &Console, failure: &Failure) -> ExitCode {
+fn report(console: &Console, failure: &Failure) -> u8 {
     console.failure(failure);
-    ExitCode::from(failure.code())
+    failure.code()
 }
 
 fn start_tracing(debug: bool, color: bool, is_server: bool) {

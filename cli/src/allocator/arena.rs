@@ -339,9 +339,9 @@ fn map_region() -> Option<*mut u8> {
     let mapped = mapped.cast::<u8>();
     let before = mapped.align_offset(HUGE_PAGE);
     let start = mapped.wrapping_add(before);
-    // Without huge pages it is slower.
+    // Without huge pages it is slower. The other half is for threads nobody waits for, which are not worth another one.
     // SAFETY: it lies within what was given.
-    let _ = unsafe { madvise(start.cast(), REGION_SIZE, Advice::LinuxHugepage) };
+    let _ = unsafe { madvise(start.cast(), FIRST.size, Advice::LinuxHugepage) };
     Some(start)
 }
 

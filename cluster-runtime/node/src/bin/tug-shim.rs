@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cluster_node::shim_main(std::env::args_os().skip(1))
+    cluster_node::shim_main(std::env::args_os().skip(1)).into()
 }

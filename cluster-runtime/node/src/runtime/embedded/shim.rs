@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use jiff::Timestamp;
 use nix::sys::prctl;
@@ -38,27 +37,27 @@ const INPUT_BYTES_MAX: usize = 64 * 1024;
 const CLIENTS_MAX: usize = 64;
 
 /// The entry of the hidden subcommand: `run FOLDER` starts a container and stays with it, `exec FOLDER` runs a
-/// command in it.
+/// command in it. Gives the exit code of the process: 0, 1 where it failed, 2 for wrong arguments.
 ///
 /// Call it first thing in `main`, before any thread is started: it forks. What it has to say goes through a socket
 /// that it finds as its input.
-pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let mut args = args.into_iter();
     let (what, folder) = (args.next().unwrap_or_default(), args.next().map(PathBuf::from));
     let Some(folder) = folder else {
-        return ExitCode::from(2);
+        return 2;
     };
     let done = match what.to_str() {
         Some("run") => run(&folder),
         Some("exec") => exec_main(&folder),
-        _ => return ExitCode::from(2),
+        _ => return 2,
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             // Its errors go to a file of the container's folder.
             let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
+            1
         }
     }
 }
