@@ -26,7 +26,7 @@ mod words;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::hash_map::{self, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,24 +101,42 @@ const fn takes_many(
     (name, Signature::variadic(fixed, rest), Action::Plain(call))
 }
 
+/// By what number a function is called.
+pub(crate) type Numbers = Names<u32, Cow<'static, str>>;
+
+/// What Helm gives to charts, but for cryptography.
+const TABLES: &[&[Entry]] = &[
+    builtin::ROWS,
+    strings::ROWS,
+    numbers::ROWS,
+    lists::ROWS,
+    dicts::ROWS,
+    types::ROWS,
+    encode::ROWS,
+    data::ROWS,
+    chance::ROWS,
+    words::ROWS,
+    regex::ROWS,
+    semver::ROWS,
+    paths::ROWS,
+    urls::ROWS,
+    dates::ROWS,
+    toml::ROWS,
+    flow::ROWS,
+];
+
 /// The functions that the templates of a set can call.
 #[derive(Clone)]
 pub struct Functions {
     rows: Vec<Row>,
     /// Shared with those who read texts meanwhile.
-    by_name: Arc<Names<u32, Cow<'static, str>>>,
+    by_name: Arc<Numbers>,
 }
 
 impl Functions {
     /// Only the functions that Go's template language itself has.
     pub fn go() -> Self {
-        const USUALLY: usize = 300;
-        let mut functions = Functions {
-            rows: Vec::with_capacity(USUALLY),
-            by_name: Arc::new(Names::with_capacity_and_hasher(USUALLY, Default::default())),
-        };
-        functions.extend(builtin::ROWS);
-        functions
+        Functions::of([builtin::ROWS])
     }
 
     /// All functions that Helm gives to charts, but for those that need a cluster: `lookup` gives an empty map, and
@@ -126,56 +144,27 @@ impl Functions {
     pub fn helm() -> Self {
         thread_local! {
             // Charts are read by the numbers of functions before it is known what else the caller provides.
-            static HELM: Functions = Functions::go().with_those_of_helm();
+            static HELM: Functions = Functions::of(TABLES.iter().copied().chain(crypto::TABLES.iter().copied()));
         }
         HELM.with(Functions::clone)
     }
 
-    fn with_those_of_helm(mut self) -> Self {
-        for rows in [
-            strings::ROWS,
-            numbers::ROWS,
-            lists::ROWS,
-            dicts::ROWS,
-            types::ROWS,
-            encode::ROWS,
-            data::ROWS,
-            chance::ROWS,
-            words::ROWS,
-            regex::ROWS,
-            semver::ROWS,
-            paths::ROWS,
-            urls::ROWS,
-            dates::ROWS,
-            toml::ROWS,
-            flow::ROWS,
-        ] {
-            self.extend(rows);
-        }
-        for rows in crypto::TABLES {
-            self.extend(rows);
-        }
-        self
-    }
-
-    fn extend(&mut self, rows: &[Entry]) {
-        for (name, signature, action) in rows {
-            self.put(Row {
+    /// The functions of some tables; where a name comes twice, the later one counts.
+    fn of(tables: impl IntoIterator<Item = &'static [Entry]>) -> Self {
+        const USUALLY: usize = 300;
+        let mut rows = Vec::with_capacity(USUALLY);
+        let mut by_name = Names::with_capacity_and_hasher(USUALLY, Default::default());
+        for (name, signature, action) in tables.into_iter().flatten() {
+            let row = Row {
                 name: Cow::Borrowed(*name),
                 signature: *signature,
                 action: action.clone(),
-            });
+            };
+            put(&mut rows, &mut by_name, row);
         }
-    }
-
-    fn put(&mut self, row: Row) {
-        let next = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        match self.by_name.get(&row.name) {
-            Some(at) => self.rows[*at as usize] = row,
-            None => {
-                Arc::make_mut(&mut self.by_name).insert(row.name.clone(), next);
-                self.rows.push(row);
-            }
+        Functions {
+            rows,
+            by_name: Arc::new(by_name),
         }
     }
 
@@ -196,11 +185,12 @@ impl Functions {
     /// ```
     #[must_use]
     pub fn with(mut self, name: &str, signature: Signature, function: Shared) -> Self {
-        self.put(Row {
+        let row = Row {
             name: Cow::Owned(name.to_owned()),
             signature,
             action: Action::Shared(function),
-        });
+        };
+        put(&mut self.rows, Arc::make_mut(&mut self.by_name), row);
         self
     }
 
@@ -221,12 +211,24 @@ impl Functions {
         Some((at, &self.rows[at as usize]))
     }
 
-    pub(crate) fn numbers(&self) -> &Arc<Names<u32, Cow<'static, str>>> {
+    pub(crate) fn numbers(&self) -> &Arc<Numbers> {
         &self.by_name
     }
 
     pub(crate) fn row(&self, at: u32) -> &Row {
         &self.rows[at as usize]
+    }
+}
+
+/// Adds a row, or replaces the one of that name.
+fn put(rows: &mut Vec<Row>, by_name: &mut Numbers, row: Row) {
+    let next = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    match by_name.entry(row.name.clone()) {
+        hash_map::Entry::Occupied(place) => rows[*place.get() as usize] = row,
+        hash_map::Entry::Vacant(place) => {
+            place.insert(next);
+            rows.push(row);
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 mod ahead;
 mod helper;
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,14 +10,12 @@ pub use ahead::ReadAhead;
 use helper::{Helper, Taken};
 
 use crate::error::{ErrorKind, Place, TemplateError, TraceFrame, Via};
-use crate::functions::{Functions, Names};
+use crate::functions::{Functions, Numbers};
 use crate::limits::Limits;
 use crate::syntax::{self, SyntaxError, Tables, Tree};
 
 /// So many bytes of texts are read sooner than another thread begins.
 const ALONE_BYTES_MAX: usize = 32 << 10;
-
-type Numbers = Names<u32, Cow<'static, str>>;
 
 /// A text that was read.
 #[derive(Debug)]
@@ -112,7 +109,7 @@ fn each_once(texts: &[(&str, &str)]) -> (Vec<usize>, Vec<(usize, usize)>) {
 pub(crate) fn read(
     name: &str,
     text: &Arc<str>,
-    numbers: &Names<u32, Cow<'static, str>>,
+    numbers: &Numbers,
     depth_max: usize,
     tables: &mut Tables,
 ) -> Result<Tree, TemplateError> {
