@@ -4,6 +4,9 @@ use chart_template::Limits;
 
 use crate::jinja;
 
+/// An archive of so many bytes has more templates than are soon read.
+const LARGE_ARCHIVE: u64 = 24 << 10;
+
 /// Reads the templates of an archive on another thread while the rest of it is unpacked; see
 /// [`RenderOptions::read_ahead`](crate::RenderOptions::read_ahead).
 ///
@@ -15,6 +18,13 @@ impl ReadAhead {
     /// Nothing has been unpacked yet; `limits` are those of the rendering.
     pub fn new(limits: Limits) -> Self {
         ReadAhead(chart_template::ReadAhead::new(limits))
+    }
+
+    /// Takes how long an archive is, in bytes, that is about to be unpacked: for a large one the other thread begins.
+    pub fn archive(&self, length: u64) {
+        if length >= LARGE_ARCHIVE {
+            self.0.begin();
+        }
     }
 
     /// Takes a file of the archive, by its path, the chart's own folder included.

@@ -187,7 +187,12 @@ impl FetchArgs {
             self.check_local(&path, &parsed, settings)?;
             let limits = settings.limits.chart;
             let chart = match ahead {
-                Some(ahead) => Chart::load_seeing(&path, limits, &mut |path, data| ahead.file(path, data)),
+                Some(ahead) => {
+                    if let Some(about) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) {
+                        ahead.archive(about.len());
+                    }
+                    Chart::load_seeing(&path, limits, &mut |path, data| ahead.file(path, data))
+                }
                 None => Chart::load_within(&path, limits),
             };
             return chart.map_err(|error| in_context(&error));

@@ -35,14 +35,26 @@ impl ReadAhead {
         }
     }
 
+    /// Begins at once, for who knows that many texts will come.
+    pub fn begin(&self) {
+        let mut state = lock(&self.state);
+        if matches!(*state, Ahead::Waiting(_)) {
+            *state = self.begun();
+        }
+    }
+
+    fn begun(&self) -> Ahead {
+        let numbers = Arc::clone(Functions::helm().numbers());
+        Helper::begin(numbers, &self.limits).map_or(Ahead::Idle, Ahead::Begun)
+    }
+
     /// Takes a text; its name need not be the one that it will have.
     pub fn offer(&self, name: &str, text: &str) {
         let mut state = lock(&self.state);
         match &mut *state {
             Ahead::Waiting(bytes) if *bytes + text.len() <= ALONE_BYTES_MAX => *bytes += text.len(),
             Ahead::Waiting(_) => {
-                let numbers = Arc::clone(Functions::helm().numbers());
-                *state = Helper::begin(numbers, &self.limits).map_or(Ahead::Idle, Ahead::Begun);
+                *state = self.begun();
                 if let Ahead::Begun(helper) = &*state {
                     helper.put(name, text);
                 }
