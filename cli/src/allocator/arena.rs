@@ -11,6 +11,7 @@ use std::ptr::{self, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::process::{Resource, getrlimit};
 
 /// Bytes of the region, of which one half is for the first thread and one for all others. Only what is used of it is memory.
 const REGION_SIZE: usize = 64 << 20;
@@ -330,8 +331,13 @@ const fn size_of(class: usize) -> usize {
     (class % 8 + 9) << (class / 8 + FINE_POWER - 3)
 }
 
-/// Asks the system for the region: its start, which is that of a huge page.
+/// Asks the system for the region: its start, which is that of a huge page. `None` also where memory is limited (`ulimit -d`
+/// and `-v`): there all of the region would count, used or not.
 fn map_region() -> Option<*mut u8> {
+    let is_limited = |what| getrlimit(what).current.is_some();
+    if is_limited(Resource::Data) || is_limited(Resource::As) {
+        return None;
+    }
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     let whole = REGION_SIZE + HUGE_PAGE;
