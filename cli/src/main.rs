@@ -92,10 +92,14 @@ fn run() -> u8 {
     }
 }
 
+/// The name of the command, unless options stand before it.
+fn first_argument() -> std::ffi::OsString {
+    std::env::args_os().nth(1).unwrap_or_default()
+}
+
 /// What the command that is asked for does with memory, as its name says.
 fn memory_use() -> allocator::Use {
-    let first = std::env::args_os().nth(1).unwrap_or_default();
-    match first.to_str() {
+    match first_argument().to_str() {
         Some("convert" | "create" | "lint" | "show" | "template") => allocator::Use::Short,
         _ => allocator::Use::Long,
     }
@@ -125,8 +129,7 @@ impl<A: clap::Args> Alone<A> {
 /// Reads the arguments.
 fn parse() -> Result<Tug, clap::Error> {
     use commands::Command;
-    let first = std::env::args_os().nth(1).unwrap_or_default();
-    let alone = match first.to_str() {
+    let alone = match first_argument().to_str() {
         Some("template") => Alone::parse(Command::Template),
         Some("lint") => Alone::parse(Command::Lint),
         Some("show") => Alone::parse(Command::Show),

@@ -125,16 +125,13 @@ pub(super) fn alloc(layout: Layout, zeroed: bool) -> *mut u8 {
     }
     let class = class_of(layout.size());
     OWN.with(|own| {
-        let piece = own.free[class].get();
+        let piece = own.take_free(class);
         if piece.is_null() {
             return own.cut(size_of(class), zeroed);
         }
-        // SAFETY: what is in the list was given back, is large enough for an address, and holds that of the next.
-        unsafe {
-            own.free[class].set(piece.cast::<*mut u8>().read());
-            if zeroed {
-                ptr::write_bytes(piece, 0, layout.size());
-            }
+        if zeroed {
+            // SAFETY: a piece of this class is at least as large.
+            unsafe { ptr::write_bytes(piece, 0, layout.size()) };
         }
         piece
     })
@@ -222,10 +219,7 @@ impl Own {
         let fit = class_of(least).max(FIRST_CUT_UP);
         let used = (fit..CLASSES).find(|class| !self.free[*class].get().is_null());
         let (start, size) = if let Some(class) = used {
-            let piece = self.free[class].get();
-            // SAFETY: as in `alloc`.
-            self.free[class].set(unsafe { piece.cast::<*mut u8>().read() });
-            (piece, size_of(class))
+            (self.take_free(class), size_of(class))
         } else if let Some(span) = PORCH
             .take(least, SPAN)
             .or_else(|| self.ground().take(least, SPAN))
@@ -253,6 +247,17 @@ impl Own {
             self.left.set(self.left.get() - by);
         }
         can
+    }
+
+    /// The piece of a class that was given back last; null where there is none.
+    #[inline]
+    fn take_free(&self, class: usize) -> *mut u8 {
+        let piece = self.free[class].get();
+        if !piece.is_null() {
+            // SAFETY: what is in the list was given back, is large enough for an address, and holds that of the next.
+            self.free[class].set(unsafe { piece.cast::<*mut u8>().read() });
+        }
+        piece
     }
 
     /// # Safety

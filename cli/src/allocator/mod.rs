@@ -32,11 +32,11 @@ const ARENA_EAGER_COMMIT: mi_option_t = 4;
 const PURGE_DELAY: mi_option_t = 15;
 
 /// `mi_option_arena_reserve` of mimalloc 3: how much it asks the system for when it has no more, in KiB; it asks for more
-/// and more by and by. To keep books of the gigabyte that it would begin with costs a short command a tenth of its pages.
+/// and more by and by. To keep books of the gigabyte that it would begin with takes pages of every command.
 const ARENA_RESERVE: mi_option_t = 23;
 
-/// Bytes that mimalloc is given at first, its least, unless memory is limited: a short command need not ask the system for
-/// each of its pages.
+/// Bytes that mimalloc is given at first, its least, unless memory is limited: a command need not ask the system for each of
+/// its pages.
 const FIRST: usize = 32 << 20;
 
 /// The arena while it has some, else mimalloc for small pieces and the system for large ones: the address and the layout
@@ -99,32 +99,36 @@ fn set_up() {
     }
 }
 
+/// A piece from whoever has one, of zeros if asked for.
+///
+/// # Safety
+///
+/// As of [`GlobalAlloc::alloc`].
+#[inline]
+unsafe fn give(layout: Layout, zeroed: bool) -> *mut u8 {
+    let piece = arena::alloc(layout, zeroed);
+    if !piece.is_null() {
+        return piece;
+    }
+    set_up();
+    unsafe {
+        match (layout.size() < LARGE, zeroed) {
+            (true, false) => MiMalloc.alloc(layout),
+            (true, true) => MiMalloc.alloc_zeroed(layout),
+            (false, false) => System.alloc(layout),
+            (false, true) => System.alloc_zeroed(layout),
+        }
+    }
+}
+
 // SAFETY: a piece goes back to where it came from: the arena knows its own, the others are told by their size.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let piece = arena::alloc(layout, false);
-        if !piece.is_null() {
-            return piece;
-        }
-        set_up();
-        if layout.size() < LARGE {
-            unsafe { MiMalloc.alloc(layout) }
-        } else {
-            unsafe { System.alloc(layout) }
-        }
+        unsafe { give(layout, false) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let piece = arena::alloc(layout, true);
-        if !piece.is_null() {
-            return piece;
-        }
-        set_up();
-        if layout.size() < LARGE {
-            unsafe { MiMalloc.alloc_zeroed(layout) }
-        } else {
-            unsafe { System.alloc_zeroed(layout) }
-        }
+        unsafe { give(layout, true) }
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
