@@ -2,8 +2,12 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// What `st_blocks` counts in, whatever the blocks of the filesystem are (`stat(2)`).
+const BYTES_PER_BLOCK: u64 = 512;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -79,10 +83,40 @@ fn order_functions() {
         "-Wl,--no-warn-symbol-ordering".to_owned(),
     ];
     // Not every linker can do it.
-    if links_with(&options).unwrap_or(false) {
+    if linked_with(&options).is_some() {
         options.iter().for_each(|option| link_with(option));
         link_with(&format!("-Wl,@{}", imports_first(&folder).display()));
+        write_at_once();
     }
+}
+
+/// Has the linker write the program in one go, not page by page through memory that is the file.
+///
+/// What is written in one go lies in large folios of the page cache, where the filesystem knows them, and the kernel maps
+/// sixteen pages of such a folio in the time of one: a small chart takes a seventh less.
+fn write_at_once() {
+    // Since LLD 21 the names mean the opposite of what they say (issue 207459 of LLVM): it is tried out.
+    let options = ["-Wl,--no-mmap-output-file", "-Wl,--mmap-output-file"];
+    let Some(option) = options.into_iter().find(|option| leaves_no_hole(option)) else {
+        return;
+    };
+    link_with(option);
+    // A folio of 2 MiB that lies at a multiple of 2 MiB would be mapped, and counted, as a whole: three times the memory.
+    link_with("-Wl,--image-base=0x201000");
+    link_with("-Wl,-e,tug_entry");
+}
+
+/// Whether a file that is linked so has all its blocks. One that was memory has none for the room between segments, which
+/// nobody touched.
+fn leaves_no_hole(option: &str) -> bool {
+    let with_room = [
+        "-Wl,-z,max-page-size=2097152",
+        "-Wl,-z,separate-loadable-segments",
+        option,
+    ];
+    linked_with(&with_room.map(str::to_owned))
+        .and_then(|program| fs::metadata(program).ok())
+        .is_some_and(|file| file.blocks() * BYTES_PER_BLOCK >= file.len())
 }
 
 /// Options by which what is imported from C's library lies side by side in the table of addresses, as a file for the linker:
@@ -100,10 +134,11 @@ fn imports_first(folder: &str) -> PathBuf {
     path
 }
 
-/// Whether the linker that will be used takes these options: a program of nothing is linked with them.
-fn links_with(options: &[String]) -> Option<bool> {
+/// A program of nothing, linked with these options by the linker that will be used; `None` where it does not take them.
+fn linked_with(options: &[String]) -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR")?);
     let source = folder.join("nothing.rs");
+    let program = folder.join("nothing");
     fs::write(&source, "fn main() {}\n").ok()?;
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let linker = std::env::var("RUSTC_LINKER").map(|linker| format!("-Clinker={linker}"));
@@ -112,10 +147,11 @@ fn links_with(options: &[String]) -> Option<bool> {
         .args(linker)
         .args(options.iter().map(|option| format!("-Clink-arg={option}")))
         .arg("-o")
-        .arg(folder.join("nothing"))
+        .arg(&program)
         .arg(&source)
-        .output();
-    Some(tried.ok()?.status.success())
+        .output()
+        .ok()?;
+    tried.status.success().then_some(program)
 }
 
 /// Adds the files below a folder.

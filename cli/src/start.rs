@@ -19,6 +19,38 @@ use rustix::io::{Errno, fcntl_getfd};
 /// What Rust's start gives for a panic.
 const PANICKED: u8 = 101;
 
+/// Where the process begins, before C's library: has the kernel read the program in pieces of 2 MiB wherever it is not in
+/// memory yet.
+///
+/// They lie in large folios of the page cache then, of which sixteen pages are mapped in the time of one: a small chart
+/// takes a seventh less. A piece is read so only if no page of it has been read otherwise. Hence it is done as the first
+/// step, and from a section of its own, far from the functions that are used.
+///
+/// # Safety
+///
+/// It is called once, by the kernel or the dynamic loader, and goes on as `_start` would have begun.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".tug_entry")]
+unsafe extern "C" fn tug_entry() -> ! {
+    std::arch::naked_asm!(
+        // What the loader wants to be called at the end.
+        "push rdx",
+        "mov eax, {madvise}",
+        "lea rdi, [rip + __executable_start]",
+        "lea rsi, [rip + edata]",
+        "sub rsi, rdi",
+        "mov edx, {in_large_pieces}",
+        // It is only advice: what it answers does not matter.
+        "syscall",
+        "pop rdx",
+        "jmp _start",
+        madvise = const libc::SYS_madvise,
+        in_large_pieces = const libc::MADV_HUGEPAGE,
+    )
+}
+
 /// Called by C's library, which has given the arguments to Rust's standard library before.
 ///
 /// # Safety
