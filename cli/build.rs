@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What `st_blocks` counts in, whatever the blocks of the filesystem are (`stat(2)`).
 const BYTES_PER_BLOCK: u64 = 512;
+
+/// A program to try the linker with.
+const PRINT_VERSION: &str = r#"
+    unsafe extern "C" { safe fn gnu_get_libc_version() -> *const std::ffi::c_char; }
+    fn main() { print!("{}", unsafe { std::ffi::CStr::from_ptr(gnu_get_libc_version()) }.to_str().unwrap()) }
+"#;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -15,11 +21,9 @@ fn main() {
         // Where the program lies at a fixed place, as Go's programs do, the tables of the API need no fixing up at every
         // start; that takes as long as rendering a small chart. Stack, heap and libraries keep their random places.
         link_with("-no-pie");
+        println!("cargo::rustc-check-cfg=cfg(static_libc)");
         if is_own() {
-            if let Some(folder) = folder_of_unwinder() {
-                println!("cargo::rustc-link-search=native={}", folder.display());
-                println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
-            }
+            link_statically();
             order_functions();
         }
     }
@@ -51,16 +55,66 @@ fn is_own() -> bool {
         && std::env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu")
 }
 
-/// Where the compiler of C has the library that unwinds stacks in a form to be put into the binary: to load it with each
-/// start takes a tenth of rendering a small chart. `None` where it has none: it is loaded then.
-fn folder_of_unwinder() -> Option<PathBuf> {
+/// Puts C's library into the program, which then needs nothing of the machine but its kernel, as a program in Go does.
+///
+/// To load the library with each start takes a seventh of rendering a small chart. Where the compiler of C does not have it
+/// in this form (with some distributions it is a package of its own), it is loaded. So it is where the library is older than
+/// 2.34: names of hosts are looked up by further libraries there, which must be of the same version.
+fn link_statically() {
+    let Some(folder) = static_libraries() else { return };
+    let options = [
+        format!("-L{}", folder.display()),
+        "-static".to_owned(),
+        "-no-pie".to_owned(),
+    ];
+    let Some(program) = linked_with(&options) else {
+        return;
+    };
+    if is_recent(&program).unwrap_or(false) {
+        println!("cargo::rustc-cfg=static_libc");
+        options.iter().for_each(|option| link_with(option));
+    }
+}
+
+/// Whether the library of C in this program of [`linked_with`] looks up names by itself.
+fn is_recent(program: &Path) -> Option<bool> {
+    let said = Command::new(program).output().ok()?;
+    let version = String::from_utf8(said.stdout).ok()?;
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    Some((numbers.next()??, numbers.next()??) >= (2, 34))
+}
+
+/// A folder that has, by each name that Rust's compiler tells the linker for C's library, the form to be put into a program.
+/// In the folders of the system the linker would find the other form first.
+fn static_libraries() -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR")?).join("static");
+    fs::create_dir_all(&folder).ok()?;
+    for (name, archive) in [
+        ("c", "libc.a"),
+        ("dl", "libdl.a"),
+        ("gcc_s", "libgcc_eh.a"),
+        ("m", "libm.a"),
+        ("pthread", "libpthread.a"),
+        ("rt", "librt.a"),
+        ("util", "libutil.a"),
+    ] {
+        let link = folder.join(format!("lib{name}.a"));
+        // There is one of an earlier build, or none.
+        let _ = fs::remove_file(&link);
+        symlink(static_library(archive)?, link).ok()?;
+    }
+    Some(folder)
+}
+
+/// Where the compiler of C has a library.
+fn static_library(archive: &str) -> Option<PathBuf> {
     let asked = Command::new("cc")
-        .arg("-print-file-name=libgcc_eh.a")
+        .arg(format!("-print-file-name={archive}"))
         .output()
         .ok()?;
     let path = PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim());
     // The name alone comes back where there is none.
-    path.is_absolute().then(|| path.parent().map(Path::to_owned))?
+    path.is_absolute().then_some(path)
 }
 
 /// Puts the functions side by side that commands which compute and end call.
@@ -85,15 +139,17 @@ fn order_functions() {
     // Not every linker can do it.
     if linked_with(&options).is_some() {
         options.iter().for_each(|option| link_with(option));
-        link_with(&format!("-Wl,@{}", imports_first(&folder).display()));
-        write_at_once();
+        if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
+            write_at_once();
+        }
     }
 }
 
 /// Has the linker write the program in one go, not page by page through memory that is the file.
 ///
 /// What is written in one go lies in large folios of the page cache, where the filesystem knows them, and the kernel maps
-/// sixteen pages of such a folio in the time of one: a small chart takes a seventh less.
+/// sixteen pages of such a folio in the time of one: a small chart takes a seventh less. What the kernel has dropped since is
+/// read again so for `tug_entry` (`src/start.rs`).
 fn write_at_once() {
     // Since LLD 21 the names mean the opposite of what they say (issue 207459 of LLVM): it is tried out.
     let options = ["-Wl,--no-mmap-output-file", "-Wl,--mmap-output-file"];
@@ -119,30 +175,17 @@ fn leaves_no_hole(option: &str) -> bool {
         .is_some_and(|file| file.blocks() * BYTES_PER_BLOCK >= file.len())
 }
 
-/// Options by which what is imported from C's library lies side by side in the table of addresses, as a file for the linker:
-/// the names that it is told of first come first. Each start fills these addresses in, and each page that they lie on is
-/// copied for it; elsewhere they are on sixteen. `scripts/order-functions.sh` makes the list; names in it that are gone do no
-/// harm.
-fn imports_first(folder: &str) -> PathBuf {
-    println!("cargo::rerun-if-changed=imports.order");
-    let list = fs::read_to_string(Path::new(folder).join("imports.order")).expect("the list is there");
-    let names = list.lines().filter(|line| !line.starts_with('#'));
-    let options: String = names.map(|name| format!("-u {name}\n")).collect();
-    let out = std::env::var_os("OUT_DIR").expect("cargo says where to write");
-    let path = Path::new(&out).join("imports.options");
-    fs::write(&path, options).expect("the folder of outputs can be written");
-    path
-}
-
-/// A program of nothing, linked with these options by the linker that will be used; `None` where it does not take them.
+/// A program that says which version of C's library it has, linked with these options by the linker that will be used; `None`
+/// where it does not take them.
 fn linked_with(options: &[String]) -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR")?);
-    let source = folder.join("nothing.rs");
-    let program = folder.join("nothing");
-    fs::write(&source, "fn main() {}\n").ok()?;
+    let source = folder.join("version.rs");
+    let program = folder.join("version");
+    fs::write(&source, PRINT_VERSION).ok()?;
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let linker = std::env::var("RUSTC_LINKER").map(|linker| format!("-Clinker={linker}"));
     let tried = Command::new(std::env::var_os("RUSTC")?)
+        .arg("--edition=2024")
         .args(flags.split('\x1f').filter(|flag| !flag.is_empty()))
         .args(linker)
         .args(options.iter().map(|option| format!("-Clink-arg={option}")))

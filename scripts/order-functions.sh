@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Finds out which functions `tug template` calls, and writes their names to cli/functions.order, by which the linker puts
-# them side by side; and to cli/imports.order those that come from C's library, whose addresses it puts side by side. To be run when the compiler, many dependencies or much of the chart engine have changed: what is not in
-# the list works as well, but is fetched page by page.
+# them side by side. To be run when the compiler, many dependencies or much of the chart engine have changed: what is not
+# in the list works as well, but is fetched page by page.
 #
 #   scripts/order-functions.sh CHART...
 #
 # A chart is a folder or a .tgz file; the more kinds there are the better. Takes a release build, and some seconds a chart.
-# Needs valgrind (Debian: apt install valgrind), nm and readelf.
+# Needs valgrind (Debian: apt install valgrind) and nm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [[ $# -gt 0 ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 1; }
 
-order=cli/functions.order imports=cli/imports.order tug=target/release/tug
+order=cli/functions.order tug=target/release/tug
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -37,10 +37,4 @@ done
   sort "$work"/called-* | uniq -c | sort -k1,1nr -k2,2 | awk -v least=$((number / 10)) '$1 >= least { print $2 }' | grep -Fxf "$work/functions"
 } >"$work/order"
 mv "$work/order" "$order"
-
-# What the program can do without (weak names) must not be asked for.
-{
-  echo "# Functions of C's library whose addresses lie side by side. Written by scripts/order-functions.sh."
-  readelf --dyn-syms --wide "$tug" | awk '$5 == "GLOBAL" && $7 == "UND" { sub("@.*", "", $8); print $8 }' | LC_ALL=C sort -u
-} >"$imports"
 echo "$(grep -vc '^#' "$order") functions from $number charts"

@@ -21,6 +21,7 @@ mod holder;
 mod judge;
 mod limits;
 mod mathematics;
+mod names;
 mod output;
 mod plan_text;
 mod pod_logs;
@@ -66,7 +67,11 @@ fn main() -> std::process::ExitCode {
 
 /// Does what the arguments ask for, and gives the exit code.
 fn run() -> u8 {
-    allocator::prepare(memory_use());
+    let memory = memory_use();
+    allocator::prepare(memory);
+    if memory == allocator::Use::Long {
+        names::look_up_without_plugins();
+    }
     // The container shim forks and enters namespaces: it must start before any thread of ours.
     if let Some(code) = bundled::dispatch_shim(std::env::args_os()) {
         return code;

@@ -46,6 +46,7 @@ use chart_release::cluster::Cluster;
 
 use self::explain::explain;
 use crate::failure::Failure;
+use crate::names;
 use crate::settings::Settings;
 
 /// Commands, in the order of the help.
@@ -139,6 +140,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Result<(), Failure> 
 
 /// Runs a command that waits for a cluster, on a runtime of one thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    names::look_up_without_plugins();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
