@@ -44,6 +44,10 @@ fn main() {
     fs::write(Path::new(&out).join("bundled_charts.rs"), text).expect("the folder of outputs can be written");
 }
 
+fn is_release() -> bool {
+    std::env::var("PROFILE").as_deref() == Ok("release")
+}
+
 fn link_with(option: &str) {
     println!("cargo::rustc-link-arg-bin=tug={option}");
 }
@@ -59,8 +63,12 @@ fn is_own() -> bool {
 ///
 /// To load the library with each start takes a seventh of rendering a small chart. Where the compiler of C does not have it
 /// in this form (with some distributions it is a package of its own), it is loaded. So it is where the library is older than
-/// 2.34: names of hosts are looked up by further libraries there, which must be of the same version.
+/// 2.34: names of hosts are looked up by further libraries there, which must be of the same version. And so it is in builds
+/// that are no release, for tests that give it a wrong clock by a library between.
 fn link_statically() {
+    if !is_release() {
+        return;
+    }
     let Some(folder) = static_libraries() else { return };
     let options = [
         format!("-L{}", folder.display()),
@@ -128,7 +136,7 @@ fn order_functions() {
         // As the last word on it; by a flag of the compiler they would be other names.
         link_with("-Wl,--strip-debug");
     }
-    if std::env::var("PROFILE").as_deref() != Ok("release") {
+    if !is_release() {
         return;
     }
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");

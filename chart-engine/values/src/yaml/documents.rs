@@ -1,5 +1,7 @@
 //! Cutting a stream of YAML documents at its `---` lines.
 
+use super::lines::lines;
+
 /// Cuts `text` into documents before it is parsed, as Kubernetes' reader does: a line that starts with `---` and holds
 /// nothing else but white space or a comment ends a document.
 ///
@@ -10,7 +12,7 @@ pub fn documents(text: &str) -> Vec<(usize, &str)> {
     let mut start = 0;
     let mut start_line = 1;
     let mut at = 0;
-    for (index, line) in text.split_inclusive('\n').enumerate() {
+    for (index, line) in lines(text).enumerate() {
         let ends = line
             .strip_prefix("---")
             .map(str::trim)

@@ -7,6 +7,7 @@
 mod documents;
 mod emit;
 mod error;
+mod lines;
 mod load;
 mod locate;
 mod natural;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::lines::lines;
 use super::prune::is_text_key;
 
 /// The text without those entries of its table that are plainly well-formed, and whose keys are not among `keep`, whatever
@@ -21,7 +22,7 @@ pub(super) fn without_plain_entries<'t>(text: &'t str, keep: &[&str]) -> Cow<'t,
     // Where the entry begins that is being walked, and whether it is wanted.
     let mut entry: Option<(usize, bool)> = None;
     let mut at = 0;
-    for line in text.split_inclusive('\n') {
+    for line in lines(text) {
         match walk.line(line.strip_suffix('\n').unwrap_or(line)) {
             Seen::Entry(key) => {
                 if let Some((start, true)) = entry {
@@ -52,12 +53,11 @@ pub(super) fn without_plain_entries<'t>(text: &'t str, keep: &[&str]) -> Cow<'t,
 
 /// Whether lines end with line feeds only: to YAML 1.1 other characters end lines as well.
 fn has_usual_lines(text: &str) -> bool {
-    let has = |unusual: char| text.contains(unusual);
-    !has('\r')
+    memchr::memchr(b'\r', text.as_bytes()).is_none()
         && (text.is_ascii()
             || !['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}']
                 .into_iter()
-                .any(has))
+                .any(|unusual| text.contains(unusual)))
 }
 
 /// What a line is.
