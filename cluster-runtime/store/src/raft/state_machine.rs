@@ -20,7 +20,7 @@ use crate::raft::health::Health;
 use crate::raft::types::{Membership, Snapshot, SnapshotFile, SnapshotMeta, StorageError, TypeConfig};
 use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
-use crate::snapshot::{Before, Past, read_snapshot, remove_others, snapshot_path, write_snapshot};
+use crate::snapshot::{Before, Past, read_snapshot, remove_older, snapshot_path, write_snapshot};
 use crate::tables::TablesView;
 
 /// Below this, one thread decodes faster than several are started.
@@ -190,10 +190,6 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             snapshot_id: self.last_applied.map(|id| id.to_string()).unwrap_or_default(),
         };
         let path = self.snapshots.path(&meta);
-        let snapshot = Snapshot {
-            meta: meta.clone(),
-            snapshot: Box::new(SnapshotFile { path: path.clone() }),
-        };
         let (view, snapshots) = (self.view.take(), self.snapshots.clone());
         let past = if snapshots.health.waits_for_room() {
             Past::Nothing
@@ -218,11 +214,11 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let told = outcome.as_ref().map(|&()| ()).map_err(ToString::to_string);
         _ = snapshots.outcome.send_replace(told);
         match outcome {
-            Ok(()) => Ok(snapshot),
+            Ok(()) => Ok(snapshots.newest()),
             // The one before and the log after it still hold everything.
             Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                 tracing::warn!(%error, "a snapshot could not be written, the one before stays");
-                Ok(snapshots.before())
+                Ok(snapshots.newest())
             }
             Err(error) => Err(snapshots.failed(error)),
         }
@@ -256,15 +252,22 @@ impl Snapshots {
     }
 
     /// Makes a snapshot on disk the current one, and removes the one before.
+    ///
+    /// Nothing becomes of one that another member's has overtaken while it was written: the log between them is gone.
     fn replace(&self, meta: SnapshotMeta, path: &Path, bytes: u64) -> io::Result<()> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((newer, path)) = &*current
+            && newer.last_log_id > meta.last_log_id
+        {
+            return remove_older(&self.dir, path);
+        }
         *current = Some((meta, path.to_owned()));
         self.bytes.store(bytes, Ordering::SeqCst);
-        remove_others(&self.dir, Some(path))
+        remove_older(&self.dir, path)
     }
 
     /// The one that is there, or one of nothing.
-    fn before(&self) -> Snapshot {
+    fn newest(&self) -> Snapshot {
         let (meta, path) = self.current().unwrap_or_default();
         Snapshot {
             meta,
@@ -275,5 +278,72 @@ impl Snapshots {
     fn failed(&self, error: io::Error) -> StorageError {
         self.health.fail(&error.to_string());
         StorageError::from_io_error(ErrorSubject::Snapshot(None), ErrorVerb::Write, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::snapshot::list_snapshots;
+
+    fn meta(index: u64) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: Some(LogId::new(CommittedLeaderId::new(1, 1), index)),
+            ..SnapshotMeta::default()
+        }
+    }
+
+    fn snapshots(dir: &Path) -> Snapshots {
+        Snapshots {
+            dir: dir.to_owned(),
+            health: Health::new(dir.to_owned()),
+            current: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            is_building: AtomicBool::new(false),
+            outcome: watch::Sender::new(Ok(())),
+            received: AtomicU64::new(0),
+            sealer: None,
+        }
+    }
+
+    /// Writes a file as a snapshot up to an index, and makes it the current one.
+    fn add(snapshots: &Snapshots, index: u64) -> PathBuf {
+        let path = snapshots.path(&meta(index));
+        fs::write(&path, "").unwrap();
+        snapshots.replace(meta(index), &path, 0).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_newer_snapshot_takes_the_place_of_the_one_before() {
+        let dir = TempDir::new().unwrap();
+        let snapshots = snapshots(dir.path());
+        add(&snapshots, 7);
+        let newer = add(&snapshots, 300);
+        assert_eq!(list_snapshots(dir.path()).unwrap(), [newer]);
+        assert_eq!(snapshots.newest().meta, meta(300));
+    }
+
+    #[test]
+    fn one_that_was_overtaken_while_it_was_written_is_dropped() {
+        let dir = TempDir::new().unwrap();
+        let snapshots = snapshots(dir.path());
+        let installed = add(&snapshots, 300);
+        add(&snapshots, 7);
+        assert_eq!(list_snapshots(dir.path()).unwrap(), [installed]);
+        assert_eq!(snapshots.newest().meta, meta(300));
+    }
+
+    /// A store that was shut down may still be at it when the same folder is opened again.
+    #[test]
+    fn one_that_is_written_late_removes_none_that_is_newer() {
+        let dir = TempDir::new().unwrap();
+        let late = snapshots(dir.path());
+        let newer = add(&snapshots(dir.path()), 300);
+        add(&late, 7);
+        assert_eq!(list_snapshots(dir.path()).unwrap().last(), Some(&newer));
     }
 }

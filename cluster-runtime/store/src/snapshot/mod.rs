@@ -79,6 +79,18 @@ pub(crate) fn remove_others(dir: &Path, kept: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the snapshots in a folder that are older than one that is in it.
+///
+/// One that is newer was installed while this one was written, and the log before it is gone.
+pub(crate) fn remove_older(dir: &Path, kept: &Path) -> io::Result<()> {
+    for path in list_snapshots(dir)? {
+        if path.as_path() < kept {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what was being written or received when the process before this one ended.
 pub(crate) fn remove_unfinished(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
