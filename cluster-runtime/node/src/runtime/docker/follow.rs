@@ -1,5 +1,7 @@
 //! Following a container: its output into the log, and then its end.
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub(super) async fn follow(
             None
         }
     };
-    let mut last = last_time(&log);
+    let mut last = LastTimes::read(&log);
     let mut wait = WAIT_MIN;
     loop {
         if let Some(writer) = &mut writer
@@ -86,16 +88,14 @@ async fn copy_log(
     engine: &Engine,
     name: &str,
     writer: &mut LogWriter,
-    last: &mut Option<Timestamp>,
+    last: &mut LastTimes,
 ) -> Result<(), Error> {
     let options = LogsOptions {
         follow: true,
         stdout: true,
         stderr: true,
         timestamps: true,
-        since: last
-            .and_then(|last| i32::try_from(last.as_second()).ok())
-            .unwrap_or(0),
+        since: last.since(),
         ..LogsOptions::default()
     };
     let before = *last;
@@ -108,11 +108,14 @@ async fn copy_log(
         };
         let (time, content) = split_time(&bytes);
         // The engine knows seconds only, so what was written in that second comes again.
-        if time.zip(before).is_some_and(|(time, before)| time <= before) {
+        if time
+            .zip(before.of(stream))
+            .is_some_and(|(time, before)| time <= before)
+        {
             continue;
         }
         let now = time.unwrap_or_else(Timestamp::now);
-        *last = Some(now);
+        last.set(stream, now);
         if let Err(error) = writer.write(stream, content, now) {
             tracing::warn!(name, %error, "a line of a container's log is lost");
         }
@@ -133,22 +136,66 @@ fn split_time(line: &[u8]) -> (Option<Timestamp>, &[u8]) {
     }
 }
 
-/// The time of the last whole line of a log.
-fn last_time(log: &Path) -> Option<Timestamp> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    const TAIL_BYTES: u64 = 64 * 1024;
-    let mut file = std::fs::File::open(log).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))
-        .ok()?;
-    let mut tail = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
-    let text = String::from_utf8_lossy(&tail);
-    let times = text
-        .lines()
-        .rev()
-        .filter_map(|line| line.split(' ').next()?.parse().ok());
-    times.into_iter().next()
+/// When the last line of each stream was said. Each stream comes in its order; the two of them need not.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct LastTimes {
+    stdout: Option<Timestamp>,
+    stderr: Option<Timestamp>,
+}
+
+impl LastTimes {
+    /// Those of the whole lines at the end of a log; of none if it cannot be read.
+    fn read(log: &Path) -> Self {
+        Self::read_tail(log).unwrap_or_default()
+    }
+
+    fn read_tail(log: &Path) -> io::Result<Self> {
+        const TAIL_BYTES: u64 = 64 * 1024;
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut tail = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+        Ok(Self::of_lines(&String::from_utf8_lossy(&tail)))
+    }
+
+    fn of_lines(text: &str) -> Self {
+        let mut last = Self::default();
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let Some(time) = words.next().and_then(|time| time.parse().ok()) else {
+                continue;
+            };
+            match words.next() {
+                Some("stdout") => last.stdout = Some(time),
+                Some("stderr") => last.stderr = Some(time),
+                _ => {}
+            }
+        }
+        last
+    }
+
+    fn of(self, stream: Stream) -> Option<Timestamp> {
+        match stream {
+            Stream::Stdout => self.stdout,
+            Stream::Stderr => self.stderr,
+        }
+    }
+
+    fn set(&mut self, stream: Stream, time: Timestamp) {
+        match stream {
+            Stream::Stdout => self.stdout = Some(time),
+            Stream::Stderr => self.stderr = Some(time),
+        }
+    }
+
+    /// The second of the earlier one, from which on the engine is to tell.
+    fn since(self) -> i32 {
+        let earlier = self.stdout.into_iter().chain(self.stderr).min();
+        earlier
+            .and_then(|time| i32::try_from(time.as_second()).ok())
+            .unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
@@ -161,5 +208,19 @@ mod tests {
         assert_eq!(time, "2026-11-22T09:00:00.5Z".parse().ok());
         assert_eq!(content, b"hello there\n");
         assert_eq!(split_time(b"no time"), (None, &b"no time"[..]));
+    }
+
+    #[test]
+    fn each_stream_has_its_last_time_in_whatever_order_they_came() {
+        let last = LastTimes::of_lines(
+            "00:00.1Z stdout F cut off\n\
+             2026-11-22T09:00:02.5Z stdout F two\n\
+             2026-11-22T09:00:03.5Z stdout F three\n\
+             2026-11-22T09:00:01.5Z stderr F one\n",
+        );
+        assert_eq!(last.stdout, "2026-11-22T09:00:03.5Z".parse().ok());
+        assert_eq!(last.stderr, "2026-11-22T09:00:01.5Z".parse().ok());
+        assert_eq!(i64::from(last.since()), last.stderr.unwrap().as_second());
+        assert_eq!(LastTimes::of_lines("").since(), 0);
     }
 }
