@@ -70,11 +70,7 @@ fn link_statically() {
         return;
     }
     let Some(folder) = static_libraries() else { return };
-    let options = [
-        format!("-L{}", folder.display()),
-        "-static".to_owned(),
-        "-no-pie".to_owned(),
-    ];
+    let options = [format!("-L{}", folder.display()), "-static".to_owned()];
     let Some(program) = linked_with(&options) else {
         return;
     };
@@ -183,8 +179,8 @@ fn leaves_no_hole(option: &str) -> bool {
         .is_some_and(|file| file.blocks() * BYTES_PER_BLOCK >= file.len())
 }
 
-/// A program that says which version of C's library it has, linked with these options by the linker that will be used; `None`
-/// where it does not take them.
+/// A program that says which version of C's library it has, linked as ours and with these options, by the linker that will be
+/// used; `None` where it does not take them.
 fn linked_with(options: &[String]) -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR")?);
     let source = folder.join("version.rs");
@@ -196,6 +192,7 @@ fn linked_with(options: &[String]) -> Option<PathBuf> {
         .arg("--edition=2024")
         .args(flags.split('\x1f').filter(|flag| !flag.is_empty()))
         .args(linker)
+        .arg("-Clink-arg=-no-pie")
         .args(options.iter().map(|option| format!("-Clink-arg={option}")))
         .arg("-o")
         .arg(&program)

@@ -8,9 +8,12 @@
 pub(crate) fn look_up_without_plugins() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if cfg!(static_libc) {
-        for (database, services) in [(c"hosts", c"files dns"), (c"passwd", c"files")] {
-            configure(database, services);
-        }
+        static DONE: std::sync::Once = std::sync::Once::new();
+        DONE.call_once(|| {
+            for (database, services) in [(c"hosts", c"files dns"), (c"passwd", c"files")] {
+                configure(database, services);
+            }
+        });
     }
 }
 

@@ -36,6 +36,13 @@ impl Stream {
             Self::Stderr => "stderr",
         }
     }
+
+    /// The one that has this name in a log.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr]
+            .into_iter()
+            .find(|stream| stream.name() == name)
+    }
 }
 
 impl LogWriter {

@@ -321,7 +321,7 @@ fn found(
     let log = serde_json::to_value(&meta)?;
     // Who watched the group before begins anew.
     write_snapshot(path, log, tables, Past::Nothing, sealer.as_deref(), None)?;
-    remove_others(&directory.snapshots(), Some(path))?;
+    remove_others(&directory.snapshots(), path)?;
     let (sender, done) = mpsc::channel();
     wal.set_committed(position);
     wal.purge(position, Box::new(move |outcome| _ = sender.send(outcome)));

@@ -29,7 +29,7 @@ use crate::raft::store::RaftStoreConfig;
 use crate::raft::types::{Raft, SnapshotMeta, log_id};
 use crate::seal::Sealer;
 use crate::shared_tables::SharedTables;
-use crate::snapshot::{list_snapshots, read_snapshot, remove_others, remove_unfinished};
+use crate::snapshot::{list_snapshots, read_snapshot, remove_older, remove_unfinished};
 use crate::tables::Tables;
 use crate::wal::{RecoveryError, Wal, WalOptions};
 use crate::{OpenError, StoreError};
@@ -409,7 +409,9 @@ fn open_snapshots(
     };
     // Only now: while the directory cannot be read, nothing in it is changed.
     remove_unfinished(dir).map_err(io)?;
-    remove_others(dir, newest.as_deref()).map_err(io)?;
+    if let Some(newest) = &newest {
+        remove_older(dir, newest).map_err(io)?;
+    }
     let bytes = newest.as_ref().map(std::fs::metadata).transpose().map_err(io)?;
     let snapshots = Snapshots {
         dir: dir.to_owned(),

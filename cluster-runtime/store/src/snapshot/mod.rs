@@ -70,25 +70,26 @@ pub(crate) fn list_snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Removes the snapshots in a folder but one.
-pub(crate) fn remove_others(dir: &Path, kept: Option<&Path>) -> io::Result<()> {
-    for path in list_snapshots(dir)? {
-        if Some(path.as_path()) != kept {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+pub(crate) fn remove_others(dir: &Path, kept: &Path) -> io::Result<()> {
+    remove_those(dir, |path| path != kept)
 }
 
 /// Removes the snapshots in a folder that are older than one that is in it.
 ///
 /// One that is newer was installed while this one was written, and the log before it is gone.
 pub(crate) fn remove_older(dir: &Path, kept: &Path) -> io::Result<()> {
-    for path in list_snapshots(dir)? {
-        if path.as_path() < kept {
-            fs::remove_file(path)?;
+    remove_those(dir, |path| path < kept)
+}
+
+fn remove_those(dir: &Path, goes: impl Fn(&Path) -> bool) -> io::Result<()> {
+    let mut paths = list_snapshots(dir)?.into_iter();
+    paths.try_for_each(|path| {
+        if goes(&path) {
+            fs::remove_file(path)
+        } else {
+            Ok(())
         }
-    }
-    Ok(())
+    })
 }
 
 /// Removes what was being written or received when the process before this one ended.

@@ -137,11 +137,8 @@ fn split_time(line: &[u8]) -> (Option<Timestamp>, &[u8]) {
 }
 
 /// When the last line of each stream was said. Each stream comes in its order; the two of them need not.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct LastTimes {
-    stdout: Option<Timestamp>,
-    stderr: Option<Timestamp>,
-}
+#[derive(Clone, Copy, Default)]
+struct LastTimes([Option<Timestamp>; 2]);
 
 impl LastTimes {
     /// Those of the whole lines at the end of a log; of none if it cannot be read.
@@ -163,35 +160,26 @@ impl LastTimes {
         let mut last = Self::default();
         for line in text.lines() {
             let mut words = line.split(' ');
-            let Some(time) = words.next().and_then(|time| time.parse().ok()) else {
-                continue;
-            };
-            match words.next() {
-                Some("stdout") => last.stdout = Some(time),
-                Some("stderr") => last.stderr = Some(time),
-                _ => {}
+            let time = words.next().and_then(|time| time.parse().ok());
+            let stream = words.next().and_then(Stream::of_name);
+            if let Some((time, stream)) = time.zip(stream) {
+                last.set(stream, time);
             }
         }
         last
     }
 
     fn of(self, stream: Stream) -> Option<Timestamp> {
-        match stream {
-            Stream::Stdout => self.stdout,
-            Stream::Stderr => self.stderr,
-        }
+        self.0[stream as usize]
     }
 
     fn set(&mut self, stream: Stream, time: Timestamp) {
-        match stream {
-            Stream::Stdout => self.stdout = Some(time),
-            Stream::Stderr => self.stderr = Some(time),
-        }
+        self.0[stream as usize] = Some(time);
     }
 
     /// The second of the earlier one, from which on the engine is to tell.
     fn since(self) -> i32 {
-        let earlier = self.stdout.into_iter().chain(self.stderr).min();
+        let earlier = self.0.into_iter().flatten().min();
         earlier
             .and_then(|time| i32::try_from(time.as_second()).ok())
             .unwrap_or(0)
@@ -218,9 +206,10 @@ mod tests {
              2026-11-22T09:00:03.5Z stdout F three\n\
              2026-11-22T09:00:01.5Z stderr F one\n",
         );
-        assert_eq!(last.stdout, "2026-11-22T09:00:03.5Z".parse().ok());
-        assert_eq!(last.stderr, "2026-11-22T09:00:01.5Z".parse().ok());
-        assert_eq!(i64::from(last.since()), last.stderr.unwrap().as_second());
+        assert_eq!(last.of(Stream::Stdout), "2026-11-22T09:00:03.5Z".parse().ok());
+        let stderr = last.of(Stream::Stderr);
+        assert_eq!(stderr, "2026-11-22T09:00:01.5Z".parse().ok());
+        assert_eq!(i64::from(last.since()), stderr.unwrap().as_second());
         assert_eq!(LastTimes::of_lines("").since(), 0);
     }
 }
