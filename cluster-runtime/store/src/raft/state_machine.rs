@@ -323,7 +323,9 @@ mod tests {
         for order in [[7, 300], [300, 7]] {
             let dir = TempDir::new().unwrap();
             let snapshots = snapshots(dir.path());
-            order.map(|index| add(&snapshots, index));
+            for index in order {
+                add(&snapshots, index);
+            }
             let newer = snapshots.path(&meta(300));
             assert_eq!(list_snapshots(dir.path()).unwrap(), [newer], "{order:?}");
             assert_eq!(snapshots.newest().meta, meta(300), "{order:?}");
