@@ -140,7 +140,34 @@ fn parse() -> Result<Tug, clap::Error> {
         Some("show") => Alone::parse(Command::Show),
         _ => None,
     };
-    alone.map_or_else(Tug::try_parse, Ok)
+    alone.map_or_else(parse_all, Ok)
+}
+
+/// As [`parse`], for any command.
+fn parse_all() -> Result<Tug, clap::Error> {
+    use clap::{CommandFactory, FromArgMatches};
+    Tug::try_parse().or_else(|refusal| {
+        let lenient = taking_any_word(Tug::command());
+        let matches = lenient.try_get_matches();
+        // What is wrong either way is told by the stricter reading: it knows forgotten values from others.
+        matches
+            .and_then(|matches| Tug::from_arg_matches(&matches))
+            .map_err(|_| refusal)
+    })
+}
+
+/// Lets options take the next word as their value though it begins with a hyphen (`--tail -1`), as in Helm and kubectl.
+fn taking_any_word(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let is_option = argument.get_long().is_some() || argument.get_short().is_some();
+        let must_have_value = argument.get_num_args().is_none_or(|words| words.min_values() > 0);
+        if is_option && argument.get_action().takes_values() && must_have_value {
+            argument.allow_hyphen_values(true)
+        } else {
+            argument
+        }
+    });
+    command.mut_subcommands(taking_any_word)
 }
 
 /// Prints what clap says, in our manner; help and version are no failures.

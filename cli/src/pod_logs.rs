@@ -97,7 +97,7 @@ pub(crate) struct Follower<'a, S> {
 /// How many lines an argument says; `None` for all.
 pub(crate) fn last(text: Option<&str>) -> Result<Option<u64>, Failure> {
     match text {
-        None | Some("all") => Ok(None),
+        None | Some("all" | "-1") => Ok(None),
         Some(count) => count
             .parse()
             .map(Some)

@@ -36,8 +36,8 @@ pub struct Metadata {
     pub app_version: String,
     /// The chart is given up.
     pub deprecated: bool,
-    /// Free texts.
-    pub annotations: BTreeMap<String, String>,
+    /// Free texts; templates tell a table without entries from none at all.
+    pub annotations: Option<BTreeMap<String, String>>,
     /// The constraint on the cluster's version.
     pub kube_version: String,
     /// The charts it needs.
@@ -222,9 +222,8 @@ impl Metadata {
         if self.deprecated {
             map.insert("deprecated".to_owned(), true.into());
         }
-        if !self.annotations.is_empty() {
-            let annotations = self
-                .annotations
+        if let Some(annotations) = self.annotations.as_ref().filter(|texts| !texts.is_empty()) {
+            let annotations = annotations
                 .iter()
                 .map(|(key, text)| (key.as_str(), text.as_str()));
             map.insert("annotations".to_owned(), annotations.collect());
@@ -608,10 +607,15 @@ impl<'m> Fields<'m> {
         Ok(())
     }
 
-    fn text_table(&self, name: &str, target: &mut BTreeMap<String, String>) -> Result<(), MetadataError> {
+    fn text_table(
+        &self,
+        name: &str,
+        target: &mut Option<BTreeMap<String, String>>,
+    ) -> Result<(), MetadataError> {
         match self.find(name) {
             None | Some(Value::Null) => {}
             Some(Value::Map(map)) => {
+                let target = target.get_or_insert_default();
                 for (key, value) in map {
                     let text = match value {
                         Value::Null => String::new(),

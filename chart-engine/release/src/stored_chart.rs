@@ -80,7 +80,7 @@ fn metadata(metadata: &Metadata) -> Value {
     fields.text("tags", &metadata.tags);
     fields.text("appVersion", &metadata.app_version);
     fields.put("deprecated", metadata.deprecated);
-    let annotations = metadata.annotations.iter();
+    let annotations = metadata.annotations.iter().flatten();
     let annotations: Map<String, Value> = annotations
         .map(|(key, value)| (key.clone(), value.as_str().into()))
         .collect();

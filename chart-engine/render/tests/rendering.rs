@@ -114,6 +114,14 @@ fn templates_see_the_objects() {
         ),
         ("{{ .Capabilities.HelmVersion.Version }}", r##"v4.3.1"##),
         (
+            "{{ toJson .Capabilities.KubeVersion }} {{ toYaml .Capabilities.KubeVersion | quote }}",
+            r##"{"Version":"v1.37.0","Major":"1","Minor":"37"} "Major: \"1\"\nMinor: \"37\"\nVersion: v1.37.0""##,
+        ),
+        (
+            "{{ .Capabilities | toJson | trunc 76 }}",
+            r##"{"KubeVersion":{"Version":"v1.37.0","Major":"1","Minor":"37"},"APIVersions":"##,
+        ),
+        (
             "{{ .Files.Get \"f/a.txt\" | quote }} {{ .Files.Lines \"f/a.txt\" }} {{ len .Files }}",
             r##""x\ny\n" [x y] 2"##,
         ),
@@ -136,6 +144,24 @@ fn templates_see_the_objects() {
             ("templates/t.txt", template.as_str()),
         ];
         assert_eq!(line(&files, "a: {b: 1}"), format!("# {wanted}"), "{template}");
+    }
+}
+
+/// No annotations are the nil that Go has for maps, which differs from a table without entries.
+#[test]
+fn templates_see_whether_there_are_annotations() {
+    let template = "# {{ toJson .Chart.Annotations }} {{ toYaml .Chart.Annotations }} {{ eq .Chart.Annotations nil }} \
+                    {{ .Chart.Annotations }} {{ .Chart.Annotations.x }} {{ len .Chart.Annotations }} \
+                    {{ kindOf .Chart.Annotations }} {{ deepCopy .Chart.Annotations | toJson }} \
+                    {{ list .Chart.Annotations | toPrettyJson | nospace }}";
+    for (annotations, wanted) in [
+        ("", "# null null true map[]  0 map null [null]"),
+        ("annotations:\n", "# null null true map[]  0 map null [null]"),
+        ("annotations: {}\n", "# {} {} false map[]  0 map {} [{}]"),
+    ] {
+        let metadata = format!("apiVersion: v2\nname: web\nversion: 1.0.0\n{annotations}");
+        let files = [("Chart.yaml", metadata.as_str()), ("templates/t.txt", template)];
+        assert_eq!(line(&files, ""), wanted, "{annotations}");
     }
 }
 

@@ -182,6 +182,7 @@ fn is_same(a: &Value, b: &Value, depth: usize) -> bool {
                     && is_small_map(b)
                     && a.len() == b.len()
                     && a.map_type() == b.map_type()
+                    && a.is_nil() == b.is_nil()
                     && a.peek()
                         .iter()
                         .zip(&*b.peek())

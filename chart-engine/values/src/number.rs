@@ -41,12 +41,20 @@ pub fn go_g32(number: f32) -> String {
 /// assert_eq!(chart_values::number::go_quote("a\"\u{7}é"), r#""a\"\aé""#);
 /// ```
 pub fn go_quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
+    quoted(text.chars(), '"')
+}
+
+/// A character in Go's quotes for one (`%q` of a rune).
+pub(crate) fn go_quote_char(c: char) -> String {
+    quoted([c], '\'')
+}
+
+fn quoted(chars: impl IntoIterator<Item = char>, quote: char) -> String {
+    let mut out = String::from(quote);
+    for c in chars {
         match c {
-            '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
+            c if c == quote => out.extend(['\\', quote]),
             '\u{7}' => out.push_str("\\a"),
             '\u{8}' => out.push_str("\\b"),
             '\t' => out.push_str("\\t"),
@@ -60,7 +68,7 @@ pub fn go_quote(text: &str) -> String {
             c => out.push_str(&format!("\\U{:08x}", c as u32)),
         }
     }
-    out.push('"');
+    out.push(quote);
     out
 }
 

@@ -1,7 +1,7 @@
 //! The grammar of `--set` and its relatives: `a.b=1,c={x,y},d[2].e=z`.
 
 use crate::json;
-use crate::number::go_quote;
+use crate::number::{go_quote, go_quote_char};
 use crate::value::{Map, Value};
 
 /// The largest index of a list.
@@ -71,7 +71,7 @@ pub enum SetError {
 }
 
 fn go_runes(text: &str) -> String {
-    let runes: Vec<String> = text.chars().map(|c| format!("'{c}'")).collect();
+    let runes: Vec<String> = text.chars().map(go_quote_char).collect();
     format!("[{}]", runes.join(" "))
 }
 
@@ -446,6 +446,10 @@ mod tests {
                 "index of 70000 is greater than maximum supported index of 65536",
             ),
             ("a[0]xy=1", "unexpected data at end of array index: ['x' 'y']"),
+            (
+                r"a[0]\\'=1",
+                r"unexpected data at end of array index: ['\\' '\\' '\'']",
+            ),
             ("a={1,2", "list must terminate with '}'"),
             ("a=1,,b=2", r#"key "" has no value (cannot end with ,)"#),
             ("a.=1", r#"key map "a" has no value"#),

@@ -32,6 +32,38 @@ fn err_arguments_that_cannot_be_understood() {
     assert!(alone.stderr.contains("Usage: tug [OPTIONS] <COMMAND>"));
 }
 
+/// As in Helm and kubectl: an option takes the next word, whatever it looks like.
+#[test]
+fn a_value_may_begin_with_a_hyphen() {
+    let sandbox = Sandbox::new();
+    sandbox.write_chart();
+    sandbox.write("box/templates/x.yaml", "x: {{ index .Values \"-x\" }}\n");
+    let shown = sandbox.run(&[
+        "template",
+        "web",
+        "box",
+        "--set",
+        "-x=7",
+        "-s",
+        "templates/x.yaml",
+    ]);
+    assert!(shown.ok().contains("x: 7\n"));
+    sandbox
+        .run(&["install", "web", "box", "--values", "--wait"])
+        .refused(&[
+            "Error: INSTALLATION FAILED: cannot read values file `--wait`",
+            "Caused by: No such file or directory (os error 2)",
+        ]);
+    // What is not understood either way is told as it would be without this.
+    sandbox
+        .run(&["template", "web", "box", "--set", "-x=1", "--values"])
+        .refused(&[
+            "Error: unexpected argument '-x' found",
+            "Hint: to pass '-x' as a value, use '-- -x'",
+            "Hint: usage: tug template [OPTIONS] <NAME> <CHART>...",
+        ]);
+}
+
 #[test]
 fn help_and_version_are_data() {
     let sandbox = Sandbox::new();

@@ -84,6 +84,7 @@ fn chart_value(chart: &Chart, is_root: bool) -> Value {
         metadata
             .annotations
             .iter()
+            .flatten()
             .map(|(key, text)| (key, Value::from(text.as_str()))),
     );
     table([

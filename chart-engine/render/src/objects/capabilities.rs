@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 
-use chart_template::{Contents, Fault, Kind, Object, Signature, Text, Type, Value};
+use chart_template::{Contents, Fault, Kind, Object, Signature, Type, Value};
 
 use crate::capabilities::{Capabilities, KubeVersion};
 
@@ -63,9 +63,13 @@ impl Object for CapabilitiesObject {
         ))
     }
 
-    fn export(&self) -> Value {
-        let fields = ["KubeVersion", "APIVersions", "HelmVersion"];
-        Value::map(fields.map(|name| (Text::from(name), self.field(name).unwrap_or_default())))
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        let names = ["KubeVersion", "APIVersions", "HelmVersion"];
+        Some(
+            names
+                .map(|name| (name, self.field(name).unwrap_or_default()))
+                .into(),
+        )
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -104,9 +108,13 @@ impl Object for KubeVersionObject {
         Cow::Borrowed(&self.version.version)
     }
 
-    fn export(&self) -> Value {
-        let fields = ["Version", "Major", "Minor"];
-        Value::map(fields.map(|name| (Text::from(name), self.field(name).unwrap_or_default())))
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        let names = ["Version", "Major", "Minor"];
+        Some(
+            names
+                .map(|name| (name, self.field(name).unwrap_or_default()))
+                .into(),
+        )
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -182,8 +190,7 @@ impl Object for HelmVersion {
         Cow::Owned(format!("{{{}}}", HELM.map(|(_, value)| value).join(" ")))
     }
 
-    fn export(&self) -> Value {
-        // In JSON the fields have other names.
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
         let names = [
             "version",
             "git_commit",
@@ -191,12 +198,8 @@ impl Object for HelmVersion {
             "go_version",
             "kube_client_version",
         ];
-        Value::map(
-            names
-                .into_iter()
-                .zip(HELM)
-                .map(|(name, (_, value))| (Text::from(name), Value::from(value))),
-        )
+        let values = HELM.map(|(_, value)| Value::from(value));
+        Some(names.into_iter().zip(values).collect())
     }
 
     fn as_any(&self) -> &dyn Any {

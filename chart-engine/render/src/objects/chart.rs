@@ -1,15 +1,11 @@
 //! `.Chart`
 
-use chart_model::{Chart, Dependency, ImportValues};
-use chart_template::{MapType, Text, Value};
+use chart_model::{Chart, Dependency, ImportValues, Metadata};
+use chart_template::{Map, MapType, Text, Value};
 
 /// The chart's metadata with the names that Go gives the fields.
 pub(crate) fn chart_object(chart: &Chart, is_root: bool) -> Value {
     let metadata = &chart.metadata;
-    let annotations = metadata
-        .annotations
-        .iter()
-        .map(|(key, value)| (Text::from(key.as_str()), value.as_str().into()));
     let maintainers = metadata.maintainers.iter().map(|maintainer| {
         record([
             ("Name", maintainer.name.as_str().into()),
@@ -31,7 +27,7 @@ pub(crate) fn chart_object(chart: &Chart, is_root: bool) -> Value {
         ("Tags", metadata.tags.as_str().into()),
         ("AppVersion", metadata.app_version.as_str().into()),
         ("Deprecated", metadata.deprecated.into()),
-        ("Annotations", Value::typed_map(MapType::Strings, annotations)),
+        ("Annotations", annotations(metadata)),
         ("KubeVersion", metadata.kube_version.as_str().into()),
         (
             "Dependencies",
@@ -40,6 +36,16 @@ pub(crate) fn chart_object(chart: &Chart, is_root: bool) -> Value {
         ("Type", metadata.kind.as_str().into()),
         ("IsRoot", is_root.into()),
     ])
+}
+
+fn annotations(metadata: &Metadata) -> Value {
+    let Some(annotations) = &metadata.annotations else {
+        return Value::Map(Map::nil().into());
+    };
+    let entries = annotations
+        .iter()
+        .map(|(key, value)| (Text::from(key.as_str()), value.as_str().into()));
+    Value::typed_map(MapType::Strings, entries)
 }
 
 fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {

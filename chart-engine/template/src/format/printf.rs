@@ -292,6 +292,10 @@ impl Printer<'_> {
             (Value::Bytes(_) | Value::List(_), 'p') | (Value::Map(_), 'p') => {
                 self.out.extend_from_slice(b"0xc000000000");
             }
+            (Value::List(_) | Value::Map(_), _) if self.spec.sharp_v && arg.is_nil_reference() => {
+                self.type_name(arg);
+                self.out.extend_from_slice(b"(nil)");
+            }
             (Value::Bytes(_) | Value::List(_), _) => {
                 let items = arg.items().unwrap_or_default().into_owned();
                 self.items(arg, &items, verb, depth);

@@ -51,7 +51,8 @@ pub(super) fn to_float(value: &Value) -> f64 {
     }
 }
 
-fn parse_float(text: &str) -> Option<f64> {
+/// A float as Go's `strconv.ParseFloat` reads it.
+pub(super) fn parse_float(text: &str) -> Option<f64> {
     let unsigned = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
     if text.len() - unsigned.len() > 1 {
         return None;
@@ -59,9 +60,24 @@ fn parse_float(text: &str) -> Option<f64> {
     let value = match unsigned.as_str() {
         "inf" | "infinity" => f64::INFINITY,
         "nan" => return Some(f64::NAN),
+        _ if !has_fitting_underscores(&unsigned) => return None,
         _ => crate::syntax::parse_float(&unsigned.replace('_', ""))?,
     };
     Some(if text.starts_with('-') { -value } else { value })
+}
+
+/// Whether every underscore stands between two digits, or between the prefix of a base and a digit.
+fn has_fitting_underscores(unsigned: &str) -> bool {
+    let (digits, is_digit): (_, fn(&char) -> bool) = match unsigned.strip_prefix("0x") {
+        Some(hex) => (hex, char::is_ascii_hexdigit),
+        None => (unsigned, char::is_ascii_digit),
+    };
+    let is_prefixed = digits.len() < unsigned.len();
+    digits.match_indices('_').all(|(at, _)| {
+        let before = digits[..at].chars().next_back();
+        let after = digits[at + 1..].chars().next();
+        before.map_or(is_prefixed, |c| is_digit(&c)) && after.is_some_and(|c| is_digit(&c))
+    })
 }
 
 /// Any value as a string: strings and bytes as they are, the rest as `%v`.

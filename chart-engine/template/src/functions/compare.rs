@@ -92,8 +92,13 @@ fn equal(a: &Value, b: &Value) -> Result<bool, Fault> {
             (Basic::Uint, Basic::Int) => int_with_uint(*y, *x).is_eq(),
             _ => x == y,
         },
-        (a, b) if a.is_nil() || b.is_nil() => a.is_nil() && b.is_nil(),
+        (a, b) if a.is_nil() || b.is_nil() => a.is_nil_reference() && b.is_nil_reference(),
         (a, b) if basic(a) != basic(b) => return Err(incompatible(a, b)),
+        (Value::List(_), Value::List(_)) | (Value::Map(_), Value::Map(_))
+            if a.is_nil_reference() || b.is_nil_reference() =>
+        {
+            a.is_nil_reference() && b.is_nil_reference()
+        }
         (Value::Object(x), Value::Object(y)) if type_name(a) == type_name(b) => {
             std::rc::Rc::ptr_eq(x, y) || x.equals(y.as_ref())
         }

@@ -97,8 +97,8 @@ fn events(emitter: &mut Emitter, value: &Value, style: Style) {
         Value::Float(number) => emitter.float(*number),
         Value::String(text) => emitter.string(&text.to_str()),
         Value::Bytes(bytes) => emitter.string(&super::base64(bytes)),
-        // Only the way through JSON knows nil lists.
-        Value::List(list) if list.is_nil() && style == Style::ToYaml => emitter.null(),
+        // Only the way through JSON knows nil lists and maps.
+        value if value.is_nil_reference() && style == Style::ToYaml => emitter.null(),
         Value::List(list) => list_events(emitter, list.items(), style),
         Value::Map(map) => {
             let entries = map.entries();
@@ -230,9 +230,16 @@ fn write_json(out: &mut String, value: &Value, form: Json, depth: usize) -> Resu
         },
         Value::String(text) => write_string(out, &text.to_str(), form != Json::Raw),
         Value::Bytes(bytes) => write_string(out, &super::base64(bytes), form != Json::Raw),
-        Value::List(list) if list.is_nil() => out.push_str("null"),
+        value if value.is_nil_reference() => out.push_str("null"),
         Value::List(list) => write_list(out, list.items(), form, depth)?,
         Value::Map(map) => write_map(out, map.entries().iter(), form, depth)?,
+        Value::Object(object) if let Some(fields) = object.json_fields() => {
+            let fields: Vec<_> = fields
+                .into_iter()
+                .map(|(name, value)| (Text::from(name), value))
+                .collect();
+            write_map(out, fields.iter().map(|(key, value)| (key, value)), form, depth)?;
+        }
         Value::Object(object) => match object.contents() {
             Some(Contents::Items(items)) => write_list(out, &items, form, depth)?,
             Some(Contents::Entries(entries)) => {

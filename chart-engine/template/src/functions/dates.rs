@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use chart_values::number;
+
+use super::cast::parse_float;
 use super::{Entry, Outcome, made, string, takes};
 use crate::fault::Fault;
 use crate::format::quote;
@@ -181,11 +184,13 @@ fn duration_round(scope: &mut Scope, args: &[Value]) -> Outcome {
 
 /// A duration, a text such as `1h30m`, or a number of seconds.
 fn to_duration(value: &Value) -> Result<Duration, Fault> {
-    let from_seconds = |seconds: f64| Duration((seconds * 1e9) as i64);
     match value {
         Value::Invalid | Value::Nil => Err(Fault::new("invalid duration")),
-        Value::Int(seconds, _) => Ok(Duration(seconds.wrapping_mul(1_000_000_000))),
-        Value::Float(seconds) => Ok(from_seconds(*seconds)),
+        Value::Int(seconds, _) => match seconds.checked_mul(1_000_000_000) {
+            Some(nanoseconds) => Ok(Duration(nanoseconds)),
+            None => Err(Fault::new(format!("duration seconds overflow: {seconds}"))),
+        },
+        Value::Float(seconds) => from_seconds(*seconds),
         Value::String(text) => {
             let text = text.to_str();
             let trimmed = text.trim();
@@ -195,9 +200,9 @@ fn to_duration(value: &Value) -> Result<Duration, Fault> {
             if let Ok(duration) = Duration::parse(trimmed) {
                 return Ok(duration);
             }
-            match trimmed.parse::<f64>() {
-                Ok(seconds) if seconds.is_finite() => Ok(from_seconds(seconds)),
-                _ => Err(Fault::new(format!(
+            match parse_float(trimmed) {
+                Some(seconds) => from_seconds(seconds),
+                None => Err(Fault::new(format!(
                     "could not parse duration {}",
                     quote(text.as_bytes())
                 ))),
@@ -211,6 +216,26 @@ fn to_duration(value: &Value) -> Result<Duration, Fault> {
             }
         },
     }
+}
+
+fn from_seconds(seconds: f64) -> Result<Duration, Fault> {
+    const MAX: f64 = i64::MAX as f64 / 1e9;
+    if !seconds.is_finite() {
+        return Err(Fault::new(format!(
+            "invalid duration seconds: {}",
+            number::go_g(seconds)
+        )));
+    }
+    if seconds.abs() > MAX {
+        return Err(Fault::new(format!(
+            "duration seconds overflow: {}",
+            number::go_g(seconds)
+        )));
+    }
+    let nanoseconds = seconds * 1e9;
+    // What is just above the greatest number becomes the least one, as in Go.
+    let wraps = nanoseconds >= i64::MAX as f64;
+    Ok(Duration(if wraps { i64::MIN } else { nanoseconds as i64 }))
 }
 
 fn lenient(value: &Value) -> Duration {

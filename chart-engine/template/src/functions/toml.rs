@@ -51,7 +51,7 @@ fn is_table_array(value: &Value) -> Result<bool, Fault> {
     let Some(items) = value.items() else {
         return Ok(false);
     };
-    if items.iter().any(Value::is_nil) {
+    if items.iter().any(Value::is_nil_reference) {
         return Err(Fault::new("toml: cannot encode array with nil element"));
     }
     Ok(!items.is_empty() && items.iter().all(|item| entries(item).is_some()))
@@ -78,7 +78,7 @@ impl Writer {
     fn table_body(&mut self, path: &mut Vec<String>, entries: Vec<(Text, Value)>) -> Result<(), Fault> {
         let mut tables = Vec::new();
         for (key, value) in entries {
-            if value.is_nil() {
+            if value.is_nil_reference() {
                 continue;
             }
             if self::entries(&value).is_some() || is_table_array(&value)? {

@@ -55,6 +55,7 @@ fn deep_copy(scope: &mut Scope, args: &[Value]) -> Outcome {
 /// A copy that shares no list or map with the original, which the caller has walked.
 pub(super) fn copy(value: &Value) -> Value {
     match value {
+        value if value.is_nil_reference() => value.clone(),
         Value::List(list) => {
             let items = list.items().iter().map(copy).collect();
             Value::List(List::typed(list.element(), items).into())

@@ -165,6 +165,7 @@ impl PartialEq for MapType {
 #[derive(Debug)]
 pub struct Map {
     map_type: MapType,
+    nil: bool,
     made: u64,
     /// The key whose value the caller replaces from one execution to the next.
     fleeting: OnceCell<Text>,
@@ -181,10 +182,25 @@ impl Map {
     pub fn typed(map_type: MapType, entries: BTreeMap<Text, Value>) -> Self {
         Map {
             map_type,
+            nil: false,
             made: changes::tick(),
             fleeting: OnceCell::new(),
             entries: RefCell::new(entries),
         }
+    }
+
+    /// The map that Go calls nil: empty like any other, but `null` in JSON and YAML.
+    ///
+    /// Only maps of strings are: what templates can change is never nil.
+    pub fn nil() -> Self {
+        let mut map = Self::typed(MapType::Strings, BTreeMap::new());
+        map.nil = true;
+        map
+    }
+
+    /// Whether this is the nil map.
+    pub fn is_nil(&self) -> bool {
+        self.nil
     }
 
     /// The declared type.

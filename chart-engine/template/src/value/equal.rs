@@ -26,7 +26,7 @@ impl Value {
                 if std::rc::Rc::ptr_eq(a, b) {
                     return true;
                 }
-                if a.map_type() != b.map_type() || a.len() != b.len() {
+                if a.map_type() != b.map_type() || a.is_nil() != b.is_nil() || a.len() != b.len() {
                     return false;
                 }
                 let (a, b) = (a.entries(), b.entries());

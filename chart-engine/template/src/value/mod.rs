@@ -153,6 +153,15 @@ impl Value {
         matches!(self, Value::Nil | Value::Invalid)
     }
 
+    /// Whether Go's `==` takes it for nil: either sort of nil, or a nil list or map.
+    pub(crate) fn is_nil_reference(&self) -> bool {
+        match self {
+            Value::List(list) => list.is_nil(),
+            Value::Map(map) => map.is_nil(),
+            value => value.is_nil(),
+        }
+    }
+
     /// Whether dropping it may drop others.
     pub(crate) fn is_collection(&self) -> bool {
         matches!(self, Value::List(_) | Value::Map(_))

@@ -70,12 +70,20 @@ pub trait Object: fmt::Debug {
         Cow::Owned(format!("{{{}}}", self.type_name()))
     }
 
+    /// The fields of a struct under their names in JSON, in the order of the declaration, which `toJson` keeps.
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        None
+    }
+
     /// The plain data that `toYaml` and `toJson` write for it.
     fn export(&self) -> Value {
         match self.contents() {
             Some(Contents::Items(items)) => Value::list(items),
             Some(Contents::Entries(entries)) => Value::map(entries),
-            None => Value::from(self.print().as_ref()),
+            None => match self.json_fields() {
+                Some(fields) => Value::map(fields.into_iter().map(|(name, value)| (Text::from(name), value))),
+                None => Value::from(self.print().as_ref()),
+            },
         }
     }
 

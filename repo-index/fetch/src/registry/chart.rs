@@ -212,7 +212,7 @@ impl Registry {
 
 /// The chart's own annotations, and those that say in general terms what the chart says of itself.
 fn annotations(metadata: &Metadata, created: &str) -> BTreeMap<String, String> {
-    let mut annotations: BTreeMap<String, String> = metadata.annotations.clone();
+    let mut annotations: BTreeMap<String, String> = metadata.annotations.clone().unwrap_or_default();
     let authors: Vec<String> = metadata
         .maintainers
         .iter()
