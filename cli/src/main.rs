@@ -46,7 +46,7 @@ static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// Package, ship and run applications on the bundled cluster or any Kubernetes
 #[derive(Parser)]
-#[command(name = "tug", version, disable_help_subcommand = false, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(name = "tug", version, disable_help_subcommand = false, arg_required_else_help = true, args_override_self = true, after_help = AFTER_HELP)]
 struct Tug {
     #[command(flatten)]
     global: GlobalArgs,
@@ -112,6 +112,7 @@ fn memory_use() -> allocator::Use {
 
 /// One command without the others: making the arguments of all of them takes as long as rendering a small chart.
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Alone<A: clap::Args> {
     #[command(flatten)]
     global: GlobalArgs,

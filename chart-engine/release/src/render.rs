@@ -155,12 +155,8 @@ pub fn capabilities(discovery: &Discovery) -> Capabilities {
     }
     api_versions.sort();
     api_versions.dedup();
-    let known = KubeVersion::parse(&discovery.git_version).unwrap_or_default();
     Capabilities {
-        kube_version: KubeVersion {
-            version: discovery.git_version.clone(),
-            ..known
-        },
+        kube_version: KubeVersion::parse(&discovery.git_version).unwrap_or_default(),
         api_versions,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chart_values::constraint::Version;
+use chart_values::number::go_quote;
 
 /// The version of Kubernetes that is assumed where no cluster is asked.
 const DEFAULT_KUBE_VERSION: &str = "v1.37.0";
@@ -99,8 +99,10 @@ impl Capabilities {
 /// A version of Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubeVersion {
-    /// The version with a `v`: `v1.37.0`.
+    /// The version in full, with a `v`: `v1.31.2-gke.5`.
     pub version: String,
+    /// Its numbers alone, with a `v`, by which charts say what they are for: `v1.31.2`.
+    pub numbers: String,
     /// The first number.
     pub major: String,
     /// The second number.
@@ -109,27 +111,72 @@ pub struct KubeVersion {
 
 /// A text that is no version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid kube version {}: invalid semantic version", chart_values::number::go_quote(.text))]
+#[error("invalid kube version '{text}': {fault}")]
 pub struct KubeVersionError {
     /// The text.
     pub text: String,
+    /// What is wrong with it, in the words of Kubernetes.
+    pub fault: String,
 }
 
 impl KubeVersion {
-    /// Reads a version as `--kube-version` takes it, or as a cluster gives it.
+    /// Reads a version as `--kube-version` takes it, or as a cluster gives it: two numbers or more, then anything.
+    ///
+    /// The rule is that of Kubernetes' own `version.ParseGeneric`, which Helm calls.
     ///
     /// ```
     /// use chart_render::KubeVersion;
-    /// assert_eq!(KubeVersion::parse("1.31.2-gke.5").unwrap().version, "v1.31.2");
+    /// let version = KubeVersion::parse("1.31.2-gke.5").unwrap();
+    /// assert_eq!((version.version.as_str(), version.numbers.as_str()), ("v1.31.2-gke.5", "v1.31.2"));
     /// ```
+    ///
+    /// # Errors
+    /// When it begins with no number, has only one, or one that is too large, or the first one begins with a zero.
     pub fn parse(text: &str) -> Result<KubeVersion, KubeVersionError> {
-        let version: Version = text.parse().map_err(|_| KubeVersionError {
+        let wrong = |fault: String| KubeVersionError {
             text: text.to_owned(),
-        })?;
+            fault,
+        };
+        let body = text.trim_start();
+        let mut numbers = Vec::new();
+        let mut rest = body.strip_prefix('v').unwrap_or(body);
+        loop {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            if end == 0 {
+                break;
+            }
+            numbers.push(&rest[..end]);
+            match rest[end..].strip_prefix('.') {
+                Some(next) => rest = next,
+                None => break,
+            }
+        }
+        let major = match *numbers {
+            [] => return Err(wrong(format!("could not parse {} as version", go_quote(text)))),
+            [_] => return Err(wrong(format!("illegal version string {}", go_quote(text)))),
+            [major, ..] => major,
+        };
+        if major.starts_with('0') && major != "0" {
+            let (major, text) = (go_quote(major), go_quote(text));
+            return Err(wrong(format!(
+                "illegal zero-prefixed version component {major} in {text}"
+            )));
+        }
+        let mut canonical = Vec::with_capacity(numbers.len());
+        for number in &numbers {
+            let Ok(value) = number.parse::<u64>() else {
+                let (number, text) = (go_quote(number), go_quote(text));
+                return Err(wrong(format!(
+                    "illegal non-numeric version component {number} in {text}: strconv.ParseUint: parsing {number}: value out of range"
+                )));
+            };
+            canonical.push(value.to_string());
+        }
         Ok(KubeVersion {
-            version: format!("v{}.{}.{}", version.major, version.minor, version.patch),
-            major: version.major.to_string(),
-            minor: version.minor.to_string(),
+            version: format!("v{}", text.strip_prefix('v').unwrap_or(text)),
+            numbers: format!("v{}", canonical.join(".")),
+            major: canonical[0].clone(),
+            minor: canonical[1].clone(),
         })
     }
 }
@@ -138,14 +185,16 @@ impl Default for KubeVersion {
     fn default() -> Self {
         KubeVersion {
             version: DEFAULT_KUBE_VERSION.to_owned(),
+            numbers: DEFAULT_KUBE_VERSION.to_owned(),
             major: "1".to_owned(),
             minor: "37".to_owned(),
         }
     }
 }
 
+/// Its numbers, as templates print it.
 impl fmt::Display for KubeVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.version)
+        f.write_str(&self.numbers)
     }
 }

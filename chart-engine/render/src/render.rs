@@ -196,12 +196,12 @@ fn render_with(
     });
     // Whatever came of the templates: wrong values are told first, as Helm does.
     verdict?;
-    let kube_version = &options.capabilities.kube_version.version;
-    if !chart.allows_kube_version(kube_version) {
+    let kube_version = &options.capabilities.kube_version;
+    if !chart.allows_kube_version(&kube_version.numbers) {
         let constraint = chart.metadata.kube_version.clone();
         return Err(RenderError::KubeVersion {
             constraint,
-            version: kube_version.clone(),
+            version: kube_version.version.clone(),
         });
     }
     let mut files = files?;

@@ -1,7 +1,10 @@
 //! Whole charts, rendered.
 
 use chart_model::{Chart, File};
-use chart_render::{Output, RenderError, RenderOptions, Rendered, Snapshot, ensure_installable, render};
+use chart_render::{
+    KubeVersion, Output, RenderError, RenderOptions, Rendered, Snapshot, ensure_installable, render,
+};
+use chart_values::Map;
 use chart_values::yaml::map_from_yaml;
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 1.2.3\n";
@@ -190,6 +193,67 @@ fn subcharts_see_their_part_of_the_values_and_share_it() {
         ),
     ];
     assert_eq!(line(&files, ""), "# 2 2-h-1 store");
+}
+
+/// Helm copies the globals and the tables in them for each chart, but not the tables in those.
+#[test]
+fn charts_share_the_tables_in_tables_of_globals() {
+    let files = [
+        ("values.yaml", "global: {a: {b: {}}}\n"),
+        ("templates/t.txt", "# {{ toJson .Values.global }}"),
+        (
+            "charts/db/Chart.yaml",
+            "apiVersion: v2\nname: db\nversion: 1.0.0\n",
+        ),
+        (
+            "charts/db/templates/u.txt",
+            "{{ $g := .Values.global }}{{ $_ := set $g \"x\" 1 }}{{ $_ := set $g.a \"y\" 2 }}{{ $_ := set $g.a.b \"z\" 3 }}",
+        ),
+    ];
+    assert_eq!(line(&files, ""), r##"# {"a":{"b":{"z":3}}}"##);
+}
+
+/// As observed with Helm 4.3.1: the whole text is kept, and the numbers decide.
+#[test]
+fn versions_of_kubernetes_are_known_in_full_and_by_their_numbers() {
+    let template = "# {{ .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion.String }} \
+                    {{ .Capabilities.KubeVersion.Version }} {{ .Capabilities.KubeVersion.GitVersion }} \
+                    {{ .Capabilities.KubeVersion.Minor }}";
+    let files = [
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: web\nversion: 1.0.0\nkubeVersion: '>=1.31.2 <1.32'\n",
+        ),
+        ("templates/t.txt", template),
+    ];
+    let mut options = RenderOptions::default();
+    let mut try_version = |version: &str| {
+        options.capabilities.kube_version = KubeVersion::parse(version).unwrap();
+        render(chart(&files), Map::new(), &options)
+    };
+    let rendered = try_version("1.31.2-gke.05").unwrap();
+    let text = Output::default().text(&rendered).unwrap();
+    let wanted = "# v1.31.2 v1.31.2 v1.31.2-gke.05 v1.31.2-gke.05 31";
+    assert_eq!(text.lines().nth(2), Some(wanted));
+    assert_eq!(
+        try_version("v1.32+k3s1").unwrap_err().to_string(),
+        "chart requires kubeVersion: >=1.31.2 <1.32 which is incompatible with Kubernetes v1.32+k3s1"
+    );
+    for (version, fault) in [
+        ("vv1.2", "could not parse \"vv1.2\" as version"),
+        ("1", "illegal version string \"1\""),
+        ("1.x", "illegal version string \"1.x\""),
+        (
+            "01.2",
+            "illegal zero-prefixed version component \"01\" in \"01.2\"",
+        ),
+    ] {
+        let error = KubeVersion::parse(version).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("invalid kube version '{version}': {fault}")
+        );
+    }
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub fn coalesce(
     warnings: &mut Vec<CoalesceWarning>,
 ) -> Result<Map, CoalesceError> {
     chart_values(chart, &mut values, "", nulls, warnings)?;
+    spread_globals(chart, &mut values);
     Ok(values)
 }
 
@@ -158,9 +159,42 @@ fn chart_values(
         };
         hand_down_globals(&mut inner, values, &prefix, warnings);
         chart_values(subchart, &mut inner, &prefix, nulls, warnings)?;
+        share_globals(&inner, values);
         values.insert(subchart.name.to_owned(), Value::Map(inner));
     }
     Ok(())
+}
+
+/// Gives every subchart what its siblings added to the globals that all share.
+fn spread_globals(chart: &Scope<'_>, values: &mut Map) {
+    for subchart in &chart.subcharts {
+        if let Some(Value::Map(mut inner)) = values.remove(subchart.name) {
+            share_globals(values, &mut inner);
+            spread_globals(subchart, &mut inner);
+            values.insert(subchart.name.to_owned(), Value::Map(inner));
+        }
+    }
+}
+
+/// Takes over the globals that a chart and its subchart share: Helm copies the globals of the parent and the tables in
+/// them, but not the tables in those, so that what a subchart adds there is seen by all.
+fn share_globals(from: &Map, to: &mut Map) {
+    let (Some(Value::Map(from)), Some(Value::Map(to))) = (from.get(GLOBAL), to.get_mut(GLOBAL)) else {
+        return;
+    };
+    for (key, value) in to {
+        let (Some(Value::Map(from)), Value::Map(to)) = (from.get(key), value) else {
+            continue;
+        };
+        for (key, value) in to {
+            match from.get(key) {
+                Some(shared @ Value::Map(_)) if matches!(value, Value::Map(_)) && value != shared => {
+                    *value = shared.clone();
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 fn over_defaults(
@@ -380,6 +414,41 @@ mod tests {
             "global: {c: 3}",
             r#"{"global":{"a":1,"c":3,"t":{"x":1}},"sub":{"global":{"a":1,"b":2,"c":3,"t":{"x":1,"z":2}}}}"#,
         );
+    }
+
+    /// As observed with Helm 4.3.1: a quirk, but charts are rendered by it.
+    #[test]
+    fn tables_in_tables_of_globals_are_shared() {
+        check(
+            "global: {a: {b: {}}}",
+            "global: {a: {b: {c: 1}, d: {}}}",
+            "{}",
+            r#"{"global":{"a":{"b":{"c":1}}},"sub":{"global":{"a":{"b":{"c":1},"d":{}}}}}"#,
+        );
+        check(
+            "global: {a: {b: {x: {}}}}\nsub: {global: {a: {b: {x: {c: 1}}}}}",
+            "{}",
+            "{}",
+            r#"{"global":{"a":{"b":{"x":{"c":1}}}},"sub":{"global":{"a":{"b":{"x":{"c":1}}}}}}"#,
+        );
+        let parent = map_from_yaml("global: {a: {b: {}}}").unwrap();
+        let [one, two] = ["{b: {one: 1}}", "{b: {two: 2}}"]
+            .map(|globals| map_from_yaml(&format!("global: {{a: {globals}}}")).unwrap());
+        let subchart = |name, defaults| Scope {
+            name,
+            defaults,
+            subcharts: vec![],
+        };
+        let scope = Scope {
+            name: "parent",
+            defaults: &parent,
+            subcharts: vec![subchart("one", &one), subchart("two", &two)],
+        };
+        let values = coalesce(&scope, Map::new(), Nulls::Remove, &mut Vec::new()).unwrap();
+        let both = r#"{"global":{"a":{"b":{"one":1,"two":2}}}}"#;
+        for name in ["one", "two"] {
+            assert_eq!(to_json(&values[name]), both, "{name}");
+        }
     }
 
     #[test]

@@ -448,7 +448,7 @@ mod tests {
             ("a[0]xy=1", "unexpected data at end of array index: ['x' 'y']"),
             (
                 r"a[0]\\'=1",
-                r"unexpected data at end of array index: ['\\' '\\' '\'']",
+                r"unexpected data at end of array index: ['\\' '\'']",
             ),
             ("a={1,2", "list must terminate with '}'"),
             ("a=1,,b=2", r#"key "" has no value (cannot end with ,)"#),

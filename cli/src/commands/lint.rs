@@ -42,7 +42,11 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
     if let Some(namespace) = &settings.namespace {
         options.release.namespace.clone_from(namespace);
     }
-    if let Some(version) = &arguments.kube_version {
+    if let Some(version) = arguments
+        .kube_version
+        .as_ref()
+        .filter(|version| !version.is_empty())
+    {
         options.capabilities.kube_version = KubeVersion::parse(version)?;
     }
     let values = arguments.values.read(settings)?;

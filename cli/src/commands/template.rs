@@ -162,7 +162,11 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
 
 fn capabilities(arguments: &TemplateArgs) -> Result<Capabilities, Failure> {
     let mut capabilities = Capabilities::default();
-    if let Some(version) = &arguments.kube_version {
+    if let Some(version) = arguments
+        .kube_version
+        .as_ref()
+        .filter(|version| !version.is_empty())
+    {
         capabilities.kube_version = KubeVersion::parse(version)?;
     }
     capabilities

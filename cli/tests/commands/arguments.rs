@@ -32,6 +32,19 @@ fn err_arguments_that_cannot_be_understood() {
     assert!(alone.stderr.contains("Usage: tug [OPTIONS] <COMMAND>"));
 }
 
+/// As in Helm and kubectl: of an option that is given twice, the last one counts.
+#[test]
+fn options_may_be_repeated() {
+    let sandbox = Sandbox::new();
+    sandbox.write_chart();
+    let twice = ["--namespace", "one", "--no-hooks", "--no-hooks", "-n", "two"];
+    let namespace = sandbox.run(&[&["env", "HELM_NAMESPACE"], &twice[..2], &twice[4..]].concat());
+    assert_eq!(namespace.ok(), "two\n");
+    sandbox
+        .run(&[&["template", "web", "box"], &twice[..]].concat())
+        .ok();
+}
+
 /// As in Helm and kubectl: an option takes the next word, whatever it looks like.
 #[test]
 fn a_value_may_begin_with_a_hyphen() {

@@ -53,12 +53,13 @@ impl Object for CapabilitiesObject {
     fn print(&self) -> Cow<'_, str> {
         let KubeVersion {
             version,
+            numbers,
             major,
             minor,
         } = &self.capabilities.kube_version;
         let versions = self.capabilities.api_versions.join(" ");
         Cow::Owned(format!(
-            "&{{{{{version} {version} {major} {minor}}} [{versions}] {}}}",
+            "&{{{{{version} {numbers} {major} {minor}}} [{versions}] {}}}",
             HelmVersion.print()
         ))
     }
@@ -100,12 +101,16 @@ impl Object for KubeVersionObject {
         matches!(name, "String" | "GitVersion").then_some(Signature::new(&[]))
     }
 
-    fn call(&self, _name: &str, _args: &[Value]) -> Result<Value, Fault> {
-        Ok(self.version.version.as_str().into())
+    fn call(&self, name: &str, _args: &[Value]) -> Result<Value, Fault> {
+        let text = match name {
+            "String" => &self.version.numbers,
+            _ => &self.version.version,
+        };
+        Ok(text.as_str().into())
     }
 
     fn print(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.version.version)
+        Cow::Borrowed(&self.version.numbers)
     }
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use chart_template::{Fault, Map, MapType, NamedMap, Signature, Text, Type, Value};
+use chart_values::coalesce::GLOBAL;
 
 /// Helm's `common.Values`: a map with methods.
 static VALUES: NamedMap = NamedMap {
@@ -16,7 +17,8 @@ pub(crate) fn values_map(entries: impl IntoIterator<Item = (Text, Value)>) -> Va
     Value::typed_map(MapType::Named(&VALUES), entries)
 }
 
-/// The values of a subchart: the part of its parent's that its name leads to. Changes show in both.
+/// The values of a subchart: the part of its parent's that its name leads to. Changes show in both, also in the tables
+/// in tables of globals, which Helm does not copy.
 ///
 /// Points in a name lead through tables, as in Helm.
 pub(crate) fn subchart_values(parent: &Value, name: &str) -> Value {
@@ -27,8 +29,28 @@ pub(crate) fn subchart_values(parent: &Value, name: &str) -> Value {
             _ => None,
         });
     match found {
-        Some(map @ Value::Map(_)) => map,
+        Some(values @ Value::Map(_)) => {
+            share_globals(parent, &values);
+            values
+        }
         _ => values_map([]),
+    }
+}
+
+fn share_globals(parent: &Value, subchart: &Value) {
+    let globals = |values: &Value| values.get(GLOBAL)?.as_map().cloned();
+    let (Some(parent), Some(subchart)) = (globals(parent), globals(subchart)) else {
+        return;
+    };
+    for (key, table) in parent.to_vec() {
+        let (Value::Map(table), Some(Value::Map(own))) = (table, subchart.get(&key)) else {
+            continue;
+        };
+        for (key, inner) in table.to_vec() {
+            if matches!((&inner, own.get(&key)), (Value::Map(_), Some(Value::Map(_)))) {
+                own.set(key, inner);
+            }
+        }
     }
 }
 
