@@ -147,8 +147,9 @@ pub async fn render_apart(
 
 /// What a cluster can do, as templates see it: groups with versions, and those with kinds.
 pub fn capabilities(discovery: &Discovery) -> Capabilities {
+    let Discovery { version, resources } = discovery;
     let mut api_versions: Vec<String> = Vec::new();
-    for served in &discovery.resources {
+    for served in resources {
         let version = served.resource.api_version();
         api_versions.push(format!("{version}/{}", served.kind));
         api_versions.push(version);
@@ -156,7 +157,7 @@ pub fn capabilities(discovery: &Discovery) -> Capabilities {
     api_versions.sort();
     api_versions.dedup();
     Capabilities {
-        kube_version: KubeVersion::parse(&discovery.git_version).unwrap_or_default(),
+        kube_version: KubeVersion::of_cluster(&version.git_version, &version.major, &version.minor),
         api_versions,
     }
 }

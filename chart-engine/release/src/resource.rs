@@ -230,7 +230,7 @@ pub fn sort_for_deletion(resources: &mut [Resource]) {
 mod tests {
     use super::*;
     use crate::manifest;
-    use cluster_client::ApiResource;
+    use cluster_client::{ApiResource, ServerVersion};
 
     fn discovery() -> Discovery {
         let served = |api_version: &str, resource: &str, kind: &str, namespaced| ApiResource {
@@ -240,7 +240,7 @@ mod tests {
             verbs: Vec::new(),
         };
         Discovery {
-            git_version: "v1.37.0".into(),
+            version: ServerVersion::default(),
             resources: vec![
                 served("v1", "configmaps", "ConfigMap", true),
                 served("v1", "namespaces", "Namespace", false),

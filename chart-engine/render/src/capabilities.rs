@@ -101,11 +101,12 @@ impl Capabilities {
 pub struct KubeVersion {
     /// The version in full, with a `v`: `v1.31.2-gke.5`.
     pub version: String,
-    /// Its numbers alone, with a `v`, by which charts say what they are for: `v1.31.2`.
-    pub numbers: String,
+    /// As it is printed, and held against what charts say that they are for: its numbers alone (`v1.31.2`) where a user
+    /// gave it, and all of it where a cluster did.
+    pub normalized: String,
     /// The first number.
     pub major: String,
-    /// The second number.
+    /// The second number; some clusters have a `+` behind it.
     pub minor: String,
 }
 
@@ -120,14 +121,24 @@ pub struct KubeVersionError {
 }
 
 impl KubeVersion {
-    /// Reads a version as `--kube-version` takes it, or as a cluster gives it: two numbers or more, then anything.
+    /// The version of a cluster, as it says itself: nothing is made of it, as by Helm 4.3.1.
+    pub fn of_cluster(git_version: &str, major: &str, minor: &str) -> KubeVersion {
+        KubeVersion {
+            version: git_version.to_owned(),
+            normalized: git_version.to_owned(),
+            major: major.to_owned(),
+            minor: minor.to_owned(),
+        }
+    }
+
+    /// Reads a version as `--kube-version` takes it: two numbers or more, then anything.
     ///
     /// The rule is that of Kubernetes' own `version.ParseGeneric`, which Helm calls.
     ///
     /// ```
     /// use chart_render::KubeVersion;
     /// let version = KubeVersion::parse("1.31.2-gke.5").unwrap();
-    /// assert_eq!((version.version.as_str(), version.numbers.as_str()), ("v1.31.2-gke.5", "v1.31.2"));
+    /// assert_eq!((version.version.as_str(), version.normalized.as_str()), ("v1.31.2-gke.5", "v1.31.2"));
     /// ```
     ///
     /// # Errors
@@ -174,7 +185,7 @@ impl KubeVersion {
         }
         Ok(KubeVersion {
             version: format!("v{}", text.strip_prefix('v').unwrap_or(text)),
-            numbers: format!("v{}", canonical.join(".")),
+            normalized: format!("v{}", canonical.join(".")),
             major: canonical[0].clone(),
             minor: canonical[1].clone(),
         })
@@ -185,16 +196,16 @@ impl Default for KubeVersion {
     fn default() -> Self {
         KubeVersion {
             version: DEFAULT_KUBE_VERSION.to_owned(),
-            numbers: DEFAULT_KUBE_VERSION.to_owned(),
+            normalized: DEFAULT_KUBE_VERSION.to_owned(),
             major: "1".to_owned(),
             minor: "37".to_owned(),
         }
     }
 }
 
-/// Its numbers, as templates print it.
+/// As templates print it.
 impl fmt::Display for KubeVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.numbers)
+        f.write_str(&self.normalized)
     }
 }

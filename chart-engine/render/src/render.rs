@@ -197,7 +197,7 @@ fn render_with(
     // Whatever came of the templates: wrong values are told first, as Helm does.
     verdict?;
     let kube_version = &options.capabilities.kube_version;
-    if !chart.allows_kube_version(&kube_version.numbers) {
+    if !chart.allows_kube_version(&kube_version.normalized) {
         let constraint = chart.metadata.kube_version.clone();
         return Err(RenderError::KubeVersion {
             constraint,

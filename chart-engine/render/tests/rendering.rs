@@ -235,6 +235,11 @@ fn versions_of_kubernetes_are_known_in_full_and_by_their_numbers() {
     let text = Output::default().text(&rendered).unwrap();
     let wanted = "# v1.31.2 v1.31.2 v1.31.2-gke.05 v1.31.2-gke.05 31";
     assert_eq!(text.lines().nth(2), Some(wanted));
+    let cluster = KubeVersion::of_cluster("v1.31.5-eks-7", "1", "31+");
+    assert_eq!(
+        (cluster.to_string(), cluster.minor.as_str()),
+        ("v1.31.5-eks-7".to_owned(), "31+")
+    );
     assert_eq!(
         try_version("v1.32+k3s1").unwrap_err().to_string(),
         "chart requires kubeVersion: >=1.31.2 <1.32 which is incompatible with Kubernetes v1.32+k3s1"

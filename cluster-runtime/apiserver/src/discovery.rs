@@ -1,10 +1,14 @@
 //! What is served, as the discovery documents tell it.
 
-use cluster_client::{ApiResource, Discovery};
+use cluster_client::{ApiResource, Discovery, ServerVersion};
 use cluster_objects::registry::{KindRow, Registry, Subresource};
 use serde_json::{Value, json};
 
 use crate::engine::GIT_VERSION;
+
+/// The numbers of [`GIT_VERSION`].
+const MAJOR: &str = "1";
+const MINOR: &str = "37";
 
 /// The resources that are served, as a value.
 pub(crate) fn summary(registry: &Registry) -> Discovery {
@@ -15,7 +19,11 @@ pub(crate) fn summary(registry: &Registry) -> Discovery {
         verbs: row.verbs.iter().map(|verb| (*verb).to_owned()).collect(),
     });
     Discovery {
-        git_version: GIT_VERSION.to_owned(),
+        version: ServerVersion {
+            git_version: GIT_VERSION.to_owned(),
+            major: MAJOR.to_owned(),
+            minor: MINOR.to_owned(),
+        },
         resources: resources.collect(),
     }
 }
@@ -23,7 +31,7 @@ pub(crate) fn summary(registry: &Registry) -> Discovery {
 /// `GET /version`.
 pub(crate) fn version() -> Value {
     json!({
-        "major": "1", "minor": "37", "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "major": MAJOR, "minor": MINOR, "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "", "goVersion": "", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
     })

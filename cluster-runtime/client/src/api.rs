@@ -243,10 +243,22 @@ pub enum Deleted {
 /// What a cluster serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
-    /// `gitVersion` of the server, as `v1.37.0+tug.0`.
-    pub git_version: String,
+    /// What the server says that it is.
+    pub version: ServerVersion,
     /// Resources of all served groups and versions; subresources are not among them.
     pub resources: Vec<ApiResource>,
+}
+
+/// The version of a server, as `GET /version` tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServerVersion {
+    /// In full, as `v1.37.0+tug.0`.
+    pub git_version: String,
+    /// The first number.
+    pub major: String,
+    /// The second number; some providers put a `+` behind it.
+    pub minor: String,
 }
 
 /// One served resource.

@@ -17,7 +17,7 @@ mod work_queue;
 
 pub use api::{
     Api, ApiResource, Collection, DeleteOptions, Deleted, Discovery, FieldValidation, List, ListOptions,
-    Patch, Propagation, Target, WatchEvent, WatchOptions, WatchStream, WriteOptions,
+    Patch, Propagation, ServerVersion, Target, WatchEvent, WatchOptions, WatchStream, WriteOptions,
 };
 pub use backoff::{Backoff, Clock, Jitter};
 pub use cache::{Change, ObjectKey};

@@ -184,7 +184,10 @@ async fn a_watch_is_read_to_its_end() {
 async fn an_old_server_is_discovered_group_by_group() {
     // The three roots are asked at once, so the answers go by path.
     let server = PathServer::start(&[
-        ("/version", r#"{"gitVersion": "v1.20.0"}"#),
+        (
+            "/version",
+            r#"{"gitVersion": "v1.20.0-gke.1", "major": "1", "minor": "20+"}"#,
+        ),
         (
             "/apis/apps/v1",
             r#"{"kind": "APIResourceList", "groupVersion": "apps/v1", "resources":
@@ -211,7 +214,9 @@ async fn an_old_server_is_discovered_group_by_group() {
         .discovery()
         .await
         .unwrap();
-    assert_eq!(discovery.git_version, "v1.20.0");
+    let version = &discovery.version;
+    assert_eq!(version.git_version, "v1.20.0-gke.1");
+    assert_eq!((version.major.as_str(), version.minor.as_str()), ("1", "20+"));
     let kinds: Vec<&str> = discovery
         .resources
         .iter()

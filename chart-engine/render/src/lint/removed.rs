@@ -202,7 +202,11 @@ pub(super) fn removed(api_version: &str, kind: &str, kube_version: &KubeVersion)
     let (_, _, since, gone, instead) = REMOVED
         .iter()
         .find(|(version, known, ..)| *version == api_version && *known == kind)?;
-    let minor: u32 = kube_version.minor.parse().unwrap_or(u32::MAX);
+    let minor: u32 = kube_version
+        .minor
+        .trim_end_matches('+')
+        .parse()
+        .unwrap_or(u32::MAX);
     if minor < *since {
         return None;
     }

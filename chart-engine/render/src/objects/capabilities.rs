@@ -53,13 +53,13 @@ impl Object for CapabilitiesObject {
     fn print(&self) -> Cow<'_, str> {
         let KubeVersion {
             version,
-            numbers,
+            normalized,
             major,
             minor,
         } = &self.capabilities.kube_version;
         let versions = self.capabilities.api_versions.join(" ");
         Cow::Owned(format!(
-            "&{{{{{version} {numbers} {major} {minor}}} [{versions}] {}}}",
+            "&{{{{{version} {normalized} {major} {minor}}} [{versions}] {}}}",
             HelmVersion.print()
         ))
     }
@@ -103,14 +103,14 @@ impl Object for KubeVersionObject {
 
     fn call(&self, name: &str, _args: &[Value]) -> Result<Value, Fault> {
         let text = match name {
-            "String" => &self.version.numbers,
+            "String" => &self.version.normalized,
             _ => &self.version.version,
         };
         Ok(text.as_str().into())
     }
 
     fn print(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.version.numbers)
+        Cow::Borrowed(&self.version.normalized)
     }
 
     fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {

@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 use kube::client::Body;
+use serde::Deserialize;
 
 use super::config::{ConnectError, HttpConfig};
 use super::discovery::{self, Root};
@@ -17,7 +18,7 @@ use super::request::{self, ApiRequest};
 use super::{answer, streams, watch};
 use crate::{
     Api, ApiResource, ByteStream, Collection, DeleteOptions, Deleted, Discovery, ExecRequest, ExecSession,
-    List, ListOptions, Patch, Target, WatchOptions, WatchStream, WriteOptions,
+    List, ListOptions, Patch, ServerVersion, Target, WatchOptions, WatchStream, WriteOptions,
 };
 
 /// Times that a request is sent, the first included.
@@ -254,15 +255,12 @@ impl Api for HttpApi {
         let version = async {
             let (_, body) = self.send(request::raw("/version", "application/json")).await?;
             let version = answer::json(&body)?;
-            Ok::<_, Status>(version["gitVersion"].as_str().unwrap_or_default().to_owned())
+            Ok::<_, Status>(ServerVersion::deserialize(version).unwrap_or_default())
         };
-        let (git_version, core, groups) =
+        let (version, core, groups) =
             futures::try_join!(version, self.discover("/api"), self.discover("/apis"))?;
         let resources = core.into_iter().chain(groups).collect();
-        Ok(Arc::new(Discovery {
-            git_version,
-            resources,
-        }))
+        Ok(Arc::new(Discovery { version, resources }))
     }
 
     async fn raw(&self, path: &str) -> Result<Vec<u8>, Status> {
