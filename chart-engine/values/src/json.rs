@@ -1,6 +1,6 @@
 //! JSON, read and written as Go's `encoding/json` does.
 
-use crate::number;
+use crate::number::{self, go_quote_char};
 use crate::value::{Map, Value};
 
 /// How deep arrays and objects may nest. Go's limit is 10000.
@@ -40,19 +40,6 @@ impl JsonError {
             JsonError::InvalidCharacter { offset, .. } => Some(*offset),
             _ => None,
         }
-    }
-}
-
-fn go_quote_char(c: char) -> String {
-    match c {
-        '\'' => r"'\''".to_owned(),
-        '"' => "'\"'".to_owned(),
-        '\n' => r"'\n'".to_owned(),
-        '\t' => r"'\t'".to_owned(),
-        '\r' => r"'\r'".to_owned(),
-        '\\' => r"'\\'".to_owned(),
-        c if (c as u32) < 0x20 || c as u32 == 0x7f => format!("'\\x{:02x}'", c as u32),
-        c => format!("'{c}'"),
     }
 }
 

@@ -260,9 +260,7 @@ impl Printer<'_> {
             Some(name) => {
                 self.out.extend_from_slice(name.as_bytes());
                 self.out.push(b'=');
-                let spec = std::mem::take(&mut self.spec);
                 self.argument(arg, 'v', 0);
-                self.spec = spec;
             }
         }
         self.out.push(b')');

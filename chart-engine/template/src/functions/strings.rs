@@ -46,14 +46,16 @@ pub(super) const ROWS: &[Entry] = &[
             .map_or_else(|| args[1].clone(), |rest| Value::String(rest.into())))
     }),
     takes("nospace", TEXT, |scope, args| {
-        let kept: String = string(&args[0]).chars().filter(|c| !c.is_whitespace()).collect();
-        made(scope, kept.into_bytes())
+        let text = text(&args[0]);
+        let kept: String = latin_1(text).filter(|c| !c.is_whitespace()).collect();
+        // A text without white space is left as it is.
+        let is_left = kept.chars().count() == text.len();
+        made(scope, if is_left { text.to_vec() } else { kept.into_bytes() })
     }),
     takes("initials", TEXT, |scope, args| {
-        let initials: String = string(&args[0])
-            .split_whitespace()
-            .filter_map(|word| word.chars().next())
-            .collect();
+        let text: String = latin_1(text(&args[0])).collect();
+        let words = text.split_whitespace();
+        let initials: String = words.filter_map(|word| word.chars().next()).collect();
         made(scope, initials.into_bytes())
     }),
     takes("swapcase", TEXT, swapcase),
@@ -279,6 +281,11 @@ fn untitle(scope: &mut Scope, args: &[Value]) -> Outcome {
         first = c.is_whitespace();
     }
     made(scope, out.into_bytes())
+}
+
+/// The bytes taken for characters each, as Helm's library does in a few functions: all but ASCII becomes another text.
+fn latin_1(text: &[u8]) -> impl Iterator<Item = char> {
+    text.iter().map(|byte| char::from(*byte))
 }
 
 fn swapcase(scope: &mut Scope, args: &[Value]) -> Outcome {

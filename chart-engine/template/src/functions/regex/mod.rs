@@ -138,7 +138,7 @@ fn compiled(scope: &Scope, expression: &[u8]) -> Result<Rc<Regex>, Broken> {
 /// How expressions are compiled: texts in charts are short, so what takes long to make and searches faster is left out.
 fn engines() -> Config {
     Config::new()
-        .utf8_empty(false)
+        .utf8_empty(true)
         .nfa_size_limit(Some(COMPILED_BYTES_MAX))
         .dfa(false)
         .onepass(false)
