@@ -199,7 +199,7 @@ fn subcharts_see_their_part_of_the_values_and_share_it() {
 #[test]
 fn charts_share_the_tables_in_tables_of_globals() {
     let files = [
-        ("values.yaml", "global: {a: {b: {}}}\n"),
+        ("values.yaml", "global: {a: {b: {}, l: [{}]}, l: [{}]}\n"),
         ("templates/t.txt", "# {{ toJson .Values.global }}"),
         (
             "charts/db/Chart.yaml",
@@ -207,10 +207,14 @@ fn charts_share_the_tables_in_tables_of_globals() {
         ),
         (
             "charts/db/templates/u.txt",
-            "{{ $g := .Values.global }}{{ $_ := set $g \"x\" 1 }}{{ $_ := set $g.a \"y\" 2 }}{{ $_ := set $g.a.b \"z\" 3 }}",
+            "{{ $g := .Values.global }}{{ $_ := set $g \"x\" 1 }}{{ $_ := set $g.a \"y\" 2 }}{{ $_ := set $g.a.b \"z\" 3 }}\
+             {{ $_ := set (first $g.l) \"z\" 4 }}{{ $_ := set (first $g.a.l) \"z\" 5 }}",
         ),
     ];
-    assert_eq!(line(&files, ""), r##"# {"a":{"b":{"z":3}}}"##);
+    assert_eq!(
+        line(&files, ""),
+        r##"# {"a":{"b":{"z":3},"l":[{"z":5}]},"l":[{"z":4}]}"##
+    );
 }
 
 /// As observed with Helm 4.3.1: the whole text is kept, and the numbers decide.

@@ -32,9 +32,9 @@ pub(crate) struct TemplateArgs {
     /// Print the chart's resource definitions too
     #[arg(long)]
     include_crds: bool,
-    /// Leave the chart's resource definitions out (the default)
-    #[arg(long, hide = true)]
-    skip_crds: bool,
+    /// Without effect, as in Helm: what is not asked for is left out
+    #[arg(long = "skip-crds", hide = true)]
+    _skip_crds: bool,
     /// Leave tests out
     #[arg(long)]
     skip_tests: bool,
@@ -138,7 +138,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
         settings.console.warn(warning.to_string());
     }
     let output = Output {
-        include_crds: arguments.include_crds && !arguments.skip_crds,
+        include_crds: arguments.include_crds,
         no_hooks: arguments.no_hooks,
         skip_tests: arguments.skip_tests,
         show_only: arguments.show_only.clone(),

@@ -17,8 +17,8 @@ pub(crate) fn values_map(entries: impl IntoIterator<Item = (Text, Value)>) -> Va
     Value::typed_map(MapType::Named(&VALUES), entries)
 }
 
-/// The values of a subchart: the part of its parent's that its name leads to. Changes show in both, also in the tables
-/// in tables of globals, which Helm does not copy.
+/// The values of a subchart: the part of its parent's that its name leads to. Changes show in both, also in what the
+/// tables in globals hold, which Helm does not copy.
 ///
 /// Points in a name lead through tables, as in Helm.
 pub(crate) fn subchart_values(parent: &Value, name: &str) -> Value {
@@ -42,14 +42,19 @@ fn share_globals(parent: &Value, subchart: &Value) {
     let (Some(parent), Some(subchart)) = (globals(parent), globals(subchart)) else {
         return;
     };
-    for (key, table) in parent.to_vec() {
-        let (Value::Map(table), Some(Value::Map(own))) = (table, subchart.get(&key)) else {
-            continue;
-        };
-        for (key, inner) in table.to_vec() {
-            if matches!((&inner, own.get(&key)), (Value::Map(_), Some(Value::Map(_)))) {
-                own.set(key, inner);
+    for (key, value) in parent.to_vec() {
+        match (value, subchart.get(&key)) {
+            (list @ Value::List(_), Some(Value::List(_))) => subchart.set(key, list),
+            (Value::Map(table), Some(Value::Map(own))) => {
+                for (key, value) in table.to_vec() {
+                    if let (Value::Map(_), Some(Value::Map(_))) | (Value::List(_), Some(Value::List(_))) =
+                        (&value, own.get(&key))
+                    {
+                        own.set(key, value);
+                    }
+                }
             }
+            _ => {}
         }
     }
 }
