@@ -315,21 +315,33 @@ fn kill_at_random(kills: u64) {
         .ok();
     converge(&kubectl, 8);
     // The container before a restarted one is removed in the background.
-    until("exactly what runs is held", LIMIT, || {
-        let now = held(lab);
-        (now == expected(8, 1, 2, &now)).then_some(())
+    until_held(lab, "exactly what runs is held", |now| {
+        *now == expected(8, 1, 2, now)
     });
     kubectl.run(
         "delete deployment,statefulset,service,networkpolicy,configmap web db inner words --ignore-not-found",
     );
     kubectl.run("delete deployment/web statefulset/db service/web networkpolicy/inner configmap/words --ignore-not-found");
     kubectl.run("delete pvc --all").ok();
-    let nothing = until("nothing is held", LIMIT, || {
-        let now = held(lab);
-        let is_nothing = now.mounts == 0 && now == expected(0, 0, 0, &now);
-        if is_nothing { Some(now) } else { None }
+    let nothing = until_held(lab, "nothing is held", |now| {
+        now.mounts == 0 && *now == expected(0, 0, 0, now)
     });
     println_outcome(&done, &nothing);
+}
+
+/// Waits until the machine holds what it should; what it held meanwhile stands in the output of a test that fails.
+#[expect(clippy::print_stdout, reason = "for who looks at why the test failed")]
+fn until_held(lab: &Lab, what: &str, is_right: impl Fn(&Held) -> bool) -> Held {
+    let mut before = None;
+    until(what, LIMIT, || {
+        let now = held(lab);
+        if before.as_ref() != Some(&now) {
+            println!("{what}: {now:?}");
+        }
+        let right = is_right(&now);
+        before = Some(now);
+        before.take_if(|_| right)
+    })
 }
 
 #[expect(
