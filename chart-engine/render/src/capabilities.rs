@@ -133,7 +133,7 @@ impl KubeVersion {
 
     /// Reads a version as `--kube-version` takes it: two numbers or more, then anything.
     ///
-    /// The rule is that of Kubernetes' own `version.ParseGeneric`, which Helm calls.
+    /// The rule is that of Kubernetes' own `version.ParseGeneric`, which Helm calls. An empty text is as none given.
     ///
     /// ```
     /// use chart_render::KubeVersion;
@@ -144,6 +144,9 @@ impl KubeVersion {
     /// # Errors
     /// When it begins with no number, has only one, or one that is too large, or the first one begins with a zero.
     pub fn parse(text: &str) -> Result<KubeVersion, KubeVersionError> {
+        if text.is_empty() {
+            return Ok(KubeVersion::default());
+        }
         let wrong = |fault: String| KubeVersionError {
             text: text.to_owned(),
             fault,

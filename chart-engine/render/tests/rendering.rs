@@ -248,6 +248,7 @@ fn versions_of_kubernetes_are_known_in_full_and_by_their_numbers() {
         try_version("v1.32+k3s1").unwrap_err().to_string(),
         "chart requires kubeVersion: >=1.31.2 <1.32 which is incompatible with Kubernetes v1.32+k3s1"
     );
+    assert_eq!(KubeVersion::parse(""), Ok(KubeVersion::default()));
     for (version, fault) in [
         ("vv1.2", "could not parse \"vv1.2\" as version"),
         ("1", "illegal version string \"1\""),

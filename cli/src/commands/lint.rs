@@ -42,11 +42,7 @@ pub(super) fn run(arguments: &LintArgs, settings: &Settings) -> Result<(), Failu
     if let Some(namespace) = &settings.namespace {
         options.release.namespace.clone_from(namespace);
     }
-    if let Some(version) = arguments
-        .kube_version
-        .as_ref()
-        .filter(|version| !version.is_empty())
-    {
+    if let Some(version) = &arguments.kube_version {
         options.capabilities.kube_version = KubeVersion::parse(version)?;
     }
     let values = arguments.values.read(settings)?;

@@ -162,11 +162,7 @@ pub(super) fn run(arguments: &TemplateArgs, settings: &Settings) -> Result<(), F
 
 fn capabilities(arguments: &TemplateArgs) -> Result<Capabilities, Failure> {
     let mut capabilities = Capabilities::default();
-    if let Some(version) = arguments
-        .kube_version
-        .as_ref()
-        .filter(|version| !version.is_empty())
-    {
+    if let Some(version) = &arguments.kube_version {
         capabilities.kube_version = KubeVersion::parse(version)?;
     }
     capabilities

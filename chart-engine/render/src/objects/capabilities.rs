@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 
-use chart_template::{Contents, Fault, Kind, Object, Signature, Type, Value};
+use chart_template::{Contents, Fault, Kind, Object, Signature, Text, Type, Value};
 
 use crate::capabilities::{Capabilities, KubeVersion};
 
@@ -64,18 +64,19 @@ impl Object for CapabilitiesObject {
         ))
     }
 
-    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
-        let names = ["KubeVersion", "APIVersions", "HelmVersion"];
-        Some(
-            names
-                .map(|name| (name, self.field(name).unwrap_or_default()))
-                .into(),
-        )
+    fn json_fields(&self) -> Option<Vec<(Text, Value)>> {
+        fields(self, ["KubeVersion", "APIVersions", "HelmVersion"])
     }
 
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// The fields of those names, which are the same in JSON.
+fn fields<const N: usize>(object: &impl Object, names: [&str; N]) -> Option<Vec<(Text, Value)>> {
+    let field = |name| Some((Text::from(name), object.field(name)?));
+    names.into_iter().map(field).collect()
 }
 
 #[derive(Debug)]
@@ -113,13 +114,8 @@ impl Object for KubeVersionObject {
         Cow::Borrowed(&self.version.normalized)
     }
 
-    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
-        let names = ["Version", "Major", "Minor"];
-        Some(
-            names
-                .map(|name| (name, self.field(name).unwrap_or_default()))
-                .into(),
-        )
+    fn json_fields(&self) -> Option<Vec<(Text, Value)>> {
+        fields(self, ["Version", "Major", "Minor"])
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -195,7 +191,7 @@ impl Object for HelmVersion {
         Cow::Owned(format!("{{{}}}", HELM.map(|(_, value)| value).join(" ")))
     }
 
-    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+    fn json_fields(&self) -> Option<Vec<(Text, Value)>> {
         let names = [
             "version",
             "git_commit",
@@ -204,7 +200,7 @@ impl Object for HelmVersion {
             "kube_client_version",
         ];
         let values = HELM.map(|(_, value)| Value::from(value));
-        Some(names.into_iter().zip(values).collect())
+        Some(names.map(Text::from).into_iter().zip(values).collect())
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -234,10 +234,6 @@ fn write_json(out: &mut String, value: &Value, form: Json, depth: usize) -> Resu
         Value::List(list) => write_list(out, list.items(), form, depth)?,
         Value::Map(map) => write_map(out, map.entries().iter(), form, depth)?,
         Value::Object(object) if let Some(fields) = object.json_fields() => {
-            let fields: Vec<_> = fields
-                .into_iter()
-                .map(|(name, value)| (Text::from(name), value))
-                .collect();
             write_map(out, fields.iter().map(|(key, value)| (key, value)), form, depth)?;
         }
         Value::Object(object) => match object.contents() {

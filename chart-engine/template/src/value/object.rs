@@ -71,7 +71,7 @@ pub trait Object: fmt::Debug {
     }
 
     /// The fields of a struct under their names in JSON, in the order of the declaration, which `toJson` keeps.
-    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+    fn json_fields(&self) -> Option<Vec<(Text, Value)>> {
         None
     }
 
@@ -81,7 +81,7 @@ pub trait Object: fmt::Debug {
             Some(Contents::Items(items)) => Value::list(items),
             Some(Contents::Entries(entries)) => Value::map(entries),
             None => match self.json_fields() {
-                Some(fields) => Value::map(fields.into_iter().map(|(name, value)| (Text::from(name), value))),
+                Some(fields) => Value::map(fields),
                 None => Value::from(self.print().as_ref()),
             },
         }
